@@ -1,0 +1,86 @@
+"""What a method may use besides the model, and what it leaves for the steps after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.examples import Batch, Examples, inputs
+from autocompress.precision import PrecisionPlan
+from autocompress.settings import Target
+
+Hook = Callable[[float], None]  # called after every optimizer step with progress in (0, 1]
+OnStep = Callable[[int, int, float], None]  # (step, of how many, loss)
+
+
+class Outputs(Protocol):
+    """What a forward pass gave. Hugging Face's model outputs fit."""
+
+    logits: Tensor  # (B, C)
+    hidden_states: tuple[Tensor, ...] | None  # embeddings, then every layer: (B, T, D) each
+
+
+@dataclass
+class Remembered:
+    """Outputs of which only the logits were kept."""
+
+    logits: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+class Loss(nn.Module):
+    """A term of the next fine-tuning's loss. It may own parameters, trained along at its own `lr`."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"logits"})  # of "logits", "hidden_states"
+    lr: float = 1e-3
+
+    def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
+        raise NotImplementedError
+
+
+def forward(model: nn.Module, batch: Batch, needs: frozenset[str]) -> Outputs:
+    """Run `model` on `batch` and ask for no more than `needs`."""
+    return model(**inputs(batch), output_hidden_states="hidden_states" in needs)  # type: ignore[no-any-return]
+
+
+class Teacher:
+    """The uncompressed model. It is loaded when first asked for, and not run where its logits are remembered."""
+
+    def __init__(self, load: Callable[[], nn.Module], logits_NC: Tensor | None = None) -> None:
+        self._load = load
+        self._logits_NC = logits_NC  # one row a training text
+
+    @cached_property
+    def model(self) -> nn.Module:
+        return self._load().eval()
+
+    def __call__(self, batch: Batch, needs: frozenset[str]) -> Outputs:
+        """Its outputs for a training batch, without gradients."""
+        if self._logits_NC is not None and needs <= {"logits"}:
+            return Remembered(self._logits_NC[batch["index"]])
+        with torch.no_grad():
+            return forward(self.model, batch, needs)
+
+
+def _silent(step: int, steps: int, loss: float) -> None:
+    """Nobody is watching."""
+
+
+@dataclass
+class Context:
+    """The trial's surroundings. `train` is None in a rehearsal: then `finetune` takes no step."""
+
+    teacher: Teacher
+    calibration: list[Batch]
+    target: Target
+    train: Examples | None = None
+    seed: int = 0
+    on_step: OnStep = _silent
+    losses: list[Loss] = field(default_factory=list)
+    hooks: list[Hook] = field(default_factory=list)
+    precision: PrecisionPlan = field(default_factory=PrecisionPlan)

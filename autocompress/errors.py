@@ -1,0 +1,45 @@
+"""Everything autocompress raises on purpose.
+
+AutocompressError
+├── ConfigError        what the user wrote is wrong: file, line, rule and value (exit code 2)
+├── NotApplicable      a method cannot act on this model: the trial is infeasible, the study goes on
+├── Diverged           training left the numbers: one trial fails, the study goes on
+├── NothingFeasible    the search ended and no recipe meets every constraint (exit code 3)
+└── Paused             trouble outside the recipes: mend it and resume (exit code 4)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AutocompressError(Exception):
+    """Base of every error autocompress raises on purpose."""
+
+
+class ConfigError(AutocompressError, ValueError):
+    """The user's configuration is wrong. One mistake a line."""
+
+
+class NotApplicable(AutocompressError):
+    """A method cannot act on this model."""
+
+
+class Diverged(AutocompressError):
+    """The loss is no longer a finite number."""
+
+
+class NothingFeasible(AutocompressError):
+    """No recipe that was tried meets every constraint."""
+
+
+class Paused(AutocompressError):
+    """The search cannot go on until something outside it is mended."""
+
+
+def nearest(name: str, known: Iterable[str], *, otherwise: str) -> str:
+    """The sentence that helps after an unknown name: the nearest known one, else all of them."""
+    options = list(known)
+    near = difflib.get_close_matches(name, options, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"{otherwise}: {', '.join(options)}."

@@ -1,0 +1,65 @@
+"""Tokenised, labelled texts in batches of like length, padded no further than the longest of each batch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Batch = dict[str, Tensor]
+
+_NOT_INPUTS = {"labels", "index"}
+
+
+def inputs(batch: Batch) -> Batch:
+    """What the model reads: the batch without labels and row numbers."""
+    return {name: tensor for name, tensor in batch.items() if name not in _NOT_INPUTS}
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N texts. `fields` holds what the tokenizer gave, a list of token-level integers a text."""
+
+    fields: dict[str, list[list[int]]]  # input_ids, attention_mask and perhaps token_type_ids
+    labels: list[int]
+    pad: dict[str, int]  # what fills each field up to the batch's longest text
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def head(self, count: int) -> Examples:
+        """The first `count` texts."""
+        return Examples({k: v[:count] for k, v in self.fields.items()}, self.labels[:count], self.pad)
+
+    def batch(self, rows: list[int]) -> Batch:
+        """Those rows as tensors: fields (B, T), labels (B,), index (B,) the row numbers."""
+        length = max(len(self.fields["input_ids"][row]) for row in rows)
+        out = {
+            name: torch.tensor([v[row] + [self.pad[name]] * (length - len(v[row])) for row in rows])
+            for name, v in self.fields.items()
+        }
+        return out | {"labels": torch.tensor([self.labels[row] for row in rows]), "index": torch.tensor(rows)}
+
+    def batches(self, size: int, *, seed: int | None = None) -> Iterator[Batch]:
+        """All texts once. With a seed: shuffled, then bucketed by length so that little is padded; else in order."""
+        rows = list(range(len(self)))
+        if seed is not None:
+            rows = self._bucketed(rows, size, random.Random(seed))
+        for start in range(0, len(rows), size):
+            yield self.batch(rows[start : start + size])
+
+    def _bucketed(self, rows: list[int], size: int, rng: random.Random) -> list[int]:
+        """Sort by length inside windows of 16 batches, then shuffle whole batches: random enough, hardly padded."""
+        rng.shuffle(rows)
+        window = 16 * size
+        runs = [
+            sorted(rows[at : at + window], key=lambda row: len(self.fields["input_ids"][row]))
+            for at in range(0, len(rows), window)
+        ]
+        whole = [run[at : at + size] for run in runs for at in range(0, len(run), size)]
+        full = [run for run in whole if len(run) == size]
+        rng.shuffle(full)
+        return [row for run in full + [run for run in whole if len(run) < size] for row in run]
