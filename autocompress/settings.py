@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -13,22 +13,40 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+Split = Literal["train", "validation", "test"]
+Count = Annotated[int, Field(ge=1, strict=True)]  # strict: neither `true` nor `"4"` is a number
 
 
-Columns = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1, max_length=2)]
+def _columns(value: Any) -> Any:
+    """One name, or two: what a text column is called, or both of a pair."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or len(names) not in (1, 2) or not all(isinstance(n, str) for n in names):
+        raise ValueError("should be a column's name, or two for pairs of texts")
+    return tuple(names)
+
+
+def _source(value: Any) -> Any:
+    """One name, or files by split. Said here in one sentence, where a union would say three."""
+    if isinstance(value, dict):
+        named = set(value) <= set(get_args(Split)) and all(isinstance(file, str) for file in value.values())
+        if not named or "train" not in value:
+            raise ValueError(
+                "should name files by split, train at least: {train: a.csv, validation: b.csv, test: c.csv}"
+            )
+    elif not isinstance(value, str) or not value:
+        raise ValueError("should be a data set's name, or files by split: {train: a.csv, validation: b.csv}")
+    return value
 
 
 class TaskSettings(Settings):
     """Where the texts and labels come from, and how a model is scored on them."""
 
     kind: Literal["text-classification"] = "text-classification"
-    data: str | dict[Literal["train", "validation", "test"], str]
-    text: Columns = ("text",)
+    data: Annotated[str | dict[Split, str], BeforeValidator(_source)]
+    text: Annotated[tuple[str, ...], BeforeValidator(_columns)] = ("text",)
     label: str = "label"
-    max_length: Annotated[int, Field(ge=8, le=8192)] = 128
-    limit: dict[Literal["train", "validation", "test"], Annotated[int, Field(ge=1)]] = {}
+    max_length: Annotated[int, Field(ge=8, le=8192, strict=True)] = 128
+    limit: dict[Split, Count] = {}
     metric: Literal["accuracy", "macro_f1", "mcc"] = "accuracy"
 
 
@@ -37,14 +55,14 @@ class Target(Settings):
 
     runtime: Literal["torch", "onnxruntime"] = "onnxruntime"
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: Annotated[int, Field(ge=1)] = 1
-    batch_size: Annotated[int, Field(ge=1)] = 1
-    sequence_length: Annotated[int, Field(ge=4)] = 64
+    threads: Count = 1
+    batch_size: Count = 1
+    sequence_length: Annotated[int, Field(ge=4, strict=True)] = 64
 
 
 class SearchSettings(Settings):
     """How much is tried, and how."""
 
-    trials: Annotated[int, Field(ge=1)] = 40
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    trials: Count = 40
+    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 0
     sampler: Literal["tpe", "random"] = "tpe"

@@ -1,0 +1,23 @@
+"""Where jobs run. An executor gets a job and promises a result; the study knows nothing else of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Protocol
+
+from autocompress.jobs import Job, Result
+
+OnStep = Callable[[Job, int, int, float], None]  # (job, step, of how many, loss)
+
+
+class Executor(Protocol):
+    """`workers` jobs at a time, in this process, in others, or on other machines."""
+
+    workers: int
+
+    def submit(self, job: Job) -> Future[Result]:
+        """Begin the job. The future holds its result; a worker that died is an exception in it."""
+
+    def close(self) -> None:
+        """Stop every worker."""

@@ -1,0 +1,103 @@
+"""What a person sees of a running search: a line for every trial that ended, two bars for what goes on."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from autocompress.coordinator import CHARGED
+from autocompress.jobs import Job
+from autocompress.ledger import BASELINE, Trial
+from autocompress.observer import Observer
+from autocompress.recipe import Recipe
+from autocompress.tables import short
+
+_DOING = {
+    "baseline": "fine-tunes and measures the baseline", "rehearse": "rehearses", "train": "trains",
+    "evaluate": "is measured", "judge": "is scored on the test split",
+}  # fmt: skip
+
+
+class Display(Observer):
+    """Use as a context manager. Where the terminal is no terminal, only the lines are printed."""
+
+    def __init__(self, console: Console, budget: int, charged: int) -> None:
+        self._console = console
+        self._budget = budget
+        self._charged = charged
+        self._began, self._charged_before = time.monotonic(), charged
+        self._refused = 0
+        self._best: Trial | None = None
+        self._bars = Progress(
+            TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[more]}"), console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._all: TaskID = self._bars.add_task("trained trials", total=budget, completed=charged, more="")
+        self._now: TaskID = self._bars.add_task("", total=1, more="")
+
+    def note(self, text: str) -> None:
+        self._console.print(f"[yellow]note[/] {escape(text)}", soft_wrap=True)
+
+    def begin(self, job: Job) -> None:
+        who = "the search" if job.number == BASELINE else f"t{job.number:03d} {Recipe.load(job.recipe).title}"
+        self._bars.update(self._now, description=f"{who} {_DOING[job.kind]}", completed=0, total=1, more="")
+
+    def step(self, job: Job, step: int, steps: int, loss: float) -> None:
+        self._bars.update(self._now, completed=step, total=steps, more=f"steps, loss {loss:.3f}")
+
+    def finished(self, trial: Trial) -> None:
+        if trial.state in CHARGED:
+            self._charged += 1
+        if trial.state in ("refused", "duplicate"):
+            self._refused += trial.state == "refused"
+        if trial.feasible and trial.number != BASELINE and (
+            self._best is None or trial.measurement["score"] > self._best.measurement["score"]
+        ):  # fmt: skip
+            self._best = trial
+        self._console.print(_line(trial), soft_wrap=True, highlight=False)
+        self._bars.update(self._all, completed=self._charged, more=self._summary())
+
+    def _summary(self) -> str:
+        best = self._best
+        parts = [
+            f"best feasible t{best.number:03d} {_figures(best)}" if best else "nothing feasible yet",
+            f"{self._refused} refused",
+            self._left(),
+        ]
+        return " · ".join(part for part in parts if part)
+
+    def _left(self) -> str:
+        """What the trials of this run took on average, times those to come."""
+        done = self._charged - self._charged_before
+        if not done:
+            return ""
+        seconds = (time.monotonic() - self._began) / done * (self._budget - self._charged)
+        return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+
+    def __enter__(self) -> Display:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._bars.stop()
+
+
+def _figures(trial: Trial) -> str:
+    m = trial.measurement
+    return f"{m['score']:.3f} {m['latency_ms']:.1f} ms ({m['speedup']:.2f}x) {m['size_mb']:.1f} MB"
+
+
+def _line(trial: Trial) -> str:
+    """One line of the log."""
+    if trial.number == BASELINE:
+        return f"[bold]baseline[/]  {_figures(trial)}"
+    name = f"[bold]t{trial.number:03d}[/]  {escape(short(trial))}"
+    if trial.state != "complete":
+        colour = "red" if trial.state == "failed" else "dim"
+        return f"{name}  [{colour}]{trial.state}: {escape(trial.reason)}[/]"
+    verdict = "[green]feasible, on the front[/]" if trial.front else "feasible" if trial.feasible else ""
+    return f"{name}  {_figures(trial)}  " + (verdict or f"[dim]over the limits: {escape(trial.reason)}[/]")

@@ -1,0 +1,25 @@
+"""One job at a time in this very process: for tests, debugging and one worker."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+from autocompress.executors import OnStep
+from autocompress.jobs import Job, Result, perform
+
+
+class InlineExecutor:
+    """`submit` returns when the job is done."""
+
+    workers = 1
+
+    def __init__(self, on_step: OnStep) -> None:
+        self._on_step = on_step
+
+    def submit(self, job: Job) -> Future[Result]:
+        future: Future[Result] = Future()
+        future.set_result(perform(job, lambda step, steps, loss: self._on_step(job, step, steps, loss)))
+        return future
+
+    def close(self) -> None:
+        """Nothing runs on."""

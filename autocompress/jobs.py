@@ -1,0 +1,71 @@
+"""What is sent to an executor, and what comes back: plain data, so that it may cross processes and machines."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from autocompress import trial
+from autocompress.context import OnStep
+from autocompress.errors import AutocompressError, ConfigError, Diverged, NotApplicable, Paused
+from autocompress.ledger import Measurement
+from autocompress.recipe import Recipe, Steps
+
+Kind = Literal["baseline", "rehearse", "train", "evaluate", "judge"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work on one recipe of the study in `folder`."""
+
+    kind: Kind
+    folder: str
+    number: int = -1
+    recipe: Steps = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job gave no measurement. `expected`: the recipe's fault, not the program's."""
+
+    reason: str
+    expected: bool
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job measured and how long its parts took, or why it failed."""
+
+    measurement: Measurement = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
+def perform(job: Job, on_step: OnStep) -> Result:
+    """Do the job in this process. What is wrong with the recipe becomes a `Failure`; what is wrong around it is raised."""
+    bench = trial.workbench(Path(job.folder))
+    work = getattr(trial, job.kind)
+    try:
+        done = work(bench, Recipe.load(job.recipe), job.number, on_step)
+        return Result(done.measurement, done.seconds, done.notes)
+    except (NotApplicable, Diverged) as e:
+        return Result(failure=Failure(str(e), expected=True))
+    except (ConfigError, Paused):
+        raise
+    except Exception as e:
+        return Result(failure=_classify(e))
+
+
+def _classify(error: Exception) -> Failure:
+    """Out of memory is the recipe's fault; a full disk is nobody's; anything else is ours."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise Paused(f"the disk is full ({error.filename or error}). Free some space, then resume") from error
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    memory = isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text
+    expected = memory or isinstance(error, AutocompressError)
+    return Failure(f"out of memory ({text})" if memory else text, expected, traceback.format_exc())

@@ -1,0 +1,94 @@
+"""How a study is shown in MLflow, and when it is brought up to date."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from autocompress.errors import Paused
+from autocompress.ledger import BASELINE, Trial
+from autocompress.runs import Status, StudyView
+from autocompress.tables import FRONT_COLUMNS, front_rows, markdown
+from autocompress.tracking import Tracker
+from autocompress.trial import trial_folder
+from autocompress.ui import serve_ui
+
+if TYPE_CHECKING:
+    from autocompress.study import Study
+
+
+class Log:
+    """Keeps MLflow up to date while a search runs; on leaving, nothing stays RUNNING."""
+
+    def __init__(self, study: Study, baseline: Trial, on_warning: Callable[[str], None]) -> None:
+        self._study = study
+        self._baseline = baseline
+        self._tracker = Tracker(on_warning=on_warning)
+        self.seconds = 0.0  # spent on logging
+
+    def sync(self, trials: list[Trial], status: Status = "RUNNING") -> bool:
+        """Make MLflow hold these trials and the baseline. False if it could not be reached."""
+        start = time.perf_counter()
+        view = study_view(self._study, self._baseline, trials, status)
+        done = self._tracker.sync(view, [self._baseline, *trials], self._folder)
+        self.seconds += time.perf_counter() - start
+        return done
+
+    def sync_now(self) -> str:
+        """Bring MLflow up to date now, outside a search. Raises `Paused` if it does not answer; returns its address."""
+        if not self.sync(self._study.trials, "FINISHED"):
+            raise Paused(f"MLflow at {self._tracker.uri} does not answer. Start it, then say this again.")
+        return self._tracker.uri
+
+    def serve(self, port: int | None) -> None:
+        """Show the study's trials on MLflow's web pages, until Ctrl-C."""
+        self.sync_now()
+        view = study_view(self._study, self._baseline, self._study.trials, "FINISHED")
+        page = self._tracker.page(view)
+        if page is None:
+            raise Paused(f"MLflow at {self._tracker.uri} does not answer. Start it, then say this again.")
+        serve_ui(self._tracker.uri, page, port)
+
+    def _folder(self, trial: Trial) -> Path | None:
+        return None if trial.number == BASELINE else trial_folder(self._study.folder, trial.number)
+
+    def __enter__(self) -> Log:
+        self.sync(self._study.trials)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        ended = not kind or issubclass(kind, Exception)
+        self.sync(self._study.trials, "FINISHED" if ended else "KILLED")
+
+
+def study_view(study: Study, baseline: Trial, trials: list[Trial], status: Status) -> StudyView:
+    """The study's own run: its constants, and what it has found so far as a text that MLflow renders."""
+    space, record = study.space, study.record
+    target = space.target
+    data = space.task.data if isinstance(space.task.data, str) else Path(space.task.data["train"]).stem
+    front = front_rows(baseline, [t for t in trials if t.front])
+    limits = "\n".join(f"- `{c.text}` ({c.limit(baseline.measurement):.4g})" for c in space.goals.constraints)
+    story = [
+        f"Recipe: `{space.model}` on `{data}`",
+        "**Constraints**",
+        limits,
+        "**Front**",
+        markdown(FRONT_COLUMNS, front),
+    ]
+    return StudyView(
+        id=record["id"],
+        name=study.name,
+        experiment=f"{data} on {target.runtime} {target.device} x{target.threads}, {target.batch_size}x{target.sequence_length}",
+        description="\n\n".join(story),
+        tags={"autocompress.machine": record["machine"]["cpu"]},
+        params={
+            "model": space.model, "task": data, "metric": space.task.metric,
+            **{f"target.{k}": v for k, v in target.model_dump(mode="json").items()},
+            **{f"search.{k}": v for k, v in space.search.model_dump(mode="json").items() if k != "trials"},
+        },
+        artifacts=(study.folder / "space.yaml", study.folder / "study.json"),
+        status=status,
+    )  # fmt: skip

@@ -1,0 +1,49 @@
+"""Learn from the teacher's softened probabilities.
+
+Adds weight · T² · KL(softmax(t / T) ‖ softmax(s / T)) to the loss of the next finetune, t and s the logits of teacher
+and student, averaged over the texts. T² keeps the gradient's size the same for every temperature T.
+
+Hinton et al. 2015, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autocompress.context import Context, Loss, Outputs
+from autocompress.distributions import Range
+from autocompress.examples import Batch
+from autocompress.method import Method, Stage
+
+
+class SoftLabels(Method):
+    """Costs nothing, for the teacher's logits are computed once a study. Nearly always worth having."""
+
+    stage: ClassVar[Stage] = "train"
+    pending: ClassVar[bool] = True
+    values_only: ClassVar[bool] = True
+
+    temperature: Annotated[float, Field(gt=0), Range(1.0, 8.0)] = 2.0
+    weight: Annotated[float, Field(gt=0), Range(0.1, 10.0, log=True)] = 1.0
+
+    def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
+        ctx.losses.append(SoftLabelLoss(self.temperature, self.weight))
+        return model
+
+
+class SoftLabelLoss(Loss):
+    """weight · T² · KL(teacher ‖ student) at temperature T."""
+
+    def __init__(self, temperature: float, weight: float) -> None:
+        super().__init__()
+        self.temperature, self.weight = temperature, weight
+
+    def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
+        T = self.temperature
+        student_BC = F.log_softmax(student.logits / T, -1)
+        teacher_BC = F.log_softmax(teacher.logits / T, -1)
+        return self.weight * T * T * F.kl_div(student_BC, teacher_BC, reduction="batchmean", log_target=True)

@@ -1,0 +1,158 @@
+"""Train on the task, with whatever losses and hooks earlier steps left in the context.
+
+AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), no decay for biases and norms, gradients clipped to a norm of 1, a
+linear warmup over `warmup` of the steps, then the `scheduler` down to 0 (`constant` stays). The loss is the cross
+entropy on the labels plus every waiting loss. Devlin et al. 2018 (arXiv:1810.04805) searched lr 2e-5 to 5e-5, 3 or 4
+epochs and batches of 16 or 32 for BERT; pruned and small models want a higher lr.
+
+`freeze_embeddings` leaves the embedding tables as they are: updating a vocabulary is a large part of a small model's
+step, and few of its rows ever get a gradient. The norm after them is still trained.
+
+In a rehearsal no step is taken: every waiting loss is computed once on a few texts and every hook is called with 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+from autocompress.context import Context, forward
+from autocompress.distributions import Range
+from autocompress.errors import Diverged
+from autocompress.examples import Batch, Examples
+from autocompress.method import Method, Stage
+
+
+class Finetune(Method):
+    """Wins back what the steps before it lost. Where nearly all of a trial's time goes."""
+
+    stage: ClassVar[Stage] = "train"
+    values_only: ClassVar[bool] = True
+
+    epochs: Annotated[int, Field(ge=1)] = 3
+    lr: Annotated[float, Field(gt=0, lt=1), Range(1e-5, 3e-4, log=True)] = 5e-5
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    scheduler: Literal["linear", "cosine", "constant"] = "linear"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    freeze_embeddings: bool = True
+
+    def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
+        frozen = freeze_embeddings(model) if self.freeze_embeddings else []
+        try:
+            if ctx.train is None:
+                rehearse(model, ctx)
+            else:
+                Training(self, model, ctx, ctx.train).run()
+        finally:
+            for table in frozen:
+                table.requires_grad_(True)
+        ctx.losses.clear()
+        ctx.hooks.clear()
+        return model.eval()
+
+
+class Training:
+    """One run of `finetune`. What a checkpoint would have to hold: model, losses, optimizer, schedule and `step`."""
+
+    def __init__(self, knobs: Finetune, model: nn.Module, ctx: Context, train: Examples) -> None:
+        torch.manual_seed(ctx.seed)
+        self.model, self.ctx = model, ctx
+        self.step, self.steps = 0, knobs.epochs * math.ceil(len(train) / knobs.batch_size)
+        self.batches = stream(train, knobs.epochs, knobs.batch_size, ctx.seed)
+        self.optimizer = torch.optim.AdamW(parameter_groups(knobs, model, ctx), fused=True)
+        self.schedule = LambdaLR(self.optimizer, lambda step: lr_factor(knobs, step, self.steps))
+
+    def run(self) -> None:
+        """Take every step that is left."""
+        self.model.train()
+        while self.step < self.steps:
+            loss = self._advance(next(self.batches))
+            self.step += 1
+            for hook in self.ctx.hooks:
+                hook(self.step / self.steps)
+            self.ctx.on_step(self.step, self.steps, loss)
+
+    def _advance(self, batch: Batch) -> float:
+        """One optimizer step. Returns its loss."""
+        loss = total_loss(self.model, batch, self.ctx)
+        loss.backward()  # type: ignore[no-untyped-call]
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, 1.0)
+        if not (loss.isfinite() and norm.isfinite()):
+            raise Diverged(
+                f"finetune: the loss is {loss.item():g} and its gradient's norm {norm.item():g} "
+                f"at step {self.step + 1} of {self.steps}. Lower lr."
+            )
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        return loss.item()
+
+
+def total_loss(model: nn.Module, batch: Batch, ctx: Context) -> Tensor:
+    """Cross entropy on the labels plus every waiting loss: one forward of the student, at most one of the teacher."""
+    needs = frozenset({"logits"}).union(*(loss.needs for loss in ctx.losses))
+    student = forward(model, batch, needs)
+    total = F.cross_entropy(student.logits, batch["labels"])
+    if ctx.losses:
+        teacher = ctx.teacher(batch, needs)
+        total = total + sum(loss(batch, student, teacher) for loss in ctx.losses)
+    return total
+
+
+@torch.no_grad()
+def rehearse(model: nn.Module, ctx: Context) -> None:
+    """Take no step, but let every loss and hook speak up if it cannot act on this model."""
+    if ctx.losses:
+        total_loss(model.eval(), ctx.calibration[0], ctx)
+    for hook in ctx.hooks:
+        hook(1.0)
+
+
+def stream(train: Examples, epochs: int, size: int, seed: int) -> Iterator[Batch]:
+    """All texts `epochs` times, in another order each time."""
+    for epoch in range(epochs):
+        yield from train.batches(size, seed=1000 * seed + epoch)
+
+
+def freeze_embeddings(model: nn.Module) -> list[nn.Parameter]:
+    """Train no embedding table. Returns the tables that were trainable."""
+    tables = {m.weight for m in model.modules() if isinstance(m, nn.Embedding)}
+    frozen = [p for p in model.parameters() if p in tables and p.requires_grad]
+    for table in frozen:
+        table.requires_grad_(False)
+    return frozen
+
+
+def parameter_groups(knobs: Finetune, model: nn.Module, ctx: Context) -> list[dict[str, object]]:
+    """Matrices, then biases and norms without decay, then every loss's own parameters at its own lr."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups: list[dict[str, object]] = [
+        {"params": [p for p in trained if p.ndim > 1], "lr": knobs.lr, "weight_decay": knobs.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "lr": knobs.lr, "weight_decay": 0.0},
+    ]
+    own = [{"params": list(loss.parameters()), "lr": loss.lr, "weight_decay": 0.0} for loss in ctx.losses]
+    return groups + [group for group in own if group["params"]]
+
+
+def lr_factor(knobs: Finetune, step: int, steps: int) -> float:
+    """What multiplies lr at `step` (from 0): up to 1 over the warmup, then down to 0 after the last step."""
+    warmup = int(knobs.warmup * steps)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    progress = (step - warmup) / max(1, steps - warmup)
+    match knobs.scheduler:
+        case "linear":
+            return 1 - progress
+        case "cosine":
+            return (1 + math.cos(math.pi * progress)) / 2
+        case "constant":
+            return 1.0

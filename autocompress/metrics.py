@@ -1,0 +1,42 @@
+"""How well predictions agree with labels. Higher is better in all of them, and 1 is perfect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+def accuracy(predicted_N: Ints, labels_N: Ints) -> float:
+    """Share of rows that are right."""
+    return float(np.mean(predicted_N == labels_N))
+
+
+def macro_f1(predicted_N: Ints, labels_N: Ints) -> float:
+    """F1 of each class, averaged over the classes that occur as a label or a prediction."""
+    confusion_CC = _confusion(predicted_N, labels_N)
+    both_C = confusion_CC.sum(0) + confusion_CC.sum(1)
+    occurs_C = both_C > 0
+    return float(np.mean(2 * confusion_CC.diagonal()[occurs_C] / both_C[occurs_C]))
+
+
+def mcc(predicted_N: Ints, labels_N: Ints) -> float:
+    """Matthews' correlation of many classes (R_K of Gorodkin 2004). 0 if all labels or all predictions are alike."""
+    confusion_CC = _confusion(predicted_N, labels_N).astype(float)
+    true_C, predicted_C, rows = confusion_CC.sum(1), confusion_CC.sum(0), confusion_CC.sum()
+    covariance = confusion_CC.trace() * rows - true_C @ predicted_C
+    scale = np.sqrt(rows**2 - predicted_C @ predicted_C) * np.sqrt(rows**2 - true_C @ true_C)
+    return float(covariance / scale) if scale > 0 else 0.0
+
+
+METRICS: dict[str, Callable[[Ints, Ints], float]] = {"accuracy": accuracy, "macro_f1": macro_f1, "mcc": mcc}
+
+
+def _confusion(predicted_N: Ints, labels_N: Ints) -> NDArray[Any]:
+    """Rows: the true class; columns: the predicted one."""
+    classes = int(max(predicted_N.max(), labels_N.max())) + 1
+    return np.bincount(labels_N * classes + predicted_N, minlength=classes**2).reshape(classes, classes)

@@ -1,0 +1,132 @@
+"""Where a model comes from: the hub, a folder, or `builtin/minilm`. Weights are safetensors; a model brings no code."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from autocompress.checkpoints import FILES, builtin, download, quiet, reason, sha256
+from autocompress.encoding import padding
+from autocompress.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def locate(model: str, root: Path) -> str:
+    """The folder of a model: `builtin/minilm`, a local checkpoint seen from `root`, or a hub id, which is downloaded.
+
+    Raises `ConfigError` if there is no such model, or its weights are no safetensors.
+    """
+    if model.startswith("builtin/"):
+        return builtin(model)
+    folder = (root / Path(model).expanduser()).resolve()
+    if not folder.is_dir() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
+        raise ConfigError(f"model: must be a folder that exists, or a hub id like namespace/name. Got {model!r}.")
+    folder = folder if folder.is_dir() else download(model)
+    for needed, what in (("config.json", "a config.json"), ("*.safetensors", "weights in safetensors")):
+        if not any(folder.glob(needed)):
+            raise ConfigError(
+                f"model: a checkpoint must have {what}. Got {model!r}, which has none. "
+                "Write one with model.save_pretrained and tokenizer.save_pretrained."
+            )
+    return str(folder)
+
+
+def identity(source: str) -> str:
+    """Equal identities, equal checkpoints: sha256 over the files of the folder that `locate` gave."""
+    files = sorted(file for pattern in FILES for file in Path(source).glob(pattern))
+    return hashlib.sha256("".join(f"{file.name} {sha256(file)}\n" for file in files).encode()).hexdigest()
+
+
+def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
+    """The checkpoint's fast tokenizer. Raises `ConfigError` if it has none."""
+    from transformers import AutoTokenizer
+
+    with quiet(), _readable(source, "a tokenizer"):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    if not tokenizer.is_fast:
+        raise ConfigError(
+            f"model: must have a fast tokenizer (tokenizer.json). Got {type(tokenizer).__name__} in {source!r}."
+        )
+    return tokenizer
+
+
+def has_head(source: str, labels: tuple[str, ...]) -> bool:
+    """Whether the checkpoint was saved with a classification head for this many labels."""
+    config = _config(source)
+    made_for = config.architectures or []
+    return any(name.endswith("ForSequenceClassification") for name in made_for) and config.num_labels == len(labels)
+
+
+def load_classifier(source: str, labels: tuple[str, ...]) -> nn.Module:
+    """The checkpoint in float32 with a head whose row i is `labels[i]`.
+
+    A head it has is kept if the count agrees; if it knows the same names in another order, its rows are put into
+    ours. A new head is drawn from torch's generator: seed that first. Raises `ConfigError` for what cannot be loaded.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    config, kept = _config(source), has_head(source, labels)
+    order = _order(config, labels) if kept else None
+    config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
+    if config.pad_token_id is None:  # decoders find a text's last token by it
+        config.pad_token_id = padding(load_tokenizer(source))["input_ids"]
+    options = {"use_safetensors": True, "trust_remote_code": False, "ignore_mismatched_sizes": not kept}
+    with quiet(), _readable(source, "a text classifier"):
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            source, config=config, dtype=torch.float32, output_loading_info=True, **options
+        )
+    _check_body(source, model, report)
+    if order:
+        _reorder_head(model, order)
+    return model  # type: ignore[no-any-return]
+
+
+def _config(source: str) -> Any:
+    from transformers import AutoConfig
+
+    with quiet(), _readable(source, "a config.json that transformers knows"):
+        return AutoConfig.from_pretrained(source, trust_remote_code=False)
+
+
+def _order(config: Any, labels: tuple[str, ...]) -> list[int] | None:
+    """Which row of the checkpoint's head is each of our labels, if the names agree and their order does not."""
+    rows = {str(name).casefold(): row for row, name in config.id2label.items()}
+    order = [rows.get(name.casefold(), -1) for name in labels]
+    return order if sorted(order) == list(range(len(labels))) and order != sorted(order) else None
+
+
+def _reorder_head(model: nn.Module, order: list[int]) -> None:
+    """Permute the rows of the last linear layer with one row a label, which is the head in every model family."""
+    linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    head = [linear for linear in linears if linear.out_features == len(order)][-1]
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.copy_(parameter[order])
+
+
+def _check_body(source: str, model: nn.Module, report: dict[str, Any]) -> None:
+    """A new head is expected. A body that is partly random, because weights and config.json disagree, is not."""
+    drawn = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    body = sorted(key for key in drawn if key.startswith(f"{model.base_model_prefix}.") and "pooler" not in key)
+    if body:
+        raise ConfigError(
+            f"model: the weights must fit the config.json beside them. Got {source!r}, where {len(body)} tensors are "
+            f"missing or of another shape, the first {body[0]!r}. Save the checkpoint again."
+        )
+
+
+@contextmanager
+def _readable(source: str, what: str) -> Iterator[None]:
+    """What transformers raises for files it cannot use, as our sentence."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as e:
+        raise ConfigError(f"model: must hold {what}. Got {source!r}: {reason(e)}.") from e

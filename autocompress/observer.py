@@ -1,0 +1,22 @@
+"""Who watches a search. The command line draws a display; a program may log, or look away."""
+
+from __future__ import annotations
+
+from autocompress.jobs import Job
+from autocompress.ledger import Trial
+
+
+class Observer:
+    """Hears of everything that happens; this one keeps it to itself."""
+
+    def note(self, text: str) -> None:
+        """Something worth knowing, in one sentence."""
+
+    def begin(self, job: Job) -> None:
+        """A job is handed to a worker."""
+
+    def step(self, job: Job, step: int, steps: int, loss: float) -> None:
+        """A training step was taken."""
+
+    def finished(self, trial: Trial) -> None:
+        """A trial was refused, measured or failed. The baseline is trial -1."""

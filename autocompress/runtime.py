@@ -1,0 +1,50 @@
+"""A runtime: what turns a compressed torch module into the artefact that ships, and runs it.
+
+One file each in `runtimes/`; the file name is what `target.runtime` says. Adding a runtime touches one file
+(and the list of legal names in `settings.Target`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from torch import nn
+
+from autocompress.examples import Batch
+from autocompress.precision import PrecisionPlan
+from autocompress.settings import Target
+
+
+class Session(Protocol):
+    """An opened artefact."""
+
+    def run(self, batch: Batch) -> np.ndarray:
+        """Logits (B, C), float32."""
+
+
+class Runtime(Protocol):
+    """Lowers, opens and describes. Everything that is reported was run through `open`."""
+
+    def support(self, plan: PrecisionPlan, target: Target) -> None:
+        """Raise `NotApplicable` with the reason if this plan cannot be carried out on that target."""
+
+    def lower(self, model: nn.Module, plan: PrecisionPlan, batch: Batch, folder: Path) -> None:
+        """Write the artefact of `model` into `folder`. `batch` is an example of what it reads."""
+
+    def open(self, folder: Path, target: Target) -> Session:
+        """Make the artefact in `folder` ready to run."""
+
+    def artefact(self, folder: Path) -> Path:
+        """The model file: its bytes are `size_mb`."""
+
+    def describe(self) -> dict[str, Any]:
+        """Versions and options, for the record."""
+
+
+def find_runtime(name: str) -> Runtime:
+    """The runtime that a target names."""
+    runtime: Runtime = importlib.import_module(f"autocompress.runtimes.{name}").RUNTIME
+    return runtime

@@ -1,0 +1,38 @@
+"""Keep an executor busy with the lives of trials.
+
+A life is a generator: it yields the jobs a trial needs, one after the other, and is sent each job's result. Between two jobs it
+decides, in the coordinator, what becomes of the trial. So the order of things within a trial reads like a script, and
+several trials run at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+
+from autocompress.executors import Executor
+from autocompress.jobs import Job, Result
+
+Life = Generator[Job, Result, None]
+
+
+def drive(lives: Iterator[Life], executor: Executor) -> None:
+    """Run the lives to their ends, as many at once as there are workers. `lives` is asked only when a worker is free."""
+    waiting: dict[Future[Result], Life] = {}
+    while True:
+        while len(waiting) < executor.workers and (life := next(lives, None)) is not None:
+            _submit(life, None, executor, waiting)
+        if not waiting:
+            return
+        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in done:
+            _submit(waiting.pop(future), future.result(), executor, waiting)
+
+
+def _submit(life: Life, result: Result | None, executor: Executor, waiting: dict[Future[Result], Life]) -> None:
+    """Hand the life its result and its next job to the executor, unless the life ends here."""
+    try:
+        job = next(life) if result is None else life.send(result)
+    except StopIteration:
+        return
+    waiting[executor.submit(job)] = life

@@ -1,0 +1,135 @@
+"""A search space: a recipe whose steps and knobs are still open, and all that a search needs to know besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import InstanceOf, PrivateAttr
+
+from autocompress import orders, replay, steps
+from autocompress.distributions import Suggest
+from autocompress.goals import DEFAULT_OBJECTIVES, Constraint, Direction, Goals
+from autocompress.method import Method
+from autocompress.mistakes import Mistakes, Place
+from autocompress.recipe import Recipe, digest
+from autocompress.sections import Sections
+from autocompress.settings import SearchSettings, Settings, Target, TaskSettings
+from autocompress.steps import OneOf, OpenMethod, Params
+from autocompress.yaml_source import YamlSource
+from autocompress.yaml_source import to_yaml as to_yaml
+from autocompress.yaml_source import write_yaml as write_yaml
+
+
+class SearchSpace(Settings):
+    """What `autocompress search` reads. `load` makes one from a file, `parse` from plain data."""
+
+    model: str
+    teacher: InstanceOf[Method] | str | None = None  # None: decided when the model is loaded
+    start: Literal["teacher", "pretrained"] = "teacher"
+    task: TaskSettings
+    target: Target = Target()
+    objectives: dict[str, Direction] = DEFAULT_OBJECTIVES
+    constraints: tuple[InstanceOf[Constraint], ...] = ()
+    search: SearchSettings = SearchSettings()
+    anchors: tuple[InstanceOf[Recipe], ...] = ()
+    steps: tuple[InstanceOf[OpenMethod] | InstanceOf[OneOf], ...]
+
+    _root: Path = PrivateAttr(default=Path())
+
+    @classmethod
+    def load(cls, path: Path | str, *, root: Path | None = None) -> SearchSpace:
+        """Read a YAML file. Every mistake in it is raised at once, each as `file:line: sentence`."""
+        source = YamlSource.read(Path(path))
+        return cls.parse(source.data, root=root or Path(path).resolve().parent, where=source.where)
+
+    @classmethod
+    def parse(cls, data: Any, *, root: Path | None = None, where: Callable[[Place], str] | None = None) -> SearchSpace:
+        """The same from plain data, as `dump` gives it. `where` turns a place in it into words."""
+        mistakes = Mistakes()
+        fields = Sections(mistakes).read(data)
+        mistakes.settle(where or _dotted)
+        space = cls(**fields)
+        space._root = root or Path()
+        return space
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths in the space start from. Where it lies is no part of what the space says."""
+        return self._root
+
+    @property
+    def goals(self) -> Goals:
+        """Objectives and constraints."""
+        return Goals(self.objectives, self.constraints)
+
+    def sample(self, trial: Suggest) -> Recipe:
+        """Decide every open step and knob. `Recipe.fault` tells whether the outcome can work."""
+        return replay.sample(self.steps, trial)
+
+    def replay(self, params: Params) -> Recipe:
+        """The recipe that these parameters stand for."""
+        return replay.replay(self.steps, params)
+
+    def locate(self, recipe: Recipe) -> Params:
+        """The parameters under which `sample` gives this recipe. The inverse of `replay`."""
+        return steps.locate(self.steps, tuple((method.name, method.model_dump()) for method in recipe))
+
+    @cached_property
+    def size(self) -> int | None:
+        """How many different recipes there are. None: no end of them, or too many to count."""
+        return orders.size(self.steps)
+
+    def dump(self) -> dict[str, Any]:
+        """The filled space as plain data: nothing hidden, nothing left to a default."""
+        return {
+            "model": self.model,
+            "teacher": {self.teacher.name: self.teacher.model_dump(mode="json")}
+            if isinstance(self.teacher, Method) else self.teacher,
+            "start": self.start,
+            "task": self.task.model_dump(mode="json"),
+            "target": self.target.model_dump(mode="json"),
+            "objectives": dict(self.objectives),
+            "constraints": [constraint.text for constraint in self.constraints],
+            "search": self.search.model_dump(mode="json"),
+            "anchors": [recipe.dump() for recipe in self.anchors],
+            "steps": [step.dump() for step in self.steps],
+        }  # fmt: skip
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for spaces whose studies may be one. More trials of the same space are no other space."""
+        return digest(self._identity())
+
+    def diff(self, other: SearchSpace) -> list[str]:
+        """What changed from this space to `other`, one line each; nothing where the fingerprints are equal."""
+        before, after = _leaves(self._identity()), _leaves(other._identity())
+        return [
+            f"{key}: {before.get(key, 'nothing')} -> {after.get(key, 'nothing')}"
+            for key in dict.fromkeys([*before, *after])
+            if before.get(key) != after.get(key)
+        ]
+
+    def _identity(self) -> dict[str, Any]:
+        dump = self.dump()
+        del dump["search"]["trials"]
+        return dump
+
+
+def _leaves(data: Any, place: Place = ()) -> dict[str, Any]:
+    """Every scalar by its dotted place."""
+    parts: Iterable[tuple[Any, Any]]
+    match data:
+        case dict() if data:
+            parts = data.items()
+        case list() if data:
+            parts = enumerate(data)
+        case _:
+            return {_dotted(place): data}
+    return {key: leaf for part, value in parts for key, leaf in _leaves(value, (*place, part)).items()}
+
+
+def _dotted(place: Place) -> str:
+    return ".".join(map(str, place)) or "space"

@@ -1,0 +1,74 @@
+"""Trials as rows of text: for the terminal, for MLflow's description, for a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from autocompress.ledger import BASELINE, Measurement, Trial
+
+Row = tuple[str, ...]
+
+FRONT_COLUMNS: Row = ("trial", "recipe", "score", "latency ms", "speedup", "size MB", "smaller")
+
+
+def front_rows(baseline: Trial, trials: Iterable[Trial]) -> list[Row]:
+    """The baseline, then the trials from the best score down."""
+    ranked = sorted(trials, key=lambda t: -t.measurement["score"])
+    return [_front_row(t, baseline.measurement) for t in (baseline, *ranked)]
+
+
+def _front_row(trial: Trial, baseline: Measurement) -> Row:
+    m, first = trial.measurement, trial.number == BASELINE
+    interval = "" if first else f" ({m['speedup_low']:.2f}-{m['speedup_high']:.2f})"
+    return (
+        "" if first else f"t{trial.number:03d}",
+        "baseline" if first else short(trial),
+        f"{m['score']:.3f}", f"{m['latency_ms']:.2f}", f"{m['speedup']:.2f}x{interval}", f"{m['size_mb']:.1f}",
+        f"{baseline['size_mb'] / m['size_mb']:.2f}x",
+    )  # fmt: skip
+
+
+def short(trial: Trial) -> str:
+    """The recipe with what tells it from its neighbours: `layers 0.5 + soft_labels + finetune + int8_dynamic`."""
+    steps = []
+    for method in trial.recipe:
+        keep = getattr(method, "keep", None)
+        steps.append(method.name if keep is None else f"{method.name} {keep:.2g}")
+    return " + ".join(steps) or "nothing"
+
+
+def markdown(columns: Row, rows: Iterable[Row]) -> str:
+    """A table that renders on the web and reads as text."""
+    lines = [columns, tuple("---" for _ in columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+TRIAL_COLUMNS: Row = ("trial", "state", "recipe", "score", "latency ms", "speedup", "size MB", "marks", "seconds")
+
+
+def trial_rows(trials: Iterable[Trial]) -> list[Row]:
+    """Every trial with its marks: `front`, `feasible`, or the limits that it breaks."""
+    return [_trial_row(t) for t in trials]
+
+
+def _trial_row(trial: Trial) -> Row:
+    figures = [_figure(trial.measurement, *column) for column in _FIGURES]
+    marks = "front" if trial.front else "feasible" if trial.feasible else trial.reason
+    name = "baseline" if trial.number == BASELINE else f"t{trial.number:03d}"
+    return (name, trial.state, short(trial), *figures, marks, f"{sum(trial.seconds.values()):.0f}")
+
+
+_FIGURES = (("score", ".3f"), ("latency_ms", ".2f"), ("speedup", ".2f"), ("size_mb", ".1f"))
+
+
+def _figure(measurement: Measurement, name: str, form: str) -> str:
+    return format(measurement[name], form) if name in measurement else ""
+
+
+def compare_rows(a: Trial, b: Trial) -> list[Row]:
+    """What differs between two trials first: their steps and knobs, then every measured quantity."""
+    knobs = [{f"{i}.{m.name}.{k}": v for i, m in enumerate(t.recipe) for k, v in m} for t in (a, b)]
+    steps = [(k, str(knobs[0].get(k, "")), str(knobs[1].get(k, ""))) for k in dict.fromkeys([*knobs[0], *knobs[1]])]
+    names = dict.fromkeys([*a.measurement, *b.measurement])
+    measured = [(n, _figure(a.measurement, n, ".4g"), _figure(b.measurement, n, ".4g")) for n in names]
+    return [*(row for row in steps if row[1] != row[2]), *measured]

@@ -1,0 +1,86 @@
+"""The task: texts with labels in three splits, how they become numbers, and how predictions are scored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from autocompress.encoding import encode, padding
+from autocompress.errors import ConfigError
+from autocompress.examples import Examples
+from autocompress.metrics import METRICS
+from autocompress.settings import TaskSettings
+from autocompress.texts import Split, Texts, load_texts
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Texts, labels, tokenizer and metric. A split is tokenised when first asked for: test, by the final judge."""
+
+    settings: TaskSettings
+    tokenizer: PreTrainedTokenizerBase
+    texts: Texts
+
+    @classmethod
+    def load(cls, settings: TaskSettings, tokenizer: PreTrainedTokenizerBase, seed: int, root: Path) -> Task:
+        """Read the texts; relative paths start at `root`, splits are cut with `seed`. Raises `ConfigError`."""
+        if settings.max_length > tokenizer.model_max_length:
+            rule = f"must be at most {tokenizer.model_max_length}, which is what this model reads"
+            raise ConfigError(f"task.max_length: {rule}. Got {settings.max_length}.")
+        return cls(settings, tokenizer, load_texts(settings, seed, root))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels' names, by their numbers."""
+        return self.texts.labels
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how the splits came about, a sentence each."""
+        return self.texts.notes
+
+    @property
+    def metric(self) -> str:
+        return self.settings.metric
+
+    @cached_property
+    def train(self) -> Examples:
+        return self._examples(self.texts.train)
+
+    @cached_property
+    def validation(self) -> Examples:
+        return self._examples(self.texts.validation)
+
+    @cached_property
+    def test(self) -> Examples:
+        return self._examples(self.texts.test)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal fingerprints, equal numbers: sha256 over texts, labels, settings and tokenizer."""
+        texts = self.texts
+        rows = [[split.texts, split.labels] for split in (texts.train, texts.validation, texts.test)]
+        settings = self.settings.model_dump(mode="json", exclude={"data"})  # the same texts may lie elsewhere
+        parts = [rows, texts.labels, settings, padding(self.tokenizer), self.tokenizer.backend_tokenizer.to_str()]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def score(self, logits_NC: ArrayLike | Tensor, labels_N: Sequence[int]) -> float:
+        """The task's metric for one row of logits a text; higher is better."""
+        predicted_N = np.asarray(logits_NC).argmax(-1)
+        return METRICS[self.settings.metric](predicted_N, np.asarray(labels_N))
+
+    def _examples(self, split: Split) -> Examples:
+        fields = encode(self.tokenizer, split.texts, self.settings.max_length)
+        return Examples(fields, split.labels, padding(self.tokenizer))

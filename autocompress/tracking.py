@@ -1,0 +1,233 @@
+"""MLflow as a view of a study: it is made to hold what the ledger of trials holds, and never asked what to do.
+
+A sync compares what every run should hold (`runs`) with what it is known to hold, and writes the difference. What it
+is known to hold is learnt from MLflow once, by tag, and again after trouble. So a sync can be repeated at will, and
+what an outage or a kill -9 left out is written by the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from autocompress.ledger import Trial
+from autocompress.runs import EVALUATED, STUDY, Run, StudyView, points, study_run, table_view, trial_run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FolderOf = Callable[[Trial], Path | None]
+
+FILES = "mlflow.autocompress.files"  # which files a run has; MLflow's pages hide the tags that begin with "mlflow."
+PATIENCE = 30.0  # seconds for which MLflow is left alone after it failed
+
+# MLflow retries a request for minutes by default, and a search must not wait for its spectator. It also phones home.
+_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def tracking_uri(uri: str | None = None) -> str:
+    """`uri`, else what MLFLOW_TRACKING_URI says, else mlflow.db in the current folder. SQLite files become absolute."""
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    return f"sqlite:///{file.resolve().as_posix()}" if (file := _database(uri)) else uri
+
+
+class Tracker:
+    """Keeps one study's runs in MLflow up to date. Trouble there is said once and never raised."""
+
+    def __init__(self, uri: str | None = None, on_warning: Callable[[str], None] = warnings.warn) -> None:
+        self.uri = tracking_uri(uri)
+        self._on_warning = on_warning
+        self._session: _Session | None = None
+        self._retry_at = 0.0
+        self._warned = False
+
+    def sync(self, view: StudyView, trials: Iterable[Trial], folder_of: FolderOf = lambda trial: None) -> bool:
+        """Make MLflow hold what the study holds. True if it now does; if not, the next call catches up."""
+        if time.monotonic() < self._retry_at and view.status == "RUNNING":
+            return False
+        # What is known of MLflow is forgotten unless all goes well, also when Ctrl-C comes between two writes.
+        session, self._session = self._session, None
+        try:
+            session = session or _Session(self.uri, view)
+            session.sync(view, list(trials), folder_of)
+        except Exception as error:  # whatever it is: a tracking outage never fails a search
+            self._failed(error)
+            return False
+        self._session, self._warned = session, False
+        return True
+
+    def page(self, view: StudyView) -> str:
+        """Where the MLflow UI shows the trials of a study that was synced, relative to the server's address."""
+        if self._session is None:
+            raise RuntimeError("sync the study first: a page is known by the experiment that the sync finds or makes")
+        return (
+            f"#/experiments/{self._session.experiment}/runs?viewStateShareKey={view.id}&workflowType=machine_learning"
+        )
+
+    def _failed(self, error: Exception) -> None:
+        self._retry_at = time.monotonic() + PATIENCE
+        if not self._warned:
+            self._warned = True
+            self._on_warning(
+                f"MLflow at {re.sub('//[^/]*@', '//***@', self.uri)} does not answer ({_cause(error)}): "
+                "the search goes on; `autocompress sync STUDY` will log what is missing"
+            )
+
+
+@dataclass
+class _Held:
+    """What one run in MLflow is known to hold."""
+
+    id: str
+    start: int
+    status: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    metrics: dict[str, float]
+    lines: int = 0  # of the training curve
+
+
+class _Session:
+    """A connection, one study's experiment, and what the study's runs are known to hold."""
+
+    def __init__(self, uri: str, view: StudyView) -> None:
+        self.client = _client(uri)
+        self.experiment = self._find_experiment(uri, view)
+        self.held: dict[str, _Held] = {}  # by STUDY or the trial's number
+        self._learn(view)
+
+    def sync(self, view: StudyView, trials: list[Trial], folder_of: FolderOf) -> None:
+        evaluated = {str(trial.number): trial for trial in trials if trial.state in EVALUATED}
+        first = STUDY not in self.held
+        self._write(STUDY, study_run(view, trials))
+        if first:  # and never again: a person may change the view
+            table = table_view(view, self.held[STUDY].start)
+            self.client.set_experiment_tag(self.experiment, f"mlflow.sharedViewState.{view.id}", table)
+        for key, trial in evaluated.items():
+            self._write(key, trial_run(view, trial, folder_of(trial), self.held[STUDY].id))
+        for key, held in self.held.items():
+            if held.status == "RUNNING" and key != STUDY and key not in evaluated:  # a ghost: no such trial
+                self.client.set_terminated(held.id, "KILLED")
+                held.status = "KILLED"
+
+    def _find_experiment(self, uri: str, view: StudyView) -> str:
+        if found := self.client.get_experiment_by_name(view.experiment):
+            return str(found.experiment_id)
+        # Beside the database and absolute, so that a search from another folder works; a server knows its own place.
+        # Not `mlruns`: where such a folder is, `mlflow ui` takes it for the store and ignores mlflow.db.
+        location = str(file.parent / "mlartifacts") if (file := _database(uri)) else None
+        tags = {"mlflow.experimentKind": "custom_model_development"}  # opens on the runs, not on LLM traces
+        return self.client.create_experiment(view.experiment, location, tags)
+
+    def _learn(self, view: StudyView) -> None:
+        ours, token = f"tags.`autocompress.study_id` = '{view.id}'", None
+        while token != "":
+            page = self.client.search_runs([self.experiment], ours, order_by=["start_time"], page_token=token)
+            for run in page:
+                info, data = run.info, run.data
+                held = _Held(info.run_id, info.start_time, info.status, data.tags, data.params, data.metrics)
+                if self.held.setdefault(data.tags.get("autocompress.trial", STUDY), held) is not held:
+                    self.client.delete_run(info.run_id)  # made twice: the answer to the first request was lost
+            token = page.token or ""
+
+    def _write(self, key: str, run: Run) -> None:
+        """Files, then values, then the status: whatever is cut off here is seen as missing and written again."""
+        held = self.held.get(key) or self._create(key, run)
+        tags = run.tags | self._write_files(held, run.artifacts)
+        tags = {name: value for name, value in tags.items() if held.tags.get(name) != value}
+        params = {name: value for name, value in run.params.items() if name not in held.params}  # immutable in MLflow
+        metrics = {name: value for name, value in run.metrics.items() if held.metrics.get(name) != value}
+        # A finished trial's curve is complete. Its points carry the run's start: MLflow drops those it already has.
+        found, lines = points(run.curve, held.lines) if held.status == "RUNNING" else ([], held.lines)
+        now = int(time.time() * 1000)
+        self._log(
+            held.id, [(*p, held.start) for p in found] + [(k, v, 0, now) for k, v in metrics.items()], params, tags
+        )
+        if held.status != run.status and run.status == "RUNNING":
+            self.client.update_run(held.id, "RUNNING")
+        elif held.status != run.status:
+            self.client.set_terminated(held.id, run.status)
+        held.tags |= tags
+        held.params |= params
+        held.metrics |= metrics
+        held.lines, held.status = lines, run.status
+
+    def _create(self, key: str, run: Run) -> _Held:
+        start = int((time.time() - run.seconds) * 1000)
+        made = self.client.create_run(self.experiment, start, run.tags, run.name)
+        self.held[key] = _Held(made.info.run_id, start, "RUNNING", dict(run.tags), {}, {})
+        return self.held[key]
+
+    def _write_files(self, held: _Held, files: dict[str, bytes]) -> dict[str, str]:
+        """Upload the files that changed. Returns the tag by which that is known next time."""
+        marks = {name: hashlib.sha256(data).hexdigest()[:8] for name, data in files.items()}
+        known = held.tags.get(FILES, "").split()
+        changed = [name for name, mark in marks.items() if f"{name}:{mark}" not in known]
+        if changed:
+            with tempfile.TemporaryDirectory() as folder:
+                for name in changed:
+                    (Path(folder) / name).write_bytes(files[name])
+                self.client.log_artifacts(held.id, folder)
+        return {FILES: " ".join(f"{name}:{mark}" for name, mark in marks.items())}
+
+    def _log(self, run_id: str, metrics: list[Any], params: dict[str, str], tags: dict[str, str]) -> None:
+        """One batch, or as many as MLflow's limits ask for: 1,000 entries, of which 100 params and 100 tags."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        points = [Metric(name, value, when, step) for name, value, step, when in metrics]
+        pairs = [Param(name, value) for name, value in params.items()]
+        while points or pairs or tags:
+            last = len(points) <= 800 and len(pairs) <= 100
+            labels = [RunTag(name, value) for name, value in tags.items()] if last else []
+            self.client.log_batch(run_id, points[:800], pairs[:100], labels)
+            points, pairs, tags = points[800:], pairs[100:], {} if last else tags
+
+
+def _client(uri: str) -> MlflowClient:
+    """A client whose first use is over: importing takes 1.5 s and making a database's tables some seconds."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for chatty in ("mlflow", "alembic", "urllib3"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    with _tables_lock(uri):
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def _tables_lock(uri: str) -> AbstractContextManager[Any]:
+    """Two searches that start at once would both make the tables of a new database."""
+    if not (file := _database(uri)):
+        return nullcontext()
+    folder = file.parent / "mlartifacts"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ".tables.lock", timeout=60)
+
+
+def _database(uri: str) -> Path | None:
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def _cause(error: BaseException) -> str:
+    """What began it, in one line: MLflow and urllib3 wrap a refused connection four times."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

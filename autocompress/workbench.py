@@ -1,0 +1,199 @@
+"""What a process needs to do the jobs of one study: model, teacher, data, runtime, baseline. Each is loaded once."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from autocompress import cache, measure, models, structure
+from autocompress.context import Context, OnStep, Teacher, forward
+from autocompress.errors import ConfigError
+from autocompress.examples import Batch
+from autocompress.ledger import Measurement
+from autocompress.methods.training.finetune import Finetune
+from autocompress.precision import PrecisionPlan
+from autocompress.recipe import Recipe, digest
+from autocompress.runtime import Runtime, Session, find_runtime
+from autocompress.settings import Target
+from autocompress.space import SearchSpace
+from autocompress.task import Task
+
+_CALIBRATION_TEXTS, _CALIBRATION_BATCH = 128, 32
+
+
+class Workbench:
+    """What the jobs of the study in `folder` share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        return SearchSpace.load(self.folder / "space.yaml", root=Path(self.record["root"]))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the coordinator wrote about the study."""
+        record: dict[str, Any] = json.loads((self.folder / "study.json").read_text())
+        return record
+
+    @cached_property
+    def target(self) -> Target:
+        return self.space.target
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        return find_runtime(self.target.runtime)
+
+    @cached_property
+    def source(self) -> str:
+        """Where the model to compress lies."""
+        return models.locate(self.space.model, self.space.root)
+
+    @cached_property
+    def task(self) -> Task:
+        return Task.load(self.space.task, models.load_tokenizer(self.source), self.space.search.seed, self.space.root)
+
+    @cached_property
+    def example(self) -> Batch:
+        """The batch that latency is measured on."""
+        return measure.latency_batch(self.task.validation, self.target)
+
+    @cached_property
+    def calibration(self) -> list[Batch]:
+        return list(self.task.train.head(_CALIBRATION_TEXTS).batches(_CALIBRATION_BATCH))
+
+    @cached_property
+    def teacher_source(self) -> str:
+        """The checkpoint that the teacher starts from or is."""
+        named = self.space.teacher
+        return models.locate(named, self.space.root) if isinstance(named, str) and named != "as_given" else self.source
+
+    @cached_property
+    def schooling(self) -> Finetune | None:
+        """The fine-tuning that makes the teacher, or None if its checkpoint is fine-tuned already."""
+        named, ready = self.space.teacher, models.has_head(self.teacher_source, self.task.labels)
+        if isinstance(named, str) and not ready:
+            raise ConfigError(
+                f"teacher: {named} has no classification head for the {len(self.task.labels)} labels of this task. "
+                "Leave `teacher` out, or write `teacher: {finetune: {epochs: 3}}`, to fine-tune one first."
+            )
+        if isinstance(named, Finetune):
+            return named
+        return None if ready else Finetune()
+
+    @cached_property
+    def teacher_key(self) -> str:
+        """Equal keys, equal teachers."""
+        lesson = self.schooling and self.schooling.model_dump(mode="json")
+        versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+        checkpoint = models.identity(self.teacher_source)
+        return digest([checkpoint, self.task.fingerprint, lesson, self.space.search.seed, versions])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the data and of the teacher."""
+        lesson = self.schooling
+        if lesson is None:
+            taught = f"The teacher and baseline is {self.teacher_source} as given: it is fine-tuned already."
+        else:
+            knobs = ", ".join(f"{k} {v}" for k, v in lesson.model_dump(mode="json").items())
+            taught = f"The teacher and baseline is {self.space.model}, fine-tuned first ({knobs})."
+        return (*self.task.notes, taught)
+
+    def teach(self, on_step: OnStep) -> Path:
+        """The teacher's folder; it is made on the first call, for every study of the same model, data and seed."""
+        return cache.folder("teachers", self.teacher_key, lambda draft: self._teach(draft, on_step))
+
+    def _teach(self, folder: Path, on_step: OnStep) -> None:
+        torch.manual_seed(self.space.search.seed)
+        model = models.load_classifier(self.teacher_source, self.task.labels)
+        if self.schooling:
+            nobody = Teacher(lambda: model)
+            seed = self.space.search.seed
+            ctx = Context(nobody, self.calibration, self.target, self.task.train, seed, on_step)
+            model = self.schooling.apply(model, ctx)
+        structure.save(model.eval(), folder)
+        with torch.no_grad():
+            needs = frozenset({"logits"})
+            rows = [forward(model, batch, needs).logits for batch in self.task.train.batches(32)]
+        save_file({"logits_NC": torch.cat(rows)}, folder / "logits.safetensors")
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        folder = self.teach(lambda *_: None)
+        logits_NC: Tensor = load_file(folder / "logits.safetensors")["logits_NC"]
+        return Teacher(lambda: structure.load(folder), logits_NC)
+
+    @cached_property
+    def start(self) -> nn.Module:
+        """What every trial begins from."""
+        if self.space.start == "pretrained":
+            torch.manual_seed(self.space.search.seed)
+            return models.load_classifier(self.source, self.task.labels).eval()
+        return self.teacher.model
+
+    @property
+    def baseline_folder(self) -> Path:
+        return self.folder / "baseline"
+
+    def lower_baseline(self) -> None:
+        """Write the baseline's artefact, unless it is there."""
+        if not self.baseline_folder.exists():
+            self.runtime.support(PrecisionPlan(), self.target)
+            lower = self.runtime.lower
+            cache.write_folder(
+                self.baseline_folder, lambda draft: lower(self.teacher.model, PrecisionPlan(), self.example, draft)
+            )
+
+    @cached_property
+    def baseline(self) -> Session:
+        return self.runtime.open(self.baseline_folder, self.target)
+
+    @property
+    def reference_ms(self) -> float:
+        """The baseline's latency on this machine, to which every ratio is applied."""
+        return float(self.record["baseline"]["measurement"]["latency_ms"])
+
+    @cached_property
+    def surroundings(self) -> str:
+        """What, besides a candidate's shapes, decides its size and latency."""
+        teacher = structure.signature(self.teacher.model, PrecisionPlan())
+        start = structure.signature(self.start, PrecisionPlan())
+        target = self.target.model_dump(mode="json")
+        return digest([teacher, start, target, self.runtime.describe(), measure.machine()])
+
+    def seed_of(self, recipe: Recipe) -> int:
+        """Equal recipes in equal studies train alike."""
+        return int(digest([self.space.search.seed, recipe.key]), 16) % 2**31
+
+    def score(self, session: Session) -> float:
+        """On the validation split, in batches of the target's size."""
+        validation = self.task.validation
+        return self.task.score(measure.logits(session, validation, self.target.batch_size), validation.labels)
+
+    def test_score(self, session: Session) -> float:
+        """On the test split. Only the final judge asks."""
+        test = self.task.test
+        return self.task.score(measure.logits(session, test, self.target.batch_size), test.labels)
+
+    def sizes(self, model: nn.Module, folder: Path) -> Measurement:
+        """Megabytes of the artefact, and how many numbers the module holds."""
+        artefact = self.runtime.artefact(folder)
+        return {"size_mb": measure.size_mb(artefact), "parameters": measure.parameters(model)}
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder that is gone afterwards."""
+        with tempfile.TemporaryDirectory(prefix="autocompress-") as folder:
+            yield Path(folder)

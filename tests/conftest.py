@@ -1,0 +1,88 @@
+"""Tiny random models of every family and a task they can learn in a second. No network, no mocks of torch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
+)
+
+from autocompress.context import Context, Teacher
+from autocompress.examples import Examples
+from autocompress.settings import Target
+
+# more cores than one make tiny matrices slower, and other tests run beside these
+torch.set_num_threads(1)
+
+_SHAPE = {
+    "vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 64,
+    "max_position_embeddings": 40, "num_labels": 3,
+}  # fmt: skip
+
+
+def _bert(config: type, model: type) -> nn.Module:
+    return model(config(**_SHAPE))
+
+
+def _distilbert() -> nn.Module:
+    names = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads"}
+    names["intermediate_size"] = "hidden_dim"
+    return DistilBertForSequenceClassification(DistilBertConfig(**{names.get(k, k): v for k, v in _SHAPE.items()}))
+
+
+FAMILIES: dict[str, Callable[[], nn.Module]] = {
+    "bert": lambda: _bert(BertConfig, BertForSequenceClassification),
+    "roberta": lambda: _bert(RobertaConfig, RobertaForSequenceClassification),
+    "xlm-roberta": lambda: _bert(XLMRobertaConfig, XLMRobertaForSequenceClassification),
+    "distilbert": _distilbert,
+}
+
+every_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+def tiny(family: str = "bert") -> nn.Module:
+    """4 layers x 32, 4 heads of 8, 64 neurons, 3 classes; the same weights every time."""
+    torch.manual_seed(0)
+    model = FAMILIES[family]().eval()
+    with torch.no_grad():
+        for p in model.parameters():  # as made, the layers change next to nothing and biases are zero
+            p.add_(0.1 * torch.randn_like(p))
+    return model
+
+
+def toy(count: int = 96) -> Examples:
+    """Texts of 6 to 12 tokens; the label says which of the tokens 7, 8, 9 occurs."""
+    rng = torch.Generator().manual_seed(0)
+    rows, labels = [], []
+    for i in range(count):
+        row = torch.randint(10, 60, (6 + i % 7,), generator=rng).tolist()
+        labels.append(int(torch.randint(3, (1,), generator=rng)))
+        row[0], row[1 + i % 4] = 2, 7 + labels[-1]
+        rows.append(row)
+    fields = {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
+    return Examples(fields, labels, pad={"input_ids": 1, "attention_mask": 0})
+
+
+def context(teacher: nn.Module, *, train: bool = True, **more: Any) -> Context:
+    """A real run's context, or a rehearsal's with `train=False`."""
+    texts = toy()
+    calibration = list(texts.head(32).batches(16))
+    return Context(Teacher(lambda: teacher), calibration, Target(), texts if train else None, **more)
+
+
+def fresh(model: nn.Module) -> nn.Module:
+    """A copy that a method may change."""
+    return copy.deepcopy(model)

@@ -1,0 +1,131 @@
+"""Fine-tuning: it learns, it carries out what was left for it, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import context, fresh, tiny, toy
+from torch import Tensor, nn
+
+from autocompress.context import Loss, Outputs
+from autocompress.errors import Diverged
+from autocompress.examples import Batch, inputs
+from autocompress.methods.training.finetune import Finetune, lr_factor, parameter_groups
+
+
+class Spy(Loss):
+    """Counts its calls, keeps what it was given, owns a parameter."""
+
+    needs = frozenset({"hidden_states"})
+    lr = 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = nn.Parameter(torch.ones(2))
+        self.given: list[tuple[Outputs, Outputs]] = []
+
+    def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
+        self.given.append((student, teacher))
+        return self.own.square().sum()
+
+
+def accuracy(model: nn.Module) -> float:
+    batch = toy().batch(list(range(96)))
+    with torch.no_grad():
+        return (model(**inputs(batch)).logits.argmax(1) == batch["labels"]).float().mean().item()
+
+
+def test_it_learns():
+    model = tiny()
+    before = accuracy(model)
+    after = accuracy(Finetune(epochs=10, lr=4e-3, batch_size=16).apply(model, context(model)))
+    assert before < 0.6
+    assert after > 0.9
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_freeze_embeddings(frozen):
+    model = tiny()
+    changed = Finetune(epochs=1, lr=1e-3, freeze_embeddings=frozen).apply(fresh(model), context(model))
+    tables = [name for name, m in model.named_modules() if isinstance(m, nn.Embedding)]
+    same = {torch.equal(model.get_submodule(n).weight, changed.get_submodule(n).weight) for n in tables[:2]}
+    assert same == {frozen}
+    assert not torch.equal(model.bert.embeddings.LayerNorm.weight, changed.bert.embeddings.LayerNorm.weight)
+    assert all(p.requires_grad for p in changed.parameters())
+
+
+def test_losses_get_what_they_need_hooks_get_progress_and_both_are_gone_afterwards():
+    seen, progress, spy = [], [], Spy()
+    ctx = context(tiny(), on_step=lambda step, steps, loss: seen.append((step, steps)))
+    ctx.losses.append(spy)
+    ctx.hooks.append(progress.append)
+    Finetune(epochs=2, batch_size=40).apply(tiny(), ctx)
+    assert seen == [(i, 6) for i in range(1, 7)]
+    assert progress == [i / 6 for i in range(1, 7)]
+    assert len(spy.given) == 6
+    assert all(len(out.hidden_states) == 5 for pair in spy.given for out in pair)
+    assert all(out.logits.requires_grad == (i == 0) for pair in spy.given for i, out in enumerate(pair))
+    assert (spy.own < 0.6).all(), "its own parameter was not trained at its own lr"
+    assert (ctx.losses, ctx.hooks) == ([], [])
+
+
+def test_a_rehearsal_takes_no_step_but_asks_every_loss_and_hook():
+    model, progress, spy = tiny(), [], Spy()
+    ctx = context(model, train=False)
+    ctx.losses.append(spy)
+    ctx.hooks.append(progress.append)
+    changed = Finetune().apply(fresh(model), ctx)
+    assert len(spy.given) == 1
+    assert spy.given[0][0].logits.shape == (2, 3)
+    assert progress == [1.0]
+    assert all(torch.equal(v, changed.state_dict()[k]) for k, v in model.state_dict().items())
+    assert (ctx.losses, ctx.hooks) == ([], [])
+
+
+def test_the_teacher_rests_where_nobody_needs_it():
+    def never() -> nn.Module:
+        raise AssertionError("the teacher was loaded")
+
+    ctx = context(tiny())
+    ctx.teacher._load = never
+    Finetune(epochs=1).apply(tiny(), ctx)
+
+
+def test_every_epoch_has_its_own_order_and_every_text():
+    from autocompress.methods.training.finetune import stream
+
+    rows = [row for batch in stream(toy(), 2, 32, seed=5) for row in batch["index"].tolist()]
+    assert sorted(rows[:96]) == sorted(rows[96:]) == list(range(96))
+    assert rows[:96] != rows[96:]
+
+
+def test_biases_and_norms_do_not_decay():
+    model, knobs = tiny(), Finetune(weight_decay=0.1)
+    matrices, others = parameter_groups(knobs, model, context(model))
+    assert (matrices["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    undecayed = {id(p) for p in others["params"]}
+    names = {name for name, p in model.named_parameters() if id(p) in undecayed}
+    assert names == {name for name, _ in model.named_parameters() if name.endswith("bias") or "LayerNorm" in name}
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        ("linear", [1 / 3, 2 / 3, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]),
+        ("cosine", [1 / 3, 2 / 3, 1.0, 0.9619, 0.8536, 0.6913, 0.5, 0.3087, 0.1464, 0.0381]),
+        ("constant", [1 / 3, 2 / 3] + [1.0] * 8),
+    ],
+)
+def test_schedule(scheduler, expected):
+    knobs = Finetune(warmup=0.2, scheduler=scheduler)
+    assert [lr_factor(knobs, step, 10) for step in range(10)] == pytest.approx(expected, abs=1e-4)
+
+
+def test_divergence_is_said_at_once():
+    model = tiny()
+    with torch.no_grad():
+        model.classifier.weight[0, 0] = float("inf")
+    sentence = r"^finetune: the loss is (nan|inf) and its gradient's norm nan at step 1 of 3\. Lower lr\.$"
+    with pytest.raises(Diverged, match=sentence):
+        Finetune(epochs=1).apply(model, context(model))
+    assert all(p.requires_grad for p in model.parameters())

@@ -1,0 +1,187 @@
+"""What every method promises. A new method gets these checks by existing."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+
+import pytest
+import torch
+from conftest import FAMILIES, context, every_family, fresh, tiny, toy
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from autocompress import structure
+from autocompress.context import Context
+from autocompress.distributions import Fixed
+from autocompress.errors import ConfigError, NotApplicable
+from autocompress.examples import inputs
+from autocompress.method import Method, methods
+from autocompress.recipe import Recipe
+
+every_method = pytest.mark.parametrize("method", methods().values(), ids=methods())
+everywhere = pytest.mark.parametrize(
+    ("method", "family"), [pytest.param(m, f, id=f"{n}-{f}") for n, m in methods().items() for f in FAMILIES]
+)
+
+
+def apply(method: Method, model: nn.Module, ctx: Context) -> nn.Module:
+    """Apply it as a recipe would: what a pending method leaves is carried out by a short finetune."""
+    model = method.apply(fresh(model), ctx)
+    return finetuned(model, ctx) if method.pending else model
+
+
+def finetuned(model: nn.Module, ctx: Context) -> nn.Module:
+    return methods()["finetune"](epochs=1, lr=1e-3).apply(model, ctx)
+
+
+def logits(model: nn.Module) -> Tensor:
+    with torch.no_grad():
+        return model(**inputs(toy(8).batch(list(range(8))))).logits
+
+
+@every_method
+def test_file_class_and_name_agree(method):
+    assert method.__name__ == "".join(word.title() for word in method.name.split("_"))
+    assert method.__module__ == f"autocompress.methods.{method.family}.{method.name}"
+
+
+@every_method
+def test_card_cites_its_source_and_class_says_when_it_pays(method):
+    card = inspect.getdoc(inspect.getmodule(method))
+    assert re.search(r"arXiv:\d{4}\.\d{4,5}|\b(19|20)\d\d\b", card), "cite the paper"
+    assert method.__dict__["__doc__"], "say when it pays"
+
+
+@every_method
+def test_card_explains_every_choice_that_is_searched(method):
+    card = inspect.getdoc(inspect.getmodule(method))
+    words = {value for d in method.knobs().values() for value in d.extremes if isinstance(value, str)}
+    assert {word for word in words if word not in card} == set()
+
+
+@every_method
+def test_default_recipe_round_trips(method):
+    recipe = Recipe([method()])
+    assert Recipe.load(json.loads(json.dumps(recipe.dump()))) == recipe
+
+
+@every_method
+def test_default_range_is_legal_and_holds_the_default(method):
+    for name, searched in method.knobs().items():
+        for value in searched.extremes:
+            assert method.check(name, value) == value
+        default = method.model_fields[name].default
+        low, *_, high = sorted(searched.extremes) if not isinstance(searched, Fixed) else (default, default)
+        assert low <= default <= high
+
+
+@every_method
+def test_unknown_knob_and_illegal_value_are_refused(method):
+    with pytest.raises(ValidationError):
+        method(no_such_knob=1)
+    for name in method.model_fields:
+        with pytest.raises(ConfigError, match=rf"^{method.name}\.{name} .*Got \['neither'\]\.$"):
+            method.check(name, ["neither"])
+
+
+@everywhere
+def test_acts_and_keeps_the_interface(method, family):
+    model = tiny(family)
+    ctx = context(model)
+    before = logits(model)
+    after = logits(apply(method(), model, ctx))
+    assert after.shape == before.shape
+    assert after.isfinite().all()
+    assert ctx.precision or not torch.equal(before, after), "changed nothing: raise NotApplicable"
+    assert not ctx.losses
+    assert not ctx.hooks
+
+
+@every_method
+def test_same_seed_same_model(method):
+    model = tiny()
+    first, second = (apply(method(), model, context(model, seed=3)).state_dict() for _ in range(2))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@everywhere
+def test_rehearsal_has_the_shapes_and_the_plan_of_the_real_run(method, family):
+    model = tiny(family)
+    real, rehearsed = context(model), context(model, train=False)
+    signatures = [structure.signature(apply(method(), model, ctx), ctx.precision) for ctx in (real, rehearsed)]
+    assert signatures[0] == signatures[1]
+
+
+@every_method
+def test_values_only_methods_keep_the_signature_and_the_others_do_not(method):
+    model = tiny()
+    ctx = context(model, train=False)
+    before = structure.signature(model, ctx.precision)
+    after = structure.signature(apply(method(), model, ctx), ctx.precision)
+    assert (before == after) == method.values_only
+
+
+@everywhere
+def test_saved_and_loaded_it_gives_the_same_logits(method, family, tmp_path):
+    model = tiny(family)
+    changed = apply(method(), model, context(model))
+    structure.save(changed, tmp_path)
+    assert torch.equal(logits(structure.load(tmp_path)), logits(changed))
+
+
+@every_method
+def test_leaves_the_original_and_the_gradients_flowing(method):
+    model = tiny()
+    ctx = context(model)
+    before = logits(model)
+    changed = apply(method(), model, ctx)
+    assert torch.equal(logits(model), before)
+    assert all(p.requires_grad and p.grad is None for p in changed.parameters())
+    assert not changed.training
+    if method.stage != "lower":
+        again = logits(changed)
+        assert not torch.equal(logits(finetuned(changed, ctx)), again)
+
+
+@pytest.mark.parametrize("method", [m for m in methods().values() if m.pending], ids=lambda m: m.name)
+def test_a_pending_method_changes_what_is_learnt(method):
+    teacher, student = tiny("bert"), tiny("bert")
+    with torch.no_grad():
+        student.classifier.weight.mul_(-1)
+        student.bert.encoder.layer[0].output.dense.weight.mul_(0.5)
+    alone = finetuned(fresh(student), context(teacher))
+    taught = apply(method(), student, context(teacher))
+    assert not torch.equal(logits(alone), logits(taught))
+
+
+@every_method
+def test_an_unknown_family_is_refused_with_its_name(method):
+    if not hasattr(inspect.getmodule(method), "layout"):
+        pytest.skip("acts on any model that gives logits")
+    with pytest.raises(NotApplicable, match="the layout of a 'Linear' model is not known"):
+        method().apply(nn.Linear(2, 2), context(tiny()))
+
+
+@every_family
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("layers", "heads", "neurons", "low_rank", "soft_labels", "hidden_states", "finetune", "int8_dynamic"),
+        ("low_rank", "neurons", "heads", "layers", "finetune", "int8_dynamic"),  # cutting factors
+        ("finetune", "heads", "finetune", "neurons", "finetune"),
+    ],
+    ids="+".join,
+)
+def test_methods_work_together_and_reload(names, family, tmp_path):
+    model = tiny(family)
+    changed, ctx = fresh(model), context(model)
+    for name in names:
+        changed = methods()[name](**({"epochs": 1} if name == "finetune" else {})).apply(changed, ctx)
+    structure.save(changed, tmp_path)
+    loaded = structure.load(tmp_path)
+    assert torch.equal(logits(loaded), logits(changed))
+    assert structure.signature(loaded, ctx.precision) == structure.signature(changed, ctx.precision)
+    assert set(ctx.precision) <= set(dict(loaded.named_modules()))
