@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+
+_UMASK = os.umask(0)
+os.umask(_UMASK)
 
 
 def cache_root() -> Path:
@@ -30,6 +33,8 @@ def folder(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
         if not place.is_dir():
+            for left in place.parent.glob(f".{key}.*"):  # by a process that was killed at it
+                shutil.rmtree(left)
             write_folder(place, build)
     return place
 
@@ -48,11 +53,13 @@ def value(kind: str, key: str, compute: Callable[[], dict[str, Any]]) -> dict[st
 def write_folder(place: Path, build: Callable[[Path], None]) -> None:
     """Fill a folder beside `place`, then rename it there: `place` exists whole or not at all."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+    draft = _draft_of(place)
+    draft.mkdir()
     try:
         build(draft)
         for file in draft.rglob("*"):
             if file.is_file():
+                file.chmod(0o666 & ~_UMASK)  # some libraries write files that only their owner may read
                 _flush(file)
         shutil.rmtree(place, ignore_errors=True)
         draft.rename(place)
@@ -63,11 +70,16 @@ def write_folder(place: Path, build: Callable[[Path], None]) -> None:
 def write_json(place: Path, data: Any) -> None:
     """Write `data` so that a reader sees the old file or the new one, never half of it."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=place.parent, prefix=f".{place.name}.", delete=False) as draft:
-        json.dump(data, draft, indent=1)
-        draft.flush()
-        os.fsync(draft.fileno())
-    os.replace(draft.name, place)
+    draft = _draft_of(place)
+    with draft.open("w") as file:
+        json.dump(data, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(place)
+
+
+def _draft_of(place: Path) -> Path:
+    return place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
 
 
 def _flush(file: Path) -> None:

@@ -56,14 +56,14 @@ def sha256(file: Path) -> str:
 
 def reason(error: Exception) -> str:
     """What another library's error says, in one line."""
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+    return (str(error).strip() or type(error).__name__).splitlines()[0].removeprefix("Got: ").rstrip(".")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without load reports, retries and progress bars, which transformers and the hub write to standard error."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from huggingface_hub.utils import logging as hub
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from transformers.utils import logging as models
 
     level, hub_level = models.get_verbosity(), hub.get_verbosity()

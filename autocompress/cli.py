@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,7 @@ from autocompress.errors import AutocompressError, ConfigError, NothingFeasible,
 
 if TYPE_CHECKING:
     from autocompress.study import Study
+    from autocompress.tables import Row
 
 app = typer.Typer(
     name="autocompress", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
@@ -42,7 +45,7 @@ def main() -> None:
 @app.command()
 def search(
     space: SpaceFile, trials: Trials = None, timeout: Timeout = None,
-    study: Annotated[str | None, typer.Option(metavar="NAME", help="the study's name; the file's name if left out")] = None,
+    study: Annotated[str | None, typer.Option(metavar="NAME", help="the study's name, else the file's")] = None,
     rule: Rule = "knee",
     to: Annotated[Path | None, typer.Option(help="where the chosen model goes; exported/STUDY if left out")] = None,
 ) -> None:  # fmt: skip
@@ -100,7 +103,8 @@ def _conclude(study: Study, console: Any, rule: str, to: Path | None) -> None:
     console.print(
         f"\nChosen by {rule}: {best.label}. On the untouched test split it scores {scores['test_score']:.3f}, "
         f"the baseline {scores['baseline_test_score']:.3f}. It is in {to}/\n\n"
-        f"  autocompress predict {to} \"some text\"\n  autocompress resume {study.name} --trials {study.charged() + 20}\n"
+        f"  autocompress predict {to} \"some text\"\n"
+        f"  autocompress resume {study.name} --trials {study.charged() + 20}\n"
         f"  autocompress ui {study.name}",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
@@ -178,7 +182,7 @@ def trials(
         _print_table(_console(), TRIAL_COLUMNS, trial_rows(shown))
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # -1 is the baseline, not an option
 def compare(study: StudyName, a: int, b: int, as_json: Json = False) -> None:
     """Two trials side by side. The baseline is -1."""
     from autocompress.study import Study
@@ -237,7 +241,7 @@ def ui(
 def _kept(study: Study, trials: int | None) -> str:
     more = f" --trials {trials}" if trials else ""
     return (
-        f"Stopped. {study.charged()} trained trials are kept in {study.folder.name and study.folder}; "
+        f"Stopped. {study.charged()} trained trials are kept in {os.path.relpath(study.folder)}; "
         f"the one under way starts again from its recipe.\n  autocompress resume {study.name}{more}"
     )
 
@@ -263,7 +267,7 @@ def _console() -> Any:
     return Console()
 
 
-def _print_table(console: Any, columns: tuple[str, ...], rows: list[tuple[str, ...]], title: str | None = None) -> None:
+def _print_table(console: Any, columns: Row, rows: Sequence[Row], title: str | None = None) -> None:
     from rich.markup import escape
     from rich.table import Table
 

@@ -33,7 +33,7 @@ class Coordinator:
 
     def __init__(
         self, folder: Path, space: SearchSpace, store: Store, baseline: Measurement, observer: Observer,
-        on_end: Callable[[list[Trial]], None],
+        on_end: Callable[[list[Trial]], object],
     ) -> None:  # fmt: skip
         self._folder = folder
         self._space = space

@@ -81,16 +81,17 @@ def card(study: Study, trial: Trial, scores: dict[str, float]) -> str:
     assert study.baseline
     space, target = study.space, study.space.target
     steps = json.dumps(trial.recipe.dump(), indent=1)
+    where = f"{target.runtime}, {target.device}, {target.threads} thread(s), {study.record['machine']['cpu']}"
     return f"""# {space.model}, compressed: {trial.recipe.title}
 
 Trial {trial.number} of the study `{study.name}`, made by autocompress {study.record["versions"]["autocompress"]}.
 
 {markdown(FRONT_COLUMNS, front_rows(study.baseline, [trial]))}
 
-`score` is the validation {space.task.metric}, which chose this model among others. On the untouched test split it has
-{scores["test_score"]:.3f}, the baseline {scores["baseline_test_score"]:.3f}. Latency is that of {target.batch_size} x {target.sequence_length} tokens on
-{target.runtime}, {target.device}, {target.threads} thread(s), {study.record["machine"]["cpu"]}; the speedup was measured in turn with the baseline (95 % interval in
-brackets). Data: `{space.task.data}`.
+`score` is the validation {space.task.metric}, which chose this model among others.
+On the untouched test split it has {scores["test_score"]:.3f}, the baseline {scores["baseline_test_score"]:.3f}.
+Latency is that of {target.batch_size} x {target.sequence_length} tokens on {where}.
+The speedup was measured in turn with the baseline, with its 95 % interval. Data: `{space.task.data}`.
 
 ## Use
 

@@ -47,7 +47,7 @@ class Result:
 
 
 def perform(job: Job, on_step: OnStep) -> Result:
-    """Do the job in this process. What is wrong with the recipe becomes a `Failure`; what is wrong around it is raised."""
+    """Do the job in this process. A recipe's own trouble becomes a `Failure`; trouble around it is raised."""
     bench = trial.workbench(Path(job.folder))
     work = getattr(trial, job.kind)
     try:

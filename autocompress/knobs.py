@@ -60,8 +60,7 @@ def holds(distribution: Distribution, asked: Any) -> bool:
             steps = (asked - low) / (step or 1)
             return bool(low <= asked <= high) and (not _stepped(distribution) or abs(steps - round(steps)) < 1e-8)
         case _:
-            # True == 1, but a switch is no number.
-            return any(asked == v and isinstance(asked, bool) == isinstance(v, bool) for v in distribution.extremes)
+            return asked in distribution.extremes
 
 
 def closest(distribution: Distribution, wish: Any) -> Any:
@@ -110,8 +109,9 @@ def _range(method: type[Method], knob: str, given: dict[str, Any]) -> Range:
         raise ConfigError(f"{where} is not a number, so it has no range. Give a list of choices. Got {given!r}.")
     if not isinstance(log := given.get("log", False), bool):
         raise ConfigError(f"{where}: log should be true or false. Got {log!r}.")
+    step = _step(where, low, high, given.get("step"))
     try:
-        return Range(low, high, _step(where, low, high, given.get("step")), log)
+        return Range(low, high, step, log)
     except ValueError as e:
         raise ConfigError(f"{where}: {e}") from None
 

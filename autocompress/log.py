@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from autocompress.errors import Paused
 from autocompress.ledger import BASELINE, Trial
 from autocompress.runs import Status, StudyView
+from autocompress.settings import Target
 from autocompress.tables import FRONT_COLUMNS, front_rows, markdown
 from autocompress.tracking import Tracker
 from autocompress.trial import trial_folder
@@ -40,17 +41,13 @@ class Log:
     def sync_now(self) -> str:
         """Bring MLflow up to date now, outside a search. Raises `Paused` if it does not answer; returns its address."""
         if not self.sync(self._study.trials, "FINISHED"):
-            raise Paused(f"MLflow at {self._tracker.uri} does not answer. Start it, then say this again.")
-        return self._tracker.uri
+            raise Paused(f"MLflow at {self._tracker.place} does not answer. Start it, then say this again.")
+        return self._tracker.place
 
     def serve(self, port: int | None) -> None:
         """Show the study's trials on MLflow's web pages, until Ctrl-C."""
-        self.sync_now()
         view = study_view(self._study, self._baseline, self._study.trials, "FINISHED")
-        page = self._tracker.page(view)
-        if page is None:
-            raise Paused(f"MLflow at {self._tracker.uri} does not answer. Start it, then say this again.")
-        serve_ui(self._tracker.uri, page, port)
+        serve_ui(self._tracker.uri, self._tracker.page(view), port)
 
     def _folder(self, trial: Trial) -> Path | None:
         return None if trial.number == BASELINE else trial_folder(self._study.folder, trial.number)
@@ -81,7 +78,7 @@ def study_view(study: Study, baseline: Trial, trials: list[Trial], status: Statu
     return StudyView(
         id=record["id"],
         name=study.name,
-        experiment=f"{data} on {target.runtime} {target.device} x{target.threads}, {target.batch_size}x{target.sequence_length}",
+        experiment=_experiment(data, target),
         description="\n\n".join(story),
         tags={"autocompress.machine": record["machine"]["cpu"]},
         params={
@@ -92,3 +89,9 @@ def study_view(study: Study, baseline: Trial, trials: list[Trial], status: Statu
         artifacts=(study.folder / "space.yaml", study.folder / "study.json"),
         status=status,
     )  # fmt: skip
+
+
+def _experiment(data: str, target: Target) -> str:
+    """All runs of one task on one target can be compared. MLflow's pages cut a name at a slash."""
+    where = f"{target.runtime} {target.device}, {target.threads} threads"
+    return f"{data.replace('/', ' ')} on {where}, {target.batch_size} x {target.sequence_length} tokens"

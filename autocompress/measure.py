@@ -94,7 +94,9 @@ def _in_turn(
     a: Session, b: Session, batch: Batch, clock: Callable[[], float], seconds: float = 0.6, least: int = 15
 ) -> tuple[np.ndarray, np.ndarray]:
     """(N, 2) seconds of a and b by `clock`, and (N,) wall seconds of a: at least `least` pairs and `seconds`."""
-    pairs, wall, start = [], [], time.perf_counter()
+    pairs: list[tuple[float, float]] = []
+    wall: list[float] = []
+    start = time.perf_counter()
     while len(pairs) < least or time.perf_counter() - start < seconds:
         began = time.perf_counter()
         first = _timed(a, batch, clock)

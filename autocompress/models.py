@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from autocompress.checkpoints import FILES, builtin, download, quiet, reason, sha256
@@ -17,6 +18,8 @@ from autocompress.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_VOCABULARIES = ["tokenizer.json", "vocab.txt", "vocab.json", "*.model"]
 
 
 def locate(model: str, root: Path) -> str:
@@ -49,6 +52,11 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     """The checkpoint's fast tokenizer. Raises `ConfigError` if it has none."""
     from transformers import AutoTokenizer
 
+    if not any(file for pattern in _VOCABULARIES for file in Path(source).glob(pattern)):
+        raise ConfigError(  # transformers would make one that knows no words
+            f"model: must hold a tokenizer. Got {source!r}, which has none of {', '.join(_VOCABULARIES)}. "
+            "Write one with tokenizer.save_pretrained."
+        )
     with quiet(), _readable(source, "a tokenizer"):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     if not tokenizer.is_fast:
@@ -128,5 +136,5 @@ def _readable(source: str, what: str) -> Iterator[None]:
     """What transformers raises for files it cannot use, as our sentence."""
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as e:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as e:
         raise ConfigError(f"model: must hold {what}. Got {source!r}: {reason(e)}.") from e

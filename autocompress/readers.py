@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress import docstrings
+from autocompress.checkpoints import quiet, reason
 from autocompress.errors import ConfigError, nearest
 from autocompress.files import FORMATS, Columns, read_file
 from autocompress.settings import TaskSettings
@@ -47,8 +48,6 @@ def read(settings: TaskSettings, root: Path) -> dict[str, Rows]:
     """The splits there are: train always, validation and test perhaps. Raises `ConfigError` for what cannot be read."""
     data = settings.data
     if isinstance(data, dict):
-        if "train" not in data:
-            raise ConfigError(f"task.data: the files must include train. Got {', '.join(data) or 'none'}.")
         files = {split: root / Path(name).expanduser() for split, name in data.items()}
         return {s: _rows(str(f), s, read_file(f"task.data.{s}", f), settings) for s, f in files.items()}
     if data.startswith("builtin/"):
@@ -99,12 +98,12 @@ def _read_hub(data: str, settings: TaskSettings) -> dict[str, Rows]:
     name, config = hub_name(data)
     datasets.disable_progress_bars()
     try:
-        splits = datasets.load_dataset(name, config)
+        with quiet():
+            splits = datasets.load_dataset(name, config)
     except Exception as e:  # no network, no such dataset or config, a broken file: a dozen types of error
-        reason = (str(e) or type(e).__name__).splitlines()[0].rstrip(".")
         raise ConfigError(
             f"task.data: must be a folder that exists, or a hub dataset that can be read. Got {data!r}, on the hub "
-            f"{name!r}: {reason}. Check the name and the network, or {_BY_SPLIT}"
+            f"{name!r}: {reason(e)}. Check the name and the network, or {_BY_SPLIT}"
         ) from e
     finally:
         datasets.enable_progress_bars()

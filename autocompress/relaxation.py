@@ -35,7 +35,7 @@ class Relaxation:
         first, *_ = self.nearest
         asked = min(len(self.nearest), NEAREST)
         lines = [
-            f"The nearest recipe is t{first:03d}: its limits are broken by {self.nearest[first]:.1%} in all.",
+            f"The nearest recipe is t{first:03d}: it breaks its limits by {self.nearest[first]:.1%} in all.",
             f"What binds is {self.binding.text}: {self.broken_by} of the {asked} nearest recipes break it.",
         ]
         for admission in self.admissions:

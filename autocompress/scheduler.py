@@ -1,8 +1,8 @@
 """Keep an executor busy with the lives of trials.
 
-A life is a generator: it yields the jobs a trial needs, one after the other, and is sent each job's result. Between two jobs it
-decides, in the coordinator, what becomes of the trial. So the order of things within a trial reads like a script, and
-several trials run at once.
+A life is a generator: it yields the jobs a trial needs, one after the other, and is sent each job's result. Between two
+jobs it decides, in the coordinator, what becomes of the trial. So the order of things within a trial reads like a
+script, and several trials run at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Life = Generator[Job, Result, None]
 
 
 def drive(lives: Iterator[Life], executor: Executor) -> None:
-    """Run the lives to their ends, as many at once as there are workers. `lives` is asked only when a worker is free."""
+    """Run the lives to their ends, as many at once as there are workers; a new one only when a worker is free."""
     waiting: dict[Future[Result], Life] = {}
     while True:
         while len(waiting) < executor.workers and (life := next(lives, None)) is not None:

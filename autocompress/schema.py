@@ -19,7 +19,7 @@ def schema() -> Schema:
     step = {"$ref": "#/$defs/step"}
     top = {
         "model": {"type": "string", "description": "hub id, local folder, or builtin/..."},
-        "teacher": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/finetuned"}]},
+        "teacher": {"anyOf": [{"type": ["string", "null"]}, {"$ref": "#/$defs/finetuned"}]},
         "start": {"enum": ["teacher", "pretrained"]},
         "task": _settings(TaskSettings),
         "target": _settings(Target),

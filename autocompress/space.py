@@ -122,9 +122,9 @@ def _leaves(data: Any, place: Place = ()) -> dict[str, Any]:
     """Every scalar by its dotted place."""
     parts: Iterable[tuple[Any, Any]]
     match data:
-        case dict() if data:
+        case dict():
             parts = data.items()
-        case list() if data:
+        case list():
             parts = enumerate(data)
         case _:
             return {_dotted(place): data}

@@ -22,11 +22,12 @@ class Search:
 
     def __init__(self) -> None:
         self.reached, self.reason = -1, ""
+        self._near = False
 
-    def stuck(self, at: int, reason: str) -> None:
-        """Remember the reason at the farthest step; of several the first."""
-        if at > self.reached:
-            self.reached, self.reason = at, reason
+    def stuck(self, at: int, reason: str, *, near: bool = False) -> None:
+        """Remember the reason at the farthest step; of several one that is `near`, the right method, then the first."""
+        if (at, near) > (self.reached, self._near):
+            self.reached, self.reason, self._near = at, reason, near
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class OpenMethod:
             return
         for knob, value in asked.items():
             if not knobs.holds(self.knobs[knob], value):
-                search.stuck(at, f"{name}.{knob} = {value!r} is not within {knobs.form(self.knobs[knob])!r}")
+                search.stuck(at, f"{name}.{knob} = {value!r} is not within {knobs.form(self.knobs[knob])!r}", near=True)
                 return
         default = find(self.name)()
         values = {k: asked.get(k, knobs.closest(d, getattr(default, k))) for k, d in self.knobs.items()}

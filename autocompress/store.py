@@ -1,21 +1,22 @@
 """The study's memory: Optuna's storage, asked and told one trial at a time. The only importer of optuna.
 
-What Optuna has no column for (why a recipe was refused, what was measured besides the objectives) is one JSON attribute of the
-trial, written before the trial is told. So a trial that a crash left RUNNING either has its outcome, and is told again, or has
-only its parameters, and is run.
+What Optuna has no column for (why a recipe was refused, what was measured besides the objectives) is one JSON attribute
+of the trial, written before the trial is told. So a trial that a crash left RUNNING either has its outcome, and is told
+again, or has only its parameters, and is run.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from autocompress.goals import Direction
 from autocompress.ledger import Trial
 from autocompress.recipe import Recipe
 from autocompress.settings import SearchSettings
@@ -27,7 +28,7 @@ _VALID = "valid"  # the first constraint: 1 where a recipe cannot be carried out
 class Store:
     """One study in a database."""
 
-    def __init__(self, path: Path, name: str, objectives: dict[str, str], settings: SearchSettings) -> None:
+    def __init__(self, path: Path, name: str, objectives: Mapping[str, Direction], settings: SearchSettings) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self._settings = settings

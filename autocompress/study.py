@@ -1,4 +1,4 @@
-"""A study: one search space, the trials made in it, and the front they form. It lives in a folder and survives anything.
+"""A study: a search space, the trials made in it, the front they form. It lives in a folder and survives anything.
 
 studies/<name>/  space.yaml   the study's own copy of its space
                  study.json   where it came from, the machine, the baseline's measurement
@@ -9,6 +9,7 @@ studies/<name>/  space.yaml   the study's own copy of its space
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -110,7 +111,7 @@ class Study:
 
     @cached_property
     def _store(self) -> Store:
-        return Store(self.folder / "study.db", self.name, dict(self.space.objectives), self.space.search)
+        return Store(self.folder / "study.db", self.name, self.space.objectives, self.space.search)
 
     @property
     def baseline(self) -> Trial | None:
@@ -151,7 +152,7 @@ class Study:
         self, trials: int | None = None, timeout: float = float("inf"), observer: Observer | None = None,
         executor: Executor | None = None,
     ) -> str:  # fmt: skip
-        """Search until `trials` recipes began training in all, or for `timeout` seconds. Returns why it ended, if early.
+        """Search until `trials` recipes began training in all, or for `timeout` seconds. Says why it ended, if early.
 
         Raises `NothingFeasible` if nothing meets every constraint at the end.
         """
@@ -194,10 +195,13 @@ class Study:
 
     def sync(self) -> str:
         """Bring MLflow up to date; returns its address. Raises `Paused` if it does not answer."""
-        return self._log().sync_now()
+        with self._held():
+            return self._log().sync_now()
 
     def serve_ui(self, port: int | None = None) -> None:
-        """MLflow's web pages on this study, until Ctrl-C."""
+        """MLflow's web pages on this study, until Ctrl-C. A search that is under way logs by itself."""
+        with contextlib.suppress(ConfigError):
+            self.sync()
         self._log().serve(port)
 
     def _log(self, on_warning: Callable[[str], None] = print) -> Log:

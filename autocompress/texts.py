@@ -51,7 +51,8 @@ def load_texts(settings: TaskSettings, seed: int, root: Path) -> Texts:
     named = {split: pair for split, pair in named.items() if pair[1]}
     if "train" not in named:
         raise ConfigError(f"task.label: the training texts must have labels. Got none in {found['train'].origin}.")
-    labels = found["train"].names or _in_order({name for _, names in named.values() for name in names})
+    every = {name for _, names in named.values() for name in names}
+    labels = found["train"].names if every <= set(found["train"].names) else _in_order(every)
     numbers = {name: number for number, name in enumerate(labels)}
     splits = {split: _fair(texts, [numbers[name] for name in names], seed) for split, (texts, names) in named.items()}
     splits = _arranged(splits, notes)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from autocompress.errors import Paused
 from autocompress.ledger import Trial
 from autocompress.runs import EVALUATED, STUDY, Run, StudyView, points, study_run, table_view, trial_run
 
@@ -33,11 +34,13 @@ FolderOf = Callable[[Trial], Path | None]
 FILES = "mlflow.autocompress.files"  # which files a run has; MLflow's pages hide the tags that begin with "mlflow."
 PATIENCE = 30.0  # seconds for which MLflow is left alone after it failed
 
-# MLflow retries a request for minutes by default, and a search must not wait for its spectator. It also phones home.
+# MLflow retries a request for minutes by default, and a search must not wait for its spectator. It also phones home,
+# and prints to standard output, where `--json` must be alone.
 _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
@@ -73,19 +76,24 @@ class Tracker:
         return True
 
     def page(self, view: StudyView) -> str:
-        """Where the MLflow UI shows the trials of a study that was synced, relative to the server's address."""
-        if self._session is None:
-            raise RuntimeError("sync the study first: a page is known by the experiment that the sync finds or makes")
-        return (
-            f"#/experiments/{self._session.experiment}/runs?viewStateShareKey={view.id}&workflowType=machine_learning"
-        )
+        """Where the MLflow UI shows the study's trials, relative to the server's address."""
+        try:
+            session = self._session or _Session(self.uri, view)
+        except Exception as error:
+            raise Paused(f"MLflow at {self.place} does not answer ({_cause(error)}).") from error
+        return f"#/experiments/{session.experiment}/runs?viewStateShareKey={view.id}&workflowType=machine_learning"
+
+    @property
+    def place(self) -> str:
+        """The address as it may be shown: without a password."""
+        return re.sub("//[^/]*@", "//***@", self.uri)
 
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + PATIENCE
         if not self._warned:
             self._warned = True
             self._on_warning(
-                f"MLflow at {re.sub('//[^/]*@', '//***@', self.uri)} does not answer ({_cause(error)}): "
+                f"MLflow at {self.place} does not answer ({_cause(error)}): "
                 "the search goes on; `autocompress sync STUDY` will log what is missing"
             )
 
@@ -129,9 +137,7 @@ class _Session:
     def _find_experiment(self, uri: str, view: StudyView) -> str:
         if found := self.client.get_experiment_by_name(view.experiment):
             return str(found.experiment_id)
-        # Beside the database and absolute, so that a search from another folder works; a server knows its own place.
-        # Not `mlruns`: where such a folder is, `mlflow ui` takes it for the store and ignores mlflow.db.
-        location = str(file.parent / "mlartifacts") if (file := _database(uri)) else None
+        location = str(folder) if (folder := artifact_folder(uri)) else None
         tags = {"mlflow.experimentKind": "custom_model_development"}  # opens on the runs, not on LLM traces
         return self.client.create_experiment(view.experiment, location, tags)
 
@@ -192,11 +198,10 @@ class _Session:
 
         points = [Metric(name, value, when, step) for name, value, step, when in metrics]
         pairs = [Param(name, value) for name, value in params.items()]
-        while points or pairs or tags:
-            last = len(points) <= 800 and len(pairs) <= 100
-            labels = [RunTag(name, value) for name, value in tags.items()] if last else []
+        labels = [RunTag(name, value) for name, value in tags.items()]
+        while points or pairs or labels:
             self.client.log_batch(run_id, points[:800], pairs[:100], labels)
-            points, pairs, tags = points[800:], pairs[100:], {} if last else tags
+            points, pairs, labels = points[800:], pairs[100:], []
 
 
 def _client(uri: str) -> MlflowClient:
@@ -215,11 +220,18 @@ def _client(uri: str) -> MlflowClient:
 
 def _tables_lock(uri: str) -> AbstractContextManager[Any]:
     """Two searches that start at once would both make the tables of a new database."""
-    if not (file := _database(uri)):
+    if not (folder := artifact_folder(uri)):
         return nullcontext()
-    folder = file.parent / "mlartifacts"
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / ".tables.lock", timeout=60)
+
+
+def artifact_folder(uri: str) -> Path | None:
+    """Where the artifacts of a SQLite store are: beside it. Any other store knows its own place.
+
+    Not `mlruns`: where a folder of that name is, `mlflow ui` takes it for the store and ignores mlflow.db.
+    """
+    return file.parent / "mlartifacts" if (file := _database(uri)) else None
 
 
 def _database(uri: str) -> Path | None:

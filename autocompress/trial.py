@@ -67,8 +67,8 @@ def baseline(bench: Workbench, recipe: Recipe, number: int, on_step: OnStep) -> 
 def rehearse(bench: Workbench, recipe: Recipe, number: int, on_step: OnStep) -> Done:
     """The recipe with no training data: size and latency on the target, before anything is trained.
 
-    Remembered twice: by the recipe without its training knobs (nothing is built at all), and by the shapes it leads to (no
-    artefact is made).
+    Remembered twice: by the recipe without its training knobs (nothing is built at all), and by the shapes it leads to
+    (no artefact is made).
     """
     clock = Stopwatch()
 
@@ -104,8 +104,9 @@ def train(bench: Workbench, recipe: Recipe, number: int, on_step: OnStep) -> Don
         ctx = Context(bench.teacher, bench.calibration, bench.target, bench.task.train, seed, watch)
         model, ctx = _apply(bench, recipe, ctx)
         shutil.rmtree(place.parent, ignore_errors=True)
-        cache.write_folder(place, build)
+        place.parent.mkdir(parents=True)
         (place.parent / "curve.jsonl").write_text("".join(json.dumps(point) + "\n" for point in curve))
+        cache.write_folder(place, build)
     return Done({"training_steps": float(len(curve))}, clock.seconds)
 
 

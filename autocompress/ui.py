@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from autocompress.errors import ConfigError, Paused
+from autocompress.tracking import artifact_folder
 
 HOST = "127.0.0.1"
 USUAL_PORT = 5000  # the browser keeps what a person arranged by address, so the same one is taken when it is free
@@ -27,11 +28,14 @@ def serve_ui(uri: str, page: str, port: int | None = None, say: Callable[[str], 
     if uri.startswith(("http://", "https://")):
         say(f"{uri.rstrip('/')}/{page}")
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the server would outlive a `kill`
-    with contextlib.suppress(KeyboardInterrupt), server(uri, port) as (process, address):
-        say(f"{address}/{page}\nCtrl-C stops the server.")
-        process.wait()
-        raise Paused(f"the MLflow server at {address} ended by itself, with exit code {process.returncode}.")
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the server would outlive a `kill`
+    try:
+        with contextlib.suppress(KeyboardInterrupt), server(uri, port) as (process, address):
+            say(f"{address}/{page}\nCtrl-C stops the server.")
+            process.wait()
+            raise Paused(f"the MLflow server at {address} ended by itself, with exit code {process.returncode}.")
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -40,9 +44,11 @@ def server(uri: str, port: int | None = None) -> Iterator[tuple[subprocess.Popen
     address = f"http://{HOST}:{_free(port)}"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
     command += ["--host", HOST, "--port", address.rpartition(":")[2]]
+    if artifacts := artifact_folder(uri):
+        command += ["--artifacts-destination", str(artifacts)]
     # Jobs (LLM judges and the like) would start a dozen more processes.
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    # The server makes folders where it stands: that must not be the user's.
+    # A server may leave files where it stands: that must not be the user's folder.
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.txt"
         with log.open("wb") as out:

@@ -87,14 +87,14 @@ class YamlSource:
         return f"{self.name}:1: this is not YAML: {str(error).splitlines()[0]}."
 
 
-def write_yaml(path: Path, data: Any) -> None:
-    """Plain data as a YAML file, in the order it is in."""
-    path.write_text(to_yaml(data) + "\n", encoding="utf-8")
-
-
 def to_yaml(data: Any) -> str:
     """Plain data as YAML, in the order it is in."""
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120).rstrip()
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
+
+
+def write_yaml(path: Path, data: Any) -> None:
+    """Plain data as a YAML file."""
+    path.write_text(to_yaml(data), encoding="utf-8")
 
 
 def _entry(node: Node | None, part: str | int) -> tuple[int, Node] | None:

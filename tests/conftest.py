@@ -86,3 +86,9 @@ def context(teacher: nn.Module, *, train: bool = True, **more: Any) -> Context:
 def fresh(model: nn.Module) -> nn.Module:
     """A copy that a method may change."""
     return copy.deepcopy(model)
+
+
+@pytest.fixture(scope="session")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One MLflow database for all tests: making its tables takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"

@@ -1,8 +1,8 @@
 """ONNX Runtime: one `model.onnx` that needs no autocompress to run.
 
-The graph comes from `torch.onnx.export` (the TorchScript exporter: 1 s where the dynamo exporter takes 16 s, and its node
-names carry module paths, which is how a precision plan finds its nodes). int8 comes from `onnxruntime.quantization`:
-weights signed, activations scaled on the fly, which is the pairing that has fast kernels on x86 and Arm.
+The graph comes from `torch.onnx.export` (the TorchScript exporter: 1 s where the dynamo exporter takes 16 s, and its
+node names carry module paths, which is how a precision plan finds its nodes). int8 comes from
+`onnxruntime.quantization`: weights signed, activations scaled on the fly, the pairing that has fast kernels on x86.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _export(model: nn.Module, batch: Batch, path: Path) -> None:
     axes = {name: {0: "batch", 1: "tokens"} for name in names} | {"logits": {0: "batch"}}
     with _quiet(), torch.no_grad():
         torch.onnx.export(
-            _Logits(model.eval(), names), tuple(batch[name] for name in names), str(path), dynamo=False,
+            _Logits(model, names).eval(), tuple(batch[name] for name in names), str(path), dynamo=False,
             input_names=names, output_names=["logits"], dynamic_axes=axes, opset_version=_OPSET,
         )  # fmt: skip
 

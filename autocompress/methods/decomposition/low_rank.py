@@ -2,8 +2,8 @@
 
 r = floor(keep · O · I / (O + I)), at least 1: `keep` is the share of the layer's weights that both factors have
 together. `scope` is `all` linears of the layers, or only those of the feed-forwards (`ffn`) or of the attentions
-(`attention`); never the pooler, the classifier or the embeddings. The singular values are split evenly, U = U_r √S_r and
-V = √S_r V_rᵀ, so that both factors have one scale.
+(`attention`); never the pooler, the classifier or the embeddings. The singular values are split evenly, U = U_r √S_r
+and V = √S_r V_rᵀ, so that both factors have one scale.
 
 Eckart & Young 1936; for Transformers: Noach & Goldberg 2020, "Compressing Pre-trained Language Models by Matrix
 Decomposition". Departure: the paper distils features afterwards; here a later step may.

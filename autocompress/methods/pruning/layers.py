@@ -2,9 +2,10 @@
 
 From N layers, max(1, round(keep · N)) stay, in their order. The strategy says which are dropped:
 
-- `top`: the last ones, next to the classifier. The paper's best for BERT, RoBERTa and XLNet, hence the default.
+- `top`: the last ones, next to the classifier. The paper's best for BERT, RoBERTa and XLNet.
 - `bottom`: the first ones. Known to be the worst; for comparison, outside the default range.
-- `alternate`: those between; evenly spaced ones stay, the first and the last among them.
+- `alternate`: those between; evenly spaced ones stay, the first and the last among them. The default: on a fine-tuned
+  MiniLM, 3 of 6 layers and an epoch later, it kept 0.742 of 0.784 accuracy, `contribution` 0.716, `top` 0.494.
 - `contribution`: those that turn the hidden states least: the mean angular distance arccos(cos(h_in, h_out)) / π over
   the tokens of the calibration batches.
 
@@ -40,7 +41,7 @@ class Layers(Method):
     stage: ClassVar[Stage] = "structure"
 
     keep: Annotated[float, Field(gt=0, lt=1), Range(0.33, 0.84)] = 0.5
-    strategy: Annotated[Strategy, Choice(("top", "alternate", "contribution"))] = "top"
+    strategy: Annotated[Strategy, Choice(("top", "alternate", "contribution"))] = "alternate"
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         found = layout(model)
@@ -50,9 +51,10 @@ class Layers(Method):
             raise NotApplicable(f"keep={self.keep:g} of {depth} layers drops none")
         stack = model.get_submodule(found.stack)
         assert isinstance(stack, nn.ModuleList)
-        del_from = sorted(set(range(depth)) - set(self._kept(model, ctx, depth, count)), reverse=True)
-        for i in del_from:
-            del stack[i]
+        kept = self._kept(model, ctx, depth, count)
+        for i in reversed(range(depth)):
+            if i not in kept:
+                del stack[i]
         setattr(model.config, found.family.depth, count)
         return model
 

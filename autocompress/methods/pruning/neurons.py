@@ -6,7 +6,8 @@ states, so that the result is of a stock shape. Which neurons stay:
 - `taylor`: the highest Σ_x |a_i · ∂L/∂a_i| over the texts x of the calibration batches, a_i the neuron's output.
 - `l2`: the highest norm of the down projection's column. Needs no data.
 
-They go in `rounds` equal rounds, with importance measured anew in between (`l2` does not change between rounds).
+They go in `rounds` equal rounds, with importance measured anew in between (`l2` does not change between rounds). One
+round is the default: on a fine-tuned MiniLM four took four times as long and gained nothing.
 
 Molchanov et al. 2017, "Pruning Convolutional Neural Networks for Resource Efficient Inference", arXiv:1611.06440; in
 Transformers: Michel et al. 2019, arXiv:1905.10650. Departure: the width is equal in every layer.
@@ -21,7 +22,7 @@ from torch import nn
 
 from autocompress.architectures import layout
 from autocompress.context import Context
-from autocompress.distributions import Choice, Range
+from autocompress.distributions import Range
 from autocompress.errors import NotApplicable
 from autocompress.importance import Importance, rounds_from, score
 from autocompress.method import Method, Stage
@@ -34,8 +35,8 @@ class Neurons(Method):
     stage: ClassVar[Stage] = "structure"
 
     keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.84)] = 0.5
-    importance: Annotated[Importance, Choice(("taylor", "l2"))] = "taylor"
-    rounds: Annotated[int, Field(ge=1)] = 4
+    importance: Importance = "taylor"
+    rounds: Annotated[int, Field(ge=1)] = 1
     multiple: Literal[1, 8, 16, 32] = 16
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:

@@ -1,0 +1,236 @@
+"""The command line as a person or a program meets it: a process, its output, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_project import SPACE, make_project
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Path:
+    """A project with one finished search of three trials in it."""
+    folder = tmp_path_factory.mktemp("home")
+    make_project(folder)
+    done = _run(folder, "search", "space.yaml", "--trials", "3")
+    assert done.returncode == 0, done.stderr
+    (folder / "search.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_database(mlflow_uri: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+        yield
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    # one thread: tiny matrices are slower on two
+    return os.environ | {"AUTOCOMPRESS_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+
+
+def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "autocompress", *arguments]
+    return subprocess.run(command, cwd=folder, env=_environment(folder), capture_output=True, text=True, timeout=120)
+
+
+def test_a_search_says_what_it_does_and_what_to_type_next(home: Path) -> None:
+    said = (home / "search.txt").read_text()
+    assert "baseline  0." in said
+    assert "t000  layers 0.5 + finetune + int8_dynamic" in said
+    assert "The front of space" in said
+    assert "On the untouched test split it scores" in said
+    for line in (
+        "autocompress predict exported/space",
+        "autocompress resume space --trials 23",
+        "autocompress ui space",
+    ):
+        assert line in said
+
+
+def test_predict_answers_from_the_exported_folder(home: Path) -> None:
+    done = _run(home, "predict", "exported/space", "honey tree", "vinegar stone", "--json")
+    assert [answer["label"] for answer in json.loads(done.stdout)] == ["sweet", "sour"]
+    assert "sweet" in _run(home, "predict", "exported/space", "honey tree").stdout
+
+
+def test_the_exported_onnx_file_needs_no_autocompress(home: Path) -> None:
+    code = (
+        "import onnxruntime, numpy, sys; s = onnxruntime.InferenceSession('exported/space/model.onnx');"
+        "x = numpy.array([[2, 14, 3]]); print(s.run(None, {i.name: x * 0 + (1 if 'mask' in i.name else 0) if i.name != "
+        "'input_ids' else x for i in s.get_inputs()})[0].shape); assert 'autocompress' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True)
+    assert done.stdout.strip() == "(1, 2)", done.stderr
+
+
+def test_a_fresh_process_gives_the_measured_models_logits(home: Path) -> None:
+    """The pipeline runs the very file that was measured; the module computes the same up to int8 rounding."""
+    code = """
+import json, numpy, torch, autocompress
+from autocompress.encoding import encode
+texts = ["honey tree river", "vinegar stone", "sugar light green"]
+pipeline, model = autocompress.pipeline("exported/space"), autocompress.load("exported/space")
+rows = [encode(pipeline._tokenizer, [(t,)], 16) for t in texts]
+with torch.no_grad():
+    by_module = [model(**{k: torch.tensor(v) for k, v in row.items()}).logits[0].tolist() for row in rows]
+print(json.dumps([pipeline.logits(texts).tolist(), by_module]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=home, env=_environment(home), capture_output=True, text=True
+    )
+    runtime, module = json.loads(done.stdout)
+    for a, b in zip(runtime, module, strict=True):
+        assert a == pytest.approx(b, abs=0.6)
+        assert a.index(max(a)) == b.index(max(b))
+
+
+def test_the_json_shapes_that_programs_rely_on(home: Path) -> None:
+    trials = json.loads(_run(home, "trials", "space", "--json").stdout)
+    assert [t["number"] for t in trials] == [-1, 0, 1, 2]
+    assert all(
+        list(t) == ["number", "state", "recipe", "score", "latency_ms", "size_mb", "speedup", "feasible", "front",
+                    "reason", "seconds"] for t in trials
+    )  # fmt: skip
+    methods = json.loads(_run(home, "methods", "--json").stdout)
+    assert {"layers", "heads", "neurons", "low_rank", "soft_labels", "hidden_states", "int8_dynamic", "finetune"} <= {
+        m["name"] for m in methods
+    }
+    assert all(list(m) == ["name", "family", "pays", "knobs"] for m in methods)
+    assert json.loads(_run(home, "show", "space.yaml", "--json").stdout)["steps"][1] == {
+        "one_of": ["skip", {"soft_labels": {"temperature": {"low": 1.0, "high": 8.0},
+                                            "weight": {"low": 0.1, "high": 10.0, "log": True}}}]
+    }  # fmt: skip
+    assert json.loads(_run(home, "schema").stdout)["type"] == "object"
+    assert json.loads(_run(home, "studies", "--json").stdout)[0]["study"] == "space"
+
+
+def test_tables_are_for_people(home: Path) -> None:
+    assert "when it pays" in _run(home, "methods").stdout
+    assert "arXiv:1503.02531" in _run(home, "methods", "soft_labels").stdout
+    assert "finetune" in _run(home, "trials", "space").stdout
+    assert "latency_ms" in _run(home, "compare", "space", "-1", "0").stdout
+    assert "space" in _run(home, "studies").stdout
+    assert "in order." in _run(home, "validate", "space.yaml").stdout
+    assert "temperature" in _run(home, "show", "space.yaml").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "nowhere.yaml"], "nowhere.yaml: there is no such file."),
+        (["trials", "spce"], "there is no study 'spce' in studies/. Did you mean 'space'?"),
+        (["methods", "magnitud"], "there is no method 'magnitud'. Methods: "),
+        (
+            ["predict", "model", "x"],
+            "model: there is no exported model here. `autocompress export STUDY --to model` makes",
+        ),
+        (["export", "space", "--to", "out", "--trial", "99"], "the study 'space' has no trial 99."),
+        (["export", "space", "--to", "model"], "model: it is not empty and not an exported model. Give a new folder."),
+        (["export", "space", "--to", "out", "--rule", "fastet"], "there is no rule 'fastet'. Did you mean 'fastest'?"),
+        (
+            ["resume", "space", "--timeout", "soon"],
+            "--timeout: it should be a time such as 90s, 30m or 2h. Got 'soon'.",
+        ),
+    ],
+)
+def test_a_wrong_input_is_one_sentence_on_standard_error(home: Path, arguments: list[str], message: str) -> None:
+    done = _run(home, *arguments)
+    assert done.stderr.startswith(message)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert not (home / "out").exists()
+
+
+def test_all_mistakes_of_a_space_at_once_and_nothing_is_written(tmp_path: Path) -> None:
+    space = make_project(tmp_path, SPACE.replace("keep: 0.5, ", "").replace("soft_labels]", "soft_label]"))
+    space.write_text(space.read_text().replace("epochs: 2", "epochs: 0"))
+    before = sorted(tmp_path.rglob("*"))
+    done = _run(tmp_path, "search", "space.yaml")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "space.yaml:15: there is no method 'soft_label'. Did you mean 'soft_labels'?",
+        "space.yaml:16: finetune.epochs should be greater than or equal to 1. Got 0.",
+    ]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nothing_feasible_is_exit_code_3(tmp_path: Path) -> None:
+    make_project(tmp_path, SPACE.replace("score >= 0.5 * baseline", "score >= 2 * baseline"))
+    done = _run(tmp_path, "search", "space.yaml", "--trials", "1")
+    assert done.returncode == 3
+    assert "What binds is score >= 2 * baseline" in done.stderr
+
+
+def _started(folder: Path, until: Callable[[list[str]], bool]) -> subprocess.Popen[str]:
+    """A search in a process of its own, once its output so far satisfies `until`."""
+    command = [sys.executable, "-m", "autocompress", "search", "space.yaml"]
+    process = subprocess.Popen(
+        command, cwd=folder, env=_environment(folder) | {"PYTHONUNBUFFERED": "1"}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    seen: list[str] = []
+    assert process.stdout
+    for line in process.stdout:
+        seen.append(line)
+        if until(seen):
+            return process
+    raise AssertionError(f"it ended too early: {''.join(seen)} {process.stderr and process.stderr.read()}")
+
+
+def _table(folder: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(_run(folder, "trials", "space", "--json").stdout)
+    return rows
+
+
+def finished(number: int) -> Callable[[list[str]], bool]:
+    return lambda seen: any(line.startswith(f"t{number:03d}") for line in seen)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_says_what_is_kept_and_how_to_go_on(tmp_path: Path, sign: signal.Signals) -> None:
+    make_project(tmp_path)
+    process = _started(tmp_path, finished(0))
+    process.send_signal(sign)
+    start = time.monotonic()
+    _, said = process.communicate(timeout=20)
+    assert time.monotonic() - start < 5
+    assert process.returncode == 130
+    assert said.splitlines()[-1].strip() == "autocompress resume space"
+    assert "Stopped. 1 trained trials are kept in studies/space" in said
+
+
+def test_kill_9_loses_nothing_and_counts_nothing_twice(tmp_path: Path) -> None:
+    make_project(tmp_path)
+    process = _started(tmp_path, finished(1))
+    process.kill()
+    process.wait()
+    before = [t for t in _table(tmp_path) if t["state"] != "running"]
+    assert _run(tmp_path, "resume", "space").returncode == 0
+    after = _table(tmp_path)
+    by_number = {t["number"]: t for t in after}
+    for t in before:
+        assert {**t, "front": None} == {**by_number[t["number"]], "front": None}
+    assert [t["number"] for t in after] == sorted(by_number), "every number once"
+    assert sum(t["state"] == "complete" for t in after if t["number"] >= 0) == 4
+    assert not any(t["state"] == "running" for t in after)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, autocompress, autocompress.cli;"
+        "print([m for m in ('torch', 'transformers', 'optuna', 'mlflow', 'onnxruntime', 'pydantic') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import toy
+from torch import nn
+
+from autocompress import measure
+from autocompress.examples import Batch
+from autocompress.settings import Target
+
+
+class Clocked:
+    """A session that moves a pretended clock by so many milliseconds a run."""
+
+    def __init__(self, clock: list[float], milliseconds: Iterator[float]) -> None:
+        self._clock, self._milliseconds = clock, milliseconds
+
+    def run(self, batch: Batch) -> np.ndarray:
+        self._clock[0] += next(self._milliseconds) / 1e3
+        return batch["input_ids"].numpy()[:, :2].astype(np.float32)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(measure.time, "thread_time", lambda: now[0])
+    return now
+
+
+def drifting(base: float) -> Iterator[float]:
+    """A machine that gets slower and slower."""
+    at = 0
+    while True:
+        yield base * (1 + at / 200)
+        at += 1
+
+
+def test_drift_cancels_in_the_ratio(clock: list[float]) -> None:
+    fast, slow = Clocked(clock, drifting(10.0)), Clocked(clock, drifting(25.0))
+    found = measure.latency(fast, slow, toy().batch([0]), Target())
+    assert found["speedup"] == pytest.approx(2.5, rel=0.01)
+    assert found["speedup_low"] <= found["speedup"] <= found["speedup_high"]
+
+
+def test_milliseconds_are_the_references_over_the_ratio() -> None:
+    ratios = {"speedup": 2.0, "speedup_low": 1.6, "speedup_high": 2.5, "latency_tail": 1.5}
+    found = measure.in_milliseconds(ratios, reference_ms=20.0)
+    assert {k: v for k, v in found.items() if k.startswith("latency_ms")} == {
+        "latency_ms": 10.0, "latency_ms_low": 8.0, "latency_ms_high": 12.5, "latency_ms_p95": 15.0
+    }  # fmt: skip
+
+
+def test_the_medians_interval_holds_the_median_and_shrinks_with_more_values() -> None:
+    rng = np.random.default_rng(1)
+    few, many = rng.normal(5, 1, 20), rng.normal(5, 1, 2000)
+    (low, high), (lower, higher) = measure.bootstrap_median(few), measure.bootstrap_median(many)
+    assert low <= np.median(few) <= high
+    assert lower < 5 < higher
+    # the normal distribution's median has the standard error 1.2533 / sqrt(n)
+    assert higher - lower == pytest.approx(2 * 1.96 * 1.2533 / np.sqrt(2000), rel=0.15)
+
+
+def test_the_batch_that_is_timed_has_the_targets_shape() -> None:
+    batch = measure.latency_batch(toy(), Target(batch_size=3, sequence_length=50))
+    assert batch["input_ids"].shape == batch["attention_mask"].shape == (3, 50)
+    assert bool(batch["attention_mask"].all())
+
+
+def test_logits_come_in_the_order_of_the_texts(clock: list[float]) -> None:
+    session = Clocked(clock, drifting(1.0))
+    whole = measure.logits(session, toy(10), batch_size=4)
+    assert whole.tolist() == [[float(x) for x in row[:2]] for row in toy(10).fields["input_ids"]]
+
+
+def test_zeros_show_in_the_archive_and_not_in_the_size(tmp_path: Path) -> None:
+    (tmp_path / "noise").write_bytes(os.urandom(100_000))
+    (tmp_path / "zeros").write_bytes(bytes(100_000))
+    assert measure.size_mb(tmp_path / "zeros") == measure.size_mb(tmp_path / "noise") == 0.1
+    assert measure.archive_mb(tmp_path / "zeros") < 0.001 < 0.09 < measure.archive_mb(tmp_path / "noise")
+
+
+def test_shared_parameters_count_once() -> None:
+    layer = nn.Linear(4, 4)
+    tied = nn.Linear(4, 4)
+    tied.weight = layer.weight
+    assert measure.parameters(nn.Sequential(layer, tied)) == 16 + 4 + 4
+
+
+def test_one_thread_is_timed_by_its_own_clock() -> None:
+    assert measure.clock_for(Target(threads=1)) is measure.time.thread_time
+    assert measure.clock_for(Target(threads=2)) is measure.time.perf_counter
+
+
+def test_the_machine_says_what_it_is() -> None:
+    assert set(measure.machine()) == {"cpu", "arch", "system", "cores"}
+    assert torch.get_num_threads() == 1, "conftest keeps tests on one thread"

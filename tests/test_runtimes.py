@@ -1,0 +1,110 @@
+"""What a method did to the module must show in the file that ships."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import context, every_family, tiny, toy
+from torch import nn
+
+from autocompress.errors import NotApplicable
+from autocompress.examples import inputs
+from autocompress.method import find, methods
+from autocompress.precision import PrecisionPlan
+from autocompress.recipe import Recipe
+from autocompress.runtime import find_runtime
+from autocompress.settings import Target
+
+PADDED = toy().batch([0, 1, 2, 3, 4])  # texts of 6 to 10 tokens
+TARGET = Target()
+ONNX, TORCH = find_runtime("onnxruntime"), find_runtime("torch")
+
+
+def logits(model: nn.Module) -> np.ndarray:
+    with torch.no_grad():
+        return model(**inputs(PADDED)).logits.numpy()
+
+
+def lowered(family: str, steps: Recipe, folder: Path) -> tuple[nn.Module, PrecisionPlan, onnx.ModelProto]:
+    model, ctx = tiny(family), context(tiny(family))
+    for method in steps:
+        model = method.apply(model, ctx)
+    ONNX.lower(model, ctx.precision, toy().batch([0]), folder)
+    return model, ctx.precision, onnx.load(ONNX.artefact(folder))
+
+
+@every_family
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+def test_the_artefact_computes_what_the_module_computes(runtime: str, family: str, tmp_path: Path) -> None:
+    """Also for a batch and a length that the exporter did not see, with padding."""
+    model, chosen = tiny(family), find_runtime(runtime)
+    chosen.lower(model, PrecisionPlan(), toy().batch([0]), tmp_path)
+    np.testing.assert_allclose(chosen.open(tmp_path, TARGET).run(PADDED), logits(model), atol=1e-4)
+
+
+STRUCTURAL = [m for m in methods().values() if not m.values_only]
+
+
+@every_family
+@pytest.mark.parametrize("method", STRUCTURAL, ids=lambda m: m.name)
+def test_the_file_shows_what_the_method_did(method: type, family: str, tmp_path: Path) -> None:
+    _, _, before = lowered(family, Recipe(), tmp_path / "before")
+    model, _, after = lowered(family, Recipe([method()]), tmp_path / "after")
+    weights = [sorted(tuple(t.dims) for t in graph.graph.initializer if len(t.dims) > 1) for graph in (before, after)]
+    assert weights[0] != weights[1] or operators(before) != operators(after)
+    assert ONNX.artefact(tmp_path / "after").stat().st_size < ONNX.artefact(tmp_path / "before").stat().st_size
+    ran = ONNX.open(tmp_path / "after", TARGET).run(PADDED)
+    np.testing.assert_allclose(ran, logits(model), atol=0.3 if method.stage == "lower" else 1e-4)
+
+
+@every_family
+def test_int8_reaches_every_planned_layer(family: str, tmp_path: Path) -> None:
+    model, plan, graph = lowered(family, Recipe([find("low_rank")(), find("int8_dynamic")()]), tmp_path)
+    linear = sum(isinstance(m, nn.Linear) for m in model.modules())
+    assert operators(graph)["MatMulInteger"] == linear
+    eight_bits = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+    assert sum(t.data_type in eight_bits and len(t.dims) == 2 for t in graph.graph.initializer) == linear + 1
+    assert len(plan) == linear + 1, "and the embedding table"
+
+
+def test_excluded_layers_stay_in_float32(tmp_path: Path) -> None:
+    without = find("int8_dynamic")(exclude="classifier", embeddings=False)
+    _, plan, graph = lowered("bert", Recipe([without]), tmp_path)
+    assert operators(graph)["MatMulInteger"] == len(plan) == 4 * 6, (
+        "four layers of six; pooler and classifier are the head"
+    )
+    assert any(t.data_type == onnx.TensorProto.FLOAT and 60 in t.dims for t in graph.graph.initializer)
+
+
+def test_a_scale_a_channel_or_one_for_all(tmp_path: Path) -> None:
+    for per_channel in (True, False):
+        _, _, graph = lowered(
+            "bert", Recipe([find("int8_dynamic")(per_channel=per_channel)]), tmp_path / str(per_channel)
+        )
+        scales = [t for t in graph.graph.initializer if "query" in t.name and "scale" in t.name]
+        scales = scales or [t for t in graph.graph.initializer if t.name.endswith("_scale") and "MatMul" in t.name]
+        assert scales
+        assert any(list(t.dims) == [32] for t in scales) is per_channel
+
+
+def test_torch_refuses_what_it_has_no_kernels_for() -> None:
+    ctx = context(tiny())
+    find("int8_dynamic")().apply(tiny(), ctx)
+    with pytest.raises(NotApplicable, match="the torch runtime runs float32 only"):
+        TORCH.support(ctx.precision, TARGET)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+def test_a_device_that_is_not_there_is_refused(runtime: str) -> None:
+    with pytest.raises(NotApplicable, match="target.device is cuda"):
+        find_runtime(runtime).support(PrecisionPlan(), Target(device="cuda"))
+
+
+def operators(graph: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in graph.graph.node)

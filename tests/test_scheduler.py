@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from autocompress.jobs import Job, Result
+from autocompress.scheduler import Life, drive
+
+
+class Threads:
+    """Runs every job as `name -> name.upper()`, remembering how many ran at once."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.log: list[tuple[int, str]] = []
+        self._pool = ThreadPoolExecutor(workers)
+
+    def submit(self, job: Job) -> Future[Result]:
+        self.log.append((job.number, job.kind))
+        return self._pool.submit(lambda: Result({"score": float(job.number)}))
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_life_gets_its_own_results_in_order(workers: int) -> None:
+    ended = {}
+
+    def life(number: int) -> Life:
+        first = yield Job("rehearse", "", number)
+        if number % 2:
+            return
+        second = yield Job("train", "", number)
+        ended[number] = (first.measurement["score"], second.measurement["score"])
+
+    executor = Threads(workers)
+    drive((life(n) for n in range(7)), executor)
+    assert ended == {n: (n, n) for n in (0, 2, 4, 6)}
+    assert sorted(executor.log) == sorted([(n, "rehearse") for n in range(7)] + [(n, "train") for n in (0, 2, 4, 6)])
+
+
+def test_a_new_life_is_asked_for_only_when_a_worker_is_free() -> None:
+    alive, most = [0], [0]
+
+    def life() -> Life:
+        yield Job("rehearse", "")
+        alive[0] -= 1
+
+    def lives() -> Iterator[Life]:
+        for _ in range(6):
+            alive[0] += 1
+            most[0] = max(most[0], alive[0])
+            yield life()
+
+    drive(lives(), Threads(2))
+    assert alive == [0]
+    assert most[0] <= 2 + 1, "two at work, and the one just asked for"
+
+
+def test_what_an_executor_raises_reaches_the_caller() -> None:
+    class Broken(Threads):
+        def submit(self, job: Job) -> Future[Result]:
+            future: Future[Result] = Future()
+            future.set_exception(OSError("the node is gone"))
+            return future
+
+    def life() -> Life:
+        yield Job("rehearse", "")
+
+    with pytest.raises(OSError, match="the node is gone"):
+        drive(iter([life()]), Broken(1))

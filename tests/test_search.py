@@ -1,0 +1,245 @@
+"""Whole searches on a tiny model, with real training, real ONNX files and real stores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_project import SPACE, make_project
+
+import autocompress
+from autocompress import measure, trial
+from autocompress.errors import ConfigError, NothingFeasible, Paused
+from autocompress.jobs import Job
+from autocompress.ledger import Trial
+from autocompress.observer import Observer
+from autocompress.runtimes.onnxruntime import OnnxRuntime
+from autocompress.study import Study
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_uri: str) -> Iterator[Path]:
+    """The space of a project in the current folder, with a cache of its own and a latency that is computed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    ratios = {"speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "latency_tail": 1.2, "latency_runs": 9.0}
+    monkeypatch.setattr(measure, "latency", lambda *a, **k: dict(ratios))
+    monkeypatch.setattr(measure, "absolute_latency", lambda *a, **k: 3.0)
+    yield make_project(tmp_path)
+    trial.workbench.cache_clear()
+
+
+class Lowerings:
+    """Counts the exports."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count, whole = 0, OnnxRuntime.lower
+
+        def lower(*args: Any) -> None:
+            self.count += 1
+            whole(*args)
+
+        monkeypatch.setattr(OnnxRuntime, "lower", lower)
+
+
+class Interrupting(Observer):
+    """Ctrl-C at the n-th training step."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def step(self, job: Job, step: int, steps: int, loss: float) -> None:
+        self.left -= job.kind == "train"
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def facts(trials: list[Trial]) -> list[Any]:
+    """What must not depend on whether a search was interrupted."""
+    return [(t.number, t.state, t.recipe, t.measurement, t.violations, t.front, t.reason) for t in trials]
+
+
+def test_a_search_finds_exports_and_serves(project: Path) -> None:
+    study = autocompress.search(project)
+    assert study.charged() == 4
+    first = study.trial(0)
+    assert first.recipe.title == "layers+finetune+int8_dynamic", "the anchor comes first"
+    assert study.front
+    assert all(t.feasible for t in study.front)
+    assert min(t.measurement["size_mb"] for t in study.front) < study.baseline.measurement["size_mb"]
+    kept = {int(folder.name) for folder in (study.folder / "trials").iterdir()}
+    assert kept == {t.number for t in study.front}, "who is not on the front keeps no artefacts"
+
+    best = study.best("best_score")
+    out = study.export("out", rule="best_score")
+    classify = autocompress.pipeline(out)
+    assert [a["label"] for a in classify(["honey tree river", "vinegar stone", "sugar"])] == ["sweet", "sour", "sweet"]
+    measured = json.loads((out / "measurement.json").read_text())
+    assert measured["trial"]["score"] == best.measurement["score"]
+    assert measured["trial"]["test_score"] > 0.8
+
+
+def test_a_finished_study_is_left_alone_and_a_larger_budget_adds(project: Path) -> None:
+    study = autocompress.search(project, trials=2)
+    before = facts(study.trials)
+    assert facts(autocompress.search(project, trials=2).trials) == before
+    grown = autocompress.search(project, trials=3)
+    assert facts(grown.trials)[: len(before)] == before or grown.front != study.front
+    assert grown.charged() == 3
+
+
+@pytest.mark.parametrize("at", [1, 9, 14])
+def test_interrupted_and_resumed_equals_uninterrupted(project: Path, at: int) -> None:
+    whole = autocompress.search(project, name="whole")
+    with pytest.raises(KeyboardInterrupt):
+        autocompress.search(project, name="parts", observer=Interrupting(at))
+    assert any(t.state == "running" for t in autocompress.open_study("parts").trials)
+    resumed = autocompress.search(project, name="parts")
+    assert facts(resumed.trials) == facts(whole.trials)
+    for member in whole.front:
+        files = [s.folder / "trials" / f"{member.number:03d}" / "artefact" / "model.onnx" for s in (whole, resumed)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_recipe_over_the_limits_is_refused_before_training_and_not_charged(project: Path) -> None:
+    project.write_text(SPACE.replace("size_mb <= 0.95 * baseline", "size_mb <= 0.8 * baseline"))
+    steps: list[int] = []
+
+    class Watching(Observer):
+        def step(self, job: Job, step: int, steps_: int, loss: float) -> None:
+            steps.append(job.number)
+
+    study = autocompress.search(project, observer=Watching())
+    refused = [t for t in study.trials if t.state == "refused"]
+    assert refused
+    assert study.charged() == 4
+    assert not {t.number for t in refused} & set(steps), "not one training step was taken"
+    for t in refused:
+        size, limit = t.measurement["size_mb"], 0.8 * study.baseline.measurement["size_mb"]
+        assert t.violations["size_mb <= 0.8 * baseline"] == pytest.approx(size / limit - 1)
+        assert t.reason == f"size_mb <= 0.8 * baseline: {size:.4g}, the limit is {limit:.4g}"
+        assert "score >= 0.5 * baseline" not in t.violations, "the score is not known"
+    assert [t.state for t in study.listed(refused=True)].count("refused") == len(refused)
+
+
+def test_a_structure_seen_before_costs_no_export(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    autocompress.search(project, name="first")
+    lowerings = Lowerings(monkeypatch)
+    study = autocompress.search(project, name="second")
+    again = len([t for t in study.trials if t.state == "complete"])
+    assert lowerings.count == 1 + again, "the baseline and what was trained; not one rehearsal"
+
+
+def test_the_teacher_is_made_once_for_every_study_of_the_same_data(project: Path) -> None:
+    taught: list[int] = []
+
+    class Watching(Observer):
+        def step(self, job: Job, step: int, steps: int, loss: float) -> None:
+            if job.kind == "baseline":
+                taught.append(step)
+
+    autocompress.search(project, trials=1, name="first", observer=Watching())
+    assert taught == list(range(1, 17)), "4 epochs of 128 texts in batches of 32"
+    autocompress.search(project, trials=1, name="second", observer=Watching())
+    assert len(taught) == 16
+
+
+def test_a_repeated_recipe_is_answered_from_memory_and_a_small_space_ends(project: Path) -> None:
+    neurons = "neurons: {keep: 0.5, multiple: 8, importance: l2, rounds: 1}"
+    steps = f"  - one_of: [layers: {{keep: 0.5, strategy: top}}, {neurons}]\n"
+    project.write_text(
+        SPACE.split("anchors:")[0] + "steps:\n" + steps
+        + "  - finetune: {epochs: 1, lr: 1e-2, batch_size: 32, freeze_embeddings: false}\n"
+    )  # fmt: skip
+    study = Study.create(project)
+    assert study.space.size == 2
+    assert study.run(trials=9) == "the space is exhausted: all 2 of its recipes were tried"
+    assert study.charged() == 2
+    for t in study.trials:
+        if t.state == "duplicate":
+            twin = study.trial(t.duplicate_of)
+            assert (t.measurement, t.violations) == (twin.measurement, twin.violations)
+
+
+def test_nothing_feasible_names_what_binds_and_what_would_help(project: Path) -> None:
+    project.write_text(SPACE.replace("score >= 0.5 * baseline", "score >= 1.5 * baseline"))
+    with pytest.raises(NothingFeasible) as found:
+        autocompress.search(project, trials=2)
+    assert "What binds is score >= 1.5 * baseline: 2 of the 2 nearest recipes break it." in str(found.value)
+    assert "would admit t000." in str(found.value)
+
+
+def test_a_space_whose_limits_cannot_be_met_ends_without_training(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autocompress.coordinator._MOST_REFUSED", 5)
+    project.write_text(SPACE.replace("size_mb <= 0.95 * baseline", "size_mb <= 0.0001"))
+    with pytest.raises(NothingFeasible, match="the last 5 recipes all broke a size or latency limit"):
+        autocompress.search(project)
+    assert autocompress.open_study("space").charged() == 0
+
+
+def test_a_changed_space_is_refused_with_what_changed(project: Path) -> None:
+    autocompress.search(project, trials=1)
+    project.write_text(SPACE.replace("0.5 * baseline", "0.6 * baseline"))
+    with pytest.raises(ConfigError) as found:
+        autocompress.search(project)
+    assert "constraints.0: score >= 0.5 * baseline -> score >= 0.6 * baseline" in str(found.value)
+    assert "--study space-2" in str(found.value)
+
+
+def test_a_failing_recipe_fails_its_trial_with_its_reason(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autocompress.methods.training.finetune import Finetune
+
+    whole = Finetune.apply
+
+    def greedy(self: Finetune, model: Any, ctx: Any) -> Any:
+        if ctx.train is not None and len(ctx.losses) == 0 and self.epochs == 2:
+            raise MemoryError("cannot allocate 9 GB")
+        return whole(self, model, ctx)
+
+    monkeypatch.setattr(Finetune, "apply", greedy)
+    study = autocompress.search(project, trials=5)
+    failed = [t for t in study.trials if t.state == "failed"]
+    assert failed
+    assert study.charged() == 5
+    assert {t.reason for t in failed} == {"out of memory (MemoryError: cannot allocate 9 GB)"}
+    assert "in greedy" in failed[0].traceback
+
+
+def test_a_full_disk_pauses_the_study_and_charges_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    from autocompress import structure
+
+    def full(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    autocompress.search(project, trials=1)
+    monkeypatch.setattr(structure, "save", full)
+    with pytest.raises(Paused, match="the disk is full"):
+        autocompress.search(project, trials=2)
+    monkeypatch.undo()
+    assert autocompress.open_study(str(project.parent / "studies" / "space")).charged() == 1
+
+
+def test_a_second_coordinator_is_refused(project: Path) -> None:
+    study = Study.create(project)
+    with (
+        study._held(),
+        pytest.raises(ConfigError, match=r"the study 'space' is being searched by process \d+ on \S+\. "),
+    ):
+        study.run()
+
+
+def test_a_trial_that_left_the_front_is_made_again_for_export(project: Path) -> None:
+    study = autocompress.search(project)
+    left = [t for t in study.trials if t.state == "complete" and not t.front]
+    if not left:
+        pytest.fail("this seed's trials are all on the front: choose another")
+    out = study.export("out", left[0].number)
+    assert autocompress.pipeline(out)("honey stone")[0]["label"] in ("sweet", "sour")
