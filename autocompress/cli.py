@@ -132,7 +132,7 @@ def validate(space: SpaceFile) -> None:
 @app.command()
 def schema() -> None:
     """The JSON schema of search spaces, for editors."""
-    from autocompress.schema import schema
+    from autocompress.language.schema import schema
 
     print(json.dumps(schema(), indent=2))
 

@@ -25,6 +25,7 @@ CHARGED: tuple[State, ...] = ("complete", "stopped", "failed")
 _MOST_REFUSED = 200  # in a row and nothing feasible yet: the limits cannot be met
 _MOST_REPEATED = 300  # in a row: what is left of the space is not worth looking for
 _EXPLORE_AFTER = 5  # repeats in a row: draw at random for once
+_SUSPICIOUS_GAIN = 0.01  # of score over the baseline's
 _MOST_FAILED = 5  # in a row: something is wrong with more than the recipes
 
 
@@ -43,6 +44,7 @@ class Coordinator:
         self._on_end = on_end
         self._trials: dict[int, Trial] = {t.number: t for t in store.trials()}
         self.ended_because = ""
+        self._doubted = False
 
     def lives(self, budget: int, deadline: float) -> Iterator[Life]:
         """The trials to run: those that an earlier process left unfinished, then new ones until the budget is met."""
@@ -76,6 +78,7 @@ class Coordinator:
         violations = self._space.goals.violations(trial.measurement, self._baseline)
         broken = [text for text, violation in violations.items() if violation > 0]
         self._end(replace(trial, state="complete", violations=violations, reason=self._why(trial, broken)))
+        self._doubt_the_baseline(trial)
         return None
 
     def _job(self, kind: Kind, trial: Trial) -> Job:
@@ -144,6 +147,16 @@ class Coordinator:
         charged = [t for t in self._trials.values() if t.state in CHARGED]
         if len(charged) >= _MOST_FAILED and all(t.state == "failed" for t in charged[-_MOST_FAILED:]):
             raise Paused(f"the last {_MOST_FAILED} trials failed, the latest with: {charged[-1].reason}")
+
+    def _doubt_the_baseline(self, trial: Trial) -> None:
+        """A compressed model is hardly ever better than a well trained one."""
+        gain = trial.measurement["score"] - self._baseline["score"]
+        if gain > _SUSPICIOUS_GAIN and not self._doubted:
+            self._doubted = True
+            self._observer.note(
+                f"t{trial.number:03d} scores {gain:.3f} more than the baseline: the baseline is undertrained. "
+                "Its `teacher: {finetune: ...}` wants more epochs or another lr."
+            )
 
     def _why(self, trial: Trial, broken: list[str]) -> str:
         """`latency_ms <= 0.5 * baseline: 6.1, the limit is 4.2`, for every limit that is broken."""

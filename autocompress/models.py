@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from autocompress.checkpoints import FILES, builtin, download, quiet, reason, sha256
-from autocompress.encoding import padding
+from autocompress.data.encoding import padding
 from autocompress.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from autocompress import models, structure
-from autocompress.encoding import encode, padding
+from autocompress.data.encoding import encode, padding
 from autocompress.errors import ConfigError
 from autocompress.examples import Examples
 from autocompress.runtime import find_runtime

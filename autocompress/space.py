@@ -9,18 +9,18 @@ from typing import Any, Literal
 
 from pydantic import InstanceOf, PrivateAttr
 
-from autocompress import orders, replay, steps
 from autocompress.distributions import Suggest
 from autocompress.goals import DEFAULT_OBJECTIVES, Constraint, Direction, Goals
+from autocompress.language import orders, replay, steps
+from autocompress.language.mistakes import Mistakes, Place
+from autocompress.language.sections import Sections
+from autocompress.language.steps import OneOf, OpenMethod, Params
+from autocompress.language.yaml_source import YamlSource
+from autocompress.language.yaml_source import to_yaml as to_yaml
+from autocompress.language.yaml_source import write_yaml as write_yaml
 from autocompress.method import Method
-from autocompress.mistakes import Mistakes, Place
 from autocompress.recipe import Recipe, digest
-from autocompress.sections import Sections
 from autocompress.settings import SearchSettings, Settings, Target, TaskSettings
-from autocompress.steps import OneOf, OpenMethod, Params
-from autocompress.yaml_source import YamlSource
-from autocompress.yaml_source import to_yaml as to_yaml
-from autocompress.yaml_source import write_yaml as write_yaml
 
 
 class SearchSpace(Settings):

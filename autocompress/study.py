@@ -32,13 +32,13 @@ from autocompress.executors import Executor
 from autocompress.executors.inline import InlineExecutor
 from autocompress.jobs import Job, Kind
 from autocompress.ledger import BASELINE, Trial
-from autocompress.log import Log
 from autocompress.observer import Observer
 from autocompress.recipe import Recipe
 from autocompress.relaxation import relaxation
 from autocompress.scheduler import drive
 from autocompress.space import SearchSpace
 from autocompress.store import Store
+from autocompress.tracking.log import Log
 from autocompress.trial import trial_folder
 
 STUDIES = Path("studies")

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from autocompress.encoding import encode, padding
+from autocompress.data.encoding import encode, padding
+from autocompress.data.metrics import METRICS
+from autocompress.data.texts import Split, Texts, load_texts
 from autocompress.errors import ConfigError
 from autocompress.examples import Examples
-from autocompress.metrics import METRICS
 from autocompress.settings import TaskSettings
-from autocompress.texts import Split, Texts, load_texts
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

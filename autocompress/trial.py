@@ -61,6 +61,7 @@ def baseline(bench: Workbench, recipe: Recipe, number: int, on_step: OnStep) -> 
         reference_ms = measure.absolute_latency(bench.baseline, bench.example, bench.target)
         one: Measurement = {"speedup": 1.0, "speedup_low": 1.0, "speedup_high": 1.0, "latency_tail": 1.0}
         sizes = bench.sizes(bench.teacher.model, bench.baseline_folder)
+        sizes["archive_mb"] = measure.archive_mb(bench.runtime.artefact(bench.baseline_folder))
     return Done(measure.in_milliseconds(one, reference_ms) | sizes | {"score": score}, clock.seconds, bench.notes)
 
 
@@ -124,7 +125,7 @@ def evaluate(bench: Workbench, recipe: Recipe, number: int, on_step: OnStep) -> 
         score = bench.score(session)
     with clock("measure"):
         ratios = measure.latency(session, bench.baseline, bench.example, bench.target)
-        sizes = bench.sizes(model, artefact)
+        sizes = bench.sizes(model, artefact) | {"archive_mb": measure.archive_mb(bench.runtime.artefact(artefact))}
     return Done(measure.in_milliseconds(ratios, bench.reference_ms) | sizes | {"score": score}, clock.seconds)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autocompress import docstrings
+from autocompress.data import docstrings
 from autocompress.errors import ConfigError
 
 Splits = dict[str, docstrings.Labelled]

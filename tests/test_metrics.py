@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
-from autocompress.metrics import METRICS
+from autocompress.data.metrics import METRICS
 
 _THEIRS = {
     "accuracy": sklearn.accuracy_score,

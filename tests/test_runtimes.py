@@ -102,7 +102,7 @@ def test_torch_refuses_what_it_has_no_kernels_for() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
 def test_a_device_that_is_not_there_is_refused(runtime: str) -> None:
-    with pytest.raises(NotApplicable, match="target.device is cuda"):
+    with pytest.raises(NotApplicable, match=r"target\.device is cuda"):
         find_runtime(runtime).support(PrecisionPlan(), Target(device="cuda"))
 
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from autocompress.distributions import Choice, Fixed, Range
 from autocompress.errors import ConfigError
+from autocompress.language.schema import schema
+from autocompress.language.steps import OpenMethod
+from autocompress.language.yaml_source import YamlSource, write_yaml
 from autocompress.method import methods
 from autocompress.recipe import Recipe
-from autocompress.schema import schema
 from autocompress.space import SearchSpace
-from autocompress.steps import OpenMethod
-from autocompress.yaml_source import YamlSource, write_yaml
 
 SPACES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
 TOP: dict[str, Any] = {"model": "builtin/minilm", "task": {"data": "builtin/docstrings"}}

@@ -17,13 +17,13 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from autocompress import tracking
 from autocompress.errors import ConfigError, Paused
 from autocompress.ledger import BASELINE, Trial
 from autocompress.recipe import Recipe
-from autocompress.runs import StudyView, points, study_run, trial_run
-from autocompress.tracking import Tracker, tracking_uri
-from autocompress.ui import serve_ui, server
+from autocompress.tracking import tracker as tracking
+from autocompress.tracking.runs import StudyView, points, study_run, trial_run
+from autocompress.tracking.tracker import Tracker, tracking_uri
+from autocompress.tracking.ui import serve_ui, server
 
 NO_SERVER = "http://127.0.0.1:9"
 
@@ -40,8 +40,8 @@ FIRST_USE = """
 import sys
 from autocompress.ledger import Trial
 from autocompress.recipe import Recipe
-from autocompress.runs import StudyView
-from autocompress.tracking import Tracker
+from autocompress.tracking.runs import StudyView
+from autocompress.tracking.tracker import Tracker
 view = StudyView(id=sys.argv[2], name="first", experiment="first use")
 sys.exit(not Tracker(sys.argv[1]).sync(view, [Trial(0, "complete", Recipe())]))
 """

@@ -6,14 +6,14 @@ from typing import Any
 
 from autocompress.errors import ConfigError, nearest
 from autocompress.goals import DEFAULT_OBJECTIVES, Constraint, Direction, quantity
-from autocompress.grammar import Grammar
+from autocompress.language.grammar import Grammar
+from autocompress.language.mistakes import Mistakes, read_settings
+from autocompress.language.orders import impossible
+from autocompress.language.replay import replay
+from autocompress.language.steps import Step, locate
 from autocompress.method import Method, find
-from autocompress.mistakes import Mistakes, read_settings
-from autocompress.orders import impossible
 from autocompress.recipe import Recipe
-from autocompress.replay import replay
 from autocompress.settings import SearchSettings, Target, TaskSettings
-from autocompress.steps import Step, locate
 
 REQUIRED = ("model", "task", "steps")
 KEYS = (

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from autocompress.errors import Paused
 from autocompress.ledger import BASELINE, Trial
-from autocompress.runs import Status, StudyView
 from autocompress.settings import Target
 from autocompress.tables import FRONT_COLUMNS, front_rows, markdown
-from autocompress.tracking import Tracker
+from autocompress.tracking.runs import Status, StudyView
+from autocompress.tracking.tracker import Tracker
+from autocompress.tracking.ui import serve_ui
 from autocompress.trial import trial_folder
-from autocompress.ui import serve_ui
 
 if TYPE_CHECKING:
     from autocompress.study import Study

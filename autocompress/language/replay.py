@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from autocompress.distributions import Suggest
+from autocompress.language.steps import Params, Step
 from autocompress.recipe import Recipe
-from autocompress.steps import Params, Step
 
 
 def sample(steps: tuple[Step, ...], trial: Suggest) -> Recipe:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autocompress import docstrings
 from autocompress.checkpoints import quiet, reason
+from autocompress.data import docstrings
+from autocompress.data.files import FORMATS, Columns, read_file
 from autocompress.errors import ConfigError, nearest
-from autocompress.files import FORMATS, Columns, read_file
 from autocompress.settings import TaskSettings
 
 HUB_NAMES = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from autocompress import knobs
 from autocompress.errors import ConfigError
+from autocompress.language import knobs
+from autocompress.language.mistakes import Mistakes, Place
+from autocompress.language.steps import OneOf, OpenMethod, Step, Wanted
 from autocompress.method import Method, find
-from autocompress.mistakes import Mistakes, Place
-from autocompress.steps import OneOf, OpenMethod, Step, Wanted
 
 Option = tuple[Step, ...]  # empty: skip
 

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from autocompress.goals import QUANTITIES
+from autocompress.language.sections import KEYS, REQUIRED
 from autocompress.method import Method, methods
-from autocompress.sections import KEYS, REQUIRED
 from autocompress.settings import SearchSettings, Settings, Target, TaskSettings
 
 Schema = dict[str, Any]

@@ -9,7 +9,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from autocompress.errors import ConfigError
-from autocompress.mistakes import Mistakes, Place
+from autocompress.language.mistakes import Mistakes, Place
 
 
 class YamlSource:

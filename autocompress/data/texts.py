@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autocompress.data.readers import Rows, read
 from autocompress.errors import ConfigError
-from autocompress.readers import Rows, read
 from autocompress.settings import TaskSettings
 
 _CUT = 10  # a split that is missing is one in so many training texts

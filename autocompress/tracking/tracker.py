@@ -24,7 +24,7 @@ from filelock import FileLock
 
 from autocompress.errors import Paused
 from autocompress.ledger import Trial
-from autocompress.runs import EVALUATED, STUDY, Run, StudyView, points, study_run, table_view, trial_run
+from autocompress.tracking.runs import EVALUATED, STUDY, Run, StudyView, points, study_run, table_view, trial_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -7,10 +7,10 @@ from itertools import islice
 from math import prod
 from typing import Any
 
-from autocompress import knobs
+from autocompress.language import knobs
+from autocompress.language.steps import OpenMethod, Step, orders
 from autocompress.method import find
 from autocompress.recipe import Recipe
-from autocompress.steps import OpenMethod, Step, orders
 
 Order = tuple[OpenMethod, ...]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from autocompress import knobs
 from autocompress.distributions import Distribution, Fixed, Suggest
 from autocompress.errors import ConfigError
+from autocompress.language import knobs
+from autocompress.language.mistakes import Place
 from autocompress.method import Method, find
-from autocompress.mistakes import Place
 
 Params = dict[str, Any]  # what a sampler varies, by its name in the space
 Wanted = tuple[str, Params]  # a method's name and the knobs that are asked for

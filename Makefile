@@ -1,0 +1,30 @@
+# The two commands that set everything up are `make quickstart` and `make test`.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: quickstart test lint clean
+
+quickstart: .venv/quickstart
+	$(BIN)/autocompress search search_spaces/quickstart.yaml
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/quickstart: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[quickstart]'
+	touch $@
+
+.venv/dev: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ .venv/quickstart
+
+clean:
+	rm -rf .venv

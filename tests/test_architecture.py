@@ -1,0 +1,101 @@
+"""Who may import whom: a module imports from layers above its own only, and every heavy library has one owner."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "autocompress"
+LAYERS = [
+    {"errors", "distributions", "settings"},
+    {"examples", "precision", "method", "cache"},
+    {"context", "surgery", "recipe"},
+    {"architectures", "importance", "ledger", "runtime"},
+    {"structure", "goals", "measure"},
+    {"methods"},
+    {"language", "selection", "relaxation", "tables"},
+    {"space", "catalogue", "checkpoints"},
+    {"data"},
+    {"models"},
+    {"task", "runtimes"},
+    {"workbench"},
+    {"trial"},
+    {"jobs"},
+    {"executors", "observer", "pipeline"},
+    {"scheduler"},
+    {"store", "tracking"},
+    {"coordinator"},
+    {"study"},
+    {"export", "display"},
+    {"cli"},
+    {"__init__", "__main__"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+OWNERS = {
+    "optuna": {"store"}, "mlflow": {"tracking.tracker"}, "yaml": {"language.yaml_source"}, "datasets": {"data.readers"},
+    "onnx": {"runtimes.onnxruntime"}, "onnxruntime": {"runtimes.onnxruntime"}, "typer": {"cli"},
+    "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "measure", "study", "tracking.tracker"},
+}  # fmt: skip
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+PURE = {"errors", "distributions", "settings", "recipe", "ledger", "goals", "language", "selection", "relaxation"}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def imported(path: Path, *, at_load: bool) -> set[str]:
+    """Modules that `path` imports: all of them, or only those that are loaded along with it."""
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if at_load else list(ast.walk(tree))
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "autocompress":
+            found |= {f"autocompress.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found - {"autocompress"}
+
+
+def ours(path: Path) -> set[str]:
+    return {m.split(".")[1] for m in imported(path, at_load=True) if m.startswith("autocompress.")}
+
+
+def test_every_module_has_its_layer() -> None:
+    assert {name_of(path).split(".")[0] for path in SOURCES} == set(LEVEL)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_imports_point_up(path: Path) -> None:
+    own = name_of(path).split(".")[0]
+    below = {other for other in ours(path) if other != own and LEVEL[other] >= LEVEL[own]}
+    assert not below, f"{own} must not import {below}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_heavy_libraries_have_owners(path: Path) -> None:
+    foreign = {m.split(".")[0] for m in imported(path, at_load=False)} & OWNERS.keys()
+    assert not {lib for lib in foreign if name_of(path) not in OWNERS[lib]}
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.parent.parent.name == "methods"], ids=name_of)
+def test_no_method_knows_another(path: Path) -> None:
+    assert not any(m.startswith("autocompress.methods") for m in imported(path, at_load=False))
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if name_of(p).split(".")[0] in PURE], ids=name_of)
+def test_pure_data_loads_no_torch(path: Path) -> None:
+    assert not {m for m in imported(path, at_load=True) if m.split(".")[0] in ("torch", "transformers")}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_nothing_is_pickled(path: Path) -> None:
+    assert not {"pickle", "cloudpickle", "joblib"} & {m.split(".")[0] for m in imported(path, at_load=False)}
+    text = path.read_text()
+    assert "torch.save" not in text
+    assert "torch.load" not in text
+    assert "trust_remote_code=True" not in text
