@@ -39,7 +39,7 @@ def _words(knob: dict[str, Any]) -> str:
     """`0.1 to 10.0 (log), else 1.0`: what it is searched over, and its value where nothing is searched."""
     match knob["search"]:
         case {"low": low, "high": high, **more}:
-            extra = ", ".join(k if v is True else f"{k} {v}" for k, v in more.items())
+            extra = ", ".join(str(k) if v is True else f"{k} {v}" for k, v in more.items())
             searched = f"{low} to {high}" + (f" ({extra})" if extra else "")
         case list() as choices:
             searched = " or ".join(map(str, choices))

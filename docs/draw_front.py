@@ -8,6 +8,7 @@ import sys
 import matplotlib
 
 matplotlib.use("Agg")
+matplotlib.rcParams["svg.fonttype"] = "none"
 from matplotlib import pyplot
 
 
@@ -25,11 +26,10 @@ def main() -> None:
         x, y = [t["latency_ms"] for t in members], [t["score"] for t in members]
         axes.scatter(x, y, s=size, c=colour, marker=marker, alpha=0.8, label=kind, edgecolors="white")
     for t in trials:
-        if t["front"] or t["number"] < 0:
+        if t["front"] and t["number"] >= 0:
             named = {name: knobs for step in t["recipe"] for name, knobs in step.items()}
             named.pop("finetune", None)
-            text = " + ".join(n + (f" {k['keep']:.2g}" if "keep" in k else "") for n, k in named.items()) or "baseline"
-            text = "finetune" if t["number"] >= 0 and text == "baseline" else text
+            text = " + ".join(n + (f" {k['keep']:.2g}" if "keep" in k else "") for n, k in named.items()) or "finetune"
             axes.annotate(text, (t["latency_ms"], t["score"]), (6, -10), textcoords="offset points", fontsize=7)
     axes.set_xlabel("latency (ms)")
     axes.set_ylabel("validation score")
