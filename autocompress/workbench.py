@@ -67,6 +67,10 @@ class Workbench:
     @cached_property
     def example(self) -> Batch:
         """The batch that latency is measured on."""
+        most = self.task.tokenizer.model_max_length
+        if self.target.sequence_length > most:
+            rule = f"must be at most {most}, which is what this model reads"
+            raise ConfigError(f"target.sequence_length: {rule}. Got {self.target.sequence_length}.")
         return measure.latency_batch(self.task.validation, self.target)
 
     @cached_property

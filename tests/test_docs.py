@@ -1,0 +1,26 @@
+"""The tables of the docs are complete."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from autocompress.goals import QUANTITIES
+from autocompress.language.sections import KEYS
+from autocompress.settings import SearchSettings, Target, TaskSettings
+
+TABLES = (Path(__file__).parent.parent / "docs" / "language.md").read_text()
+ROWS = re.findall(r"^\| `([\w.]+)` \|", TABLES, flags=re.M)
+
+
+def test_every_key_has_its_row() -> None:
+    sections = {"task": TaskSettings, "target": Target, "search": SearchSettings}
+    keys = [key for key in KEYS if key not in sections]
+    keys += [f"{section}.{field}" for section, fields in sections.items() for field in fields.model_fields]
+    assert {row for row in ROWS if row not in QUANTITIES} == set(keys)
+
+
+def test_every_quantity_has_its_row_and_says_when_it_is_known() -> None:
+    for name, quantity in QUANTITIES.items():
+        [known] = re.findall(rf"^\| `{name}` \|.*\| (yes|no) \|$", TABLES, flags=re.M)
+        assert (known == "yes") is quantity.before_training
