@@ -27,6 +27,12 @@ class Recipe(tuple[Method, ...]):
         return digest([{m.name: {} if m.values_only else m.model_dump(mode="json")} for m in self])
 
     @property
+    def trained(self) -> Recipe:
+        """The recipe without its tail of lowerings: recipes that differ in the tail alone train alike."""
+        end = max((i + 1 for i, method in enumerate(self) if method.stage != "lower"), default=0)
+        return Recipe(self[:end])
+
+    @property
     def title(self) -> str:
         """What a person calls it: the names of its steps."""
         return "+".join(method.name for method in self) or "nothing"

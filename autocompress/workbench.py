@@ -178,8 +178,8 @@ class Workbench:
         return digest([teacher, start, target, self.runtime.describe(), measure.machine()])
 
     def seed_of(self, recipe: Recipe) -> int:
-        """Equal recipes in equal studies train alike."""
-        return int(digest([self.space.search.seed, recipe.key]), 16) % 2**31
+        """What is trained alike gets the same seed, in every study with the same one."""
+        return int(digest([self.space.search.seed, recipe.trained.key]), 16) % 2**31
 
     def score(self, session: Session) -> float:
         """On the validation split, in batches of the target's size."""
