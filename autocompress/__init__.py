@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
+    from autocompress.exported import Pipeline
     from autocompress.observer import Observer
-    from autocompress.pipeline import Pipeline
     from autocompress.study import Study
 
 __all__ = ["load", "open_study", "pipeline", "search"]
@@ -25,9 +25,13 @@ __all__ = ["load", "open_study", "pipeline", "search"]
 
 def search(
     space: str | Path, *, trials: int | None = None, timeout: float = float("inf"), name: str | None = None,
-    observer: Observer | None = None,
+    observer: Observer | None = None, workers: int = 1, trial_timeout: float | None = None,
 ) -> Study:  # fmt: skip
     """Run a search, or go on with it, until `trials` recipes were trained in all or `timeout` seconds are over.
+
+    `workers` trials go on at once, each in a process with its share of the machine: call this under
+    `if __name__ == "__main__":`, for every worker imports your script. A trial fails whose training takes longer than
+    `trial_timeout` seconds.
 
     Raises `ConfigError` for mistakes in the file, `NothingFeasible` if no recipe meets every constraint,
     `Paused` for trouble outside the recipes.
@@ -35,7 +39,7 @@ def search(
     from autocompress.study import Study
 
     study = Study.create(Path(space), name)
-    study.run(trials, timeout, observer)
+    study.run(trials, timeout, observer, workers, trial_timeout)
     return study
 
 
@@ -48,13 +52,13 @@ def open_study(name: str | Path) -> Study:
 
 def load(folder: str | Path) -> nn.Module:
     """An exported model as a torch module with the Hugging Face interface, in eval mode."""
-    from autocompress.pipeline import load
+    from autocompress.exported import load
 
     return load(folder)
 
 
 def pipeline(folder: str | Path) -> Pipeline:
     """An exported model as a classifier of texts, on the runtime it was measured on."""
-    from autocompress.pipeline import pipeline
+    from autocompress.exported import pipeline
 
     return pipeline(folder)

@@ -28,6 +28,8 @@ StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="a study's name 
 Json = Annotated[bool, typer.Option("--json", help="print JSON alone")]
 Trials = Annotated[int | None, typer.Option(min=1, help="recipes to train in all, over every resume")]
 Timeout = Annotated[str | None, typer.Option(metavar="30m", help="stop after this time: 90s, 30m, 2h")]
+Workers = Annotated[int, typer.Option(min=1, help="trials at once, each with its share of the threads, or a GPU")]
+TrialTimeout = Annotated[str | None, typer.Option(metavar="10m", help="a trial that trains for longer fails")]
 Rule = Annotated[str, typer.Option(help="which of the front: best_score, fastest, smallest, knee")]
 
 _EXIT = {ConfigError: 2, NothingFeasible: 3, Paused: 4}
@@ -48,41 +50,47 @@ def search(
     study: Annotated[str | None, typer.Option(metavar="NAME", help="the study's name, else the file's")] = None,
     rule: Rule = "knee",
     to: Annotated[Path | None, typer.Option(help="where the chosen model goes; exported/STUDY if left out")] = None,
+    workers: Workers = 1, trial_timeout: TrialTimeout = None,
 ) -> None:  # fmt: skip
     """Run a search. On a study that exists it goes on where it stopped."""
     from autocompress.study import Study
 
-    _search(Study.create(space, study), trials, timeout, rule, to)
+    _search(Study.create(space, study), trials, timeout, rule, to, workers, trial_timeout)
 
 
 @app.command()
 def resume(
-    study: StudyName, trials: Trials = None, timeout: Timeout = None, rule: Rule = "knee", to: Path | None = None
-) -> None:
+    study: StudyName, trials: Trials = None, timeout: Timeout = None, rule: Rule = "knee", to: Path | None = None,
+    workers: Workers = 1, trial_timeout: TrialTimeout = None,
+) -> None:  # fmt: skip
     """Go on with a study, from its own copy of its space."""
     from autocompress.study import Study
 
-    _search(Study.open(study), trials, timeout, rule, to)
+    _search(Study.open(study), trials, timeout, rule, to, workers, trial_timeout)
 
 
-def _search(study: Study, trials: int | None, timeout: str | None, rule: str, to: Path | None) -> None:
+def _search(
+    study: Study, trials: int | None, timeout: str | None, rule: str, to: Path | None, workers: int,
+    trial_timeout: str | None,
+) -> None:  # fmt: skip
     """Search under a display, then show the front and export the chosen one."""
     from rich.console import Console
 
     from autocompress.display import Display
 
     console = Console()
-    budget, charged, seconds = trials or study.space.search.trials, study.charged(), _seconds(timeout)
+    budget, charged = trials or study.space.search.trials, study.charged()
+    seconds, limit = _seconds("--timeout", timeout) or float("inf"), _seconds("--trial-timeout", trial_timeout)
     if charged >= budget:
         console.print(
             f"The study {study.name!r} has its {budget} trials already. --trials {charged + 20} would add 20."
         )
-    signal.signal(signal.SIGTERM, _interrupt)
+    _heed_signals()
     try:
         with Display(console, budget, charged) as display:
-            reason = study.run(trials, seconds, display)
+            reason = study.run(trials, seconds, display, workers, limit)
     except (KeyboardInterrupt, Paused) as error:
-        print(f"\n{_kept(study, trials)}", file=sys.stderr)
+        print(f"\n{_kept(study, trials, workers)}", file=sys.stderr)
         if isinstance(error, Paused):
             raise
         sys.exit(130)
@@ -210,7 +218,7 @@ def export(
 @app.command()
 def predict(folder: Path, texts: list[str], as_json: Json = False) -> None:
     """Run an exported model on texts."""
-    from autocompress.pipeline import pipeline
+    from autocompress.exported import pipeline
 
     answers = pipeline(folder)(texts)
     if as_json:
@@ -218,6 +226,27 @@ def predict(folder: Path, texts: list[str], as_json: Json = False) -> None:
     else:
         _print_table(_console(), ("label", "probability", "text"),
                      [(a["label"], f"{a['score']:.3f}", t) for a, t in zip(answers, texts, strict=True)])  # fmt: skip
+
+
+@app.command()
+def verify(
+    folder: Path, as_json: Json = False,
+    data: Annotated[str | None, typer.Option(help="a file of labelled texts or a data set's name")] = None,
+) -> None:  # fmt: skip
+    """Measure an exported model again. Exit code 1 if a figure differs from what its files say."""
+    from dataclasses import asdict
+
+    from autocompress.tables import CHECK_COLUMNS, check_row
+    from autocompress.verify import verify
+
+    checks = verify(folder, data)
+    if as_json:
+        print(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        rows = [check_row(check.quantity, check.stored, check.now, check.verdict) for check in checks]
+        _print_table(_console(), CHECK_COLUMNS, rows)
+    if any(check.agrees is False for check in checks):
+        sys.exit(1)
 
 
 @app.command()
@@ -235,29 +264,36 @@ def ui(
     """MLflow's web pages on this study, at 127.0.0.1."""
     from autocompress.study import Study
 
+    _heed_signals()
     Study.open(study).serve_ui(port)
 
 
-def _kept(study: Study, trials: int | None) -> str:
-    more = f" --trials {trials}" if trials else ""
+def _kept(study: Study, trials: int | None, workers: int) -> str:
+    more = (f" --trials {trials}" if trials else "") + (f" --workers {workers}" if workers > 1 else "")
     return (
         f"Stopped. {study.charged()} trained trials are kept in {os.path.relpath(study.folder)}; "
-        f"the one under way starts again from its recipe.\n  autocompress resume {study.name}{more}"
+        f"what was under way starts again from its recipe.\n  autocompress resume {study.name}{more}"
     )
 
 
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
+def _heed_signals() -> None:
+    """SIGTERM is an interrupt like SIGINT; and SIGINT is one even where a shell started us in the background."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
 
 
-def _seconds(text: str | None) -> float:
+def _seconds(option: str, text: str | None) -> float | None:
     """`90s`, `30m`, `2h` or plain seconds."""
     if text is None:
-        return float("inf")
+        return None
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
     number = text[:-1] if unit else text
     if not number.replace(".", "", 1).isdigit():
-        raise ConfigError(f"--timeout: it should be a time such as 90s, 30m or 2h. Got {text!r}.")
+        raise ConfigError(f"{option}: it should be a time such as 90s, 30m or 2h. Got {text!r}.")
     return float(number) * (unit or 1)
 
 

@@ -43,21 +43,34 @@ class Coordinator:
         self._observer = observer
         self._on_end = on_end
         self._trials: dict[int, Trial] = {t.number: t for t in store.trials()}
+        self._echoes: list[Trial] = []  # repeats of trials that are under way, not told yet
         self.ended_because = ""
         self._doubted = False
 
-    def lives(self, budget: int, deadline: float) -> Iterator[Life]:
-        """The trials to run: those that an earlier process left unfinished, then new ones until the budget is met."""
+    def lives(self, budget: int, deadline: float) -> Iterator[Life | None]:
+        """The trials to run: those that an earlier process left unfinished, then new ones until the budget is met.
+
+        None says: not now, it depends on the trials under way whether there is a next one.
+        """
         for trial in [t for t in self._trials.values() if t.state == "running"]:
-            yield self._live(self._keep(self._store.resume(trial.number, self._space.sample)))
+            yield from self._begin(trial)
         while self._may_go_on(budget, deadline):
-            trial = self._keep(self._store.ask(self._space.sample, explore=self._repeats() >= _EXPLORE_AFTER))
-            if fault := trial.recipe.fault():
-                self._end(replace(trial, state="refused", reason=fault))
-            elif twin := self._twin(trial):
-                self._end(_repeated(trial, twin))
+            if self._must_wait(budget):
+                yield None
             else:
-                yield self._live(trial)
+                asked = self._store.ask(self._space.sample, explore=self._repeats() >= _EXPLORE_AFTER)
+                yield from self._begin(self._keep(asked))
+
+    def _begin(self, trial: Trial) -> Iterator[Life]:
+        """The trial's life, unless its outcome is known already or will be with that of a trial under way."""
+        if fault := trial.recipe.fault():
+            self._end(replace(trial, state="refused", reason=fault))
+        elif (twin := self._twin(trial)) is None:
+            yield self._live(trial)
+        elif twin.state == "running":
+            self._echoes.append(self._keep(_repeated(trial, twin)))
+        else:
+            self._end(_repeated(trial, twin))
 
     def _live(self, trial: Trial) -> Life:
         """One trial from rehearsal to measurement."""
@@ -96,6 +109,9 @@ class Coordinator:
                 shutil.rmtree(trial_folder(self._folder, other.number), ignore_errors=True)
         self._observer.finished(next(t for t in marked if t.number == trial.number))
         self._on_end(marked)
+        for echo in [e for e in self._echoes if e.duplicate_of == trial.number]:
+            self._echoes.remove(echo)
+            self._end(_repeated(echo, trial))
         self._stop_a_losing_streak()
 
     def marked(self) -> list[Trial]:
@@ -107,9 +123,8 @@ class Coordinator:
         return trial
 
     def _may_go_on(self, budget: int, deadline: float) -> bool:
-        """Whether another recipe should be asked for. Unfinished trials count as charged: the budget is met exactly."""
-        states = [t.state for t in self._trials.values()]
-        if sum(s in CHARGED or s == "running" for s in states) >= budget:
+        """Whether another recipe may be wanted, now or when those under way have ended."""
+        if self._count(*CHARGED) >= budget:
             return False
         if time.monotonic() > deadline:
             return self._end_with("the time is up")
@@ -118,26 +133,38 @@ class Coordinator:
             return self._end_with(f"the space is exhausted: all {len(tried)} of its recipes were tried")
         if self._repeats() >= _MOST_REPEATED:
             return self._end_with(f"the last {_MOST_REPEATED} recipes drawn had been seen before")
-        if self._streak("refused") >= _MOST_REFUSED and not any(t.feasible for t in self._trials.values()):
+        if self._hopeless() and not self._count("running"):
             raise NothingFeasible(f"the last {_MOST_REFUSED} recipes all broke a size or latency limit")
         return True
+
+    def _must_wait(self, budget: int) -> bool:
+        """Whether those under way decide if another recipe is wanted: the budget is met exactly, by whoever is last."""
+        full = self._count(*CHARGED, "running") >= budget
+        return (full or self._hopeless()) and self._count("running") > 0
+
+    def _hopeless(self) -> bool:
+        return self._streak("refused") >= _MOST_REFUSED and not any(t.feasible for t in self._trials.values())
+
+    def _count(self, *states: State) -> int:
+        return sum(t.state in states for t in self._trials.values())
 
     def _end_with(self, reason: str) -> bool:
         self.ended_because = reason
         return False
 
     def _twin(self, trial: Trial) -> Trial | None:
-        """An earlier trial of the same recipe."""
+        """The first trial of the same recipe, if this is not it."""
         key = trial.recipe.key
-        return next((t for t in self._trials.values() if t.number != trial.number and t.recipe.key == key), None)
+        return next((t for t in self._trials.values() if t.number < trial.number and t.recipe.key == key), None)
 
     def _repeats(self) -> int:
         """How many of the latest trials in a row were nothing new."""
         return self._streak("duplicate", faulty=True)
 
     def _streak(self, state: State, *, faulty: bool = False) -> int:
+        """How many of the latest trials in a row ended in this state. Those under way are not counted yet."""
         count = 0
-        for trial in reversed(self._trials.values()):
+        for trial in [t for t in reversed(self._trials.values()) if t.state != "running"]:
             if trial.state != state and not (faulty and trial.recipe.fault()):
                 return count
             count += 1

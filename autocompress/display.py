@@ -1,4 +1,4 @@
-"""What a person sees of a running search: a line for every trial that ended, two bars for what goes on."""
+"""What a person sees of a running search: a line for every trial that ended, a bar for each that goes on."""
 
 from __future__ import annotations
 
@@ -37,20 +37,25 @@ class Display(Observer):
             TextColumn("{task.fields[more]}"), console=console, disable=not console.is_terminal,
         )  # fmt: skip
         self._all: TaskID = self._bars.add_task("trained trials", total=budget, completed=charged, more="")
-        self._now: TaskID = self._bars.add_task("", total=1, more="")
+        self._now: dict[int, TaskID] = {}  # by the number of each trial under way
 
     def note(self, text: str) -> None:
         self._console.print(f"[yellow]note[/] {escape(text)}", soft_wrap=True)
 
     def begin(self, job: Job) -> None:
         who = "the search" if job.number == BASELINE else f"t{job.number:03d} {Recipe.load(job.recipe).title}"
-        self._bars.update(self._now, description=f"{who} {_DOING[job.kind]}", completed=0, total=1, more="")
+        if job.number not in self._now:
+            self._now[job.number] = self._bars.add_task("", total=1, more="")
+        bar = self._now[job.number]
+        self._bars.update(bar, description=f"{who} {_DOING[job.kind]}", completed=0, total=1, more="")
 
     def step(self, job: Job, step: int, steps: int, loss: float) -> None:
-        self._bars.update(self._now, completed=step, total=steps, more=f"steps, loss {loss:.3f}")
+        self._bars.update(self._now[job.number], completed=step, total=steps, more=f"steps, loss {loss:.3f}")
 
     def finished(self, trial: Trial) -> None:
-        if trial.state in CHARGED:
+        if trial.number == BASELINE:
+            self._began = time.monotonic()  # what it took says nothing of how long a trial takes
+        elif trial.state in CHARGED:
             self._charged += 1
         if trial.state in ("refused", "duplicate"):
             self._refused += trial.state == "refused"
@@ -58,6 +63,8 @@ class Display(Observer):
             self._best is None or trial.measurement["score"] > self._best.measurement["score"]
         ):  # fmt: skip
             self._best = trial
+        if trial.number in self._now:
+            self._bars.remove_task(self._now.pop(trial.number))
         self._console.print(_line(trial), soft_wrap=True, highlight=False)
         self._bars.update(self._all, completed=self._charged, more=self._summary())
 

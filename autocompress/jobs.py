@@ -12,6 +12,7 @@ from autocompress import trial
 from autocompress.context import OnStep
 from autocompress.errors import AutocompressError, ConfigError, Diverged, NotApplicable, Paused
 from autocompress.ledger import Measurement
+from autocompress.quiet import Floor
 from autocompress.recipe import Recipe, Steps
 
 Kind = Literal["baseline", "rehearse", "train", "evaluate", "judge"]
@@ -51,7 +52,8 @@ def perform(job: Job, on_step: OnStep) -> Result:
     bench = trial.workbench(Path(job.folder))
     work = getattr(trial, job.kind)
     try:
-        done = work(bench, Recipe.load(job.recipe), job.number, on_step)
+        with Floor() as floor:
+            done = work(bench, Recipe.load(job.recipe), job.number, _pausing(on_step, floor))
         return Result(done.measurement, done.seconds, done.notes)
     except (NotApplicable, Diverged) as e:
         return Result(failure=Failure(str(e), expected=True))
@@ -59,6 +61,16 @@ def perform(job: Job, on_step: OnStep) -> Result:
         raise
     except Exception as e:
         return Result(failure=_classify(e))
+
+
+def _pausing(on_step: OnStep, floor: Floor) -> OnStep:
+    """Training pauses after a step while somebody on this machine measures."""
+
+    def after(step: int, steps: int, loss: float) -> None:
+        on_step(step, steps, loss)
+        floor.after_step(last=step == steps)
+
+    return after
 
 
 def _classify(error: Exception) -> Failure:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import os
 import platform
-import tempfile
 import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from torch import nn
 
 from autocompress.examples import Batch, Examples
 from autocompress.ledger import Measurement
+from autocompress.quiet import quiet
 from autocompress.runtime import Session
 from autocompress.settings import Target
 
@@ -33,7 +32,7 @@ def latency(candidate: Session, baseline: Session, batch: Batch, target: Target)
     `latency_tail` is the 95th percentile over the median.
     """
     clock = clock_for(target)
-    with host_lock():
+    with quiet():
         warm_up(candidate, batch)
         warm_up(baseline, batch)
         pairs_N2, wall_N = _in_turn(candidate, baseline, batch, clock)
@@ -58,7 +57,7 @@ def in_milliseconds(measured: Measurement, reference_ms: float) -> Measurement:
 def absolute_latency(session: Session, batch: Batch, target: Target) -> float:
     """Median milliseconds of one run on a warm session: the baseline's reference."""
     clock = clock_for(target)
-    with host_lock():
+    with quiet():
         warm_up(session, batch)
         pairs_N2, _ = _in_turn(session, session, batch, clock)
     return float(np.median(pairs_N2)) * 1e3
@@ -67,11 +66,6 @@ def absolute_latency(session: Session, batch: Batch, target: Target) -> float:
 def clock_for(target: Target) -> Callable[[], float]:
     """CPU time of this thread where the model runs in it alone, wall time elsewhere."""
     return time.thread_time if target.threads == 1 and target.device == "cpu" else time.perf_counter
-
-
-def host_lock() -> FileLock:
-    """Two latency measurements never overlap on one machine."""
-    return FileLock(Path(tempfile.gettempdir()) / "autocompress-latency.lock", mode=0o666)
 
 
 def warm_up(session: Session, batch: Batch, most: int = 60) -> None:

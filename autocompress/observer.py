@@ -16,7 +16,7 @@ class Observer:
         """A job is handed to a worker."""
 
     def step(self, job: Job, step: int, steps: int, loss: float) -> None:
-        """A training step was taken."""
+        """Training steps were taken. May be called from other threads, and not for every step."""
 
     def finished(self, trial: Trial) -> None:
         """A trial was refused, measured or failed. The baseline is trial -1."""

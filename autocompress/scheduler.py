@@ -16,8 +16,11 @@ from autocompress.jobs import Job, Result
 Life = Generator[Job, Result, None]
 
 
-def drive(lives: Iterator[Life], executor: Executor) -> None:
-    """Run the lives to their ends, as many at once as there are workers; a new one only when a worker is free."""
+def drive(lives: Iterator[Life | None], executor: Executor) -> None:
+    """Run the lives to their ends, as many at once as there are workers; a new one only when a worker is free.
+
+    None among the lives means "not now": they are asked again when the next job has ended.
+    """
     waiting: dict[Future[Result], Life] = {}
     while True:
         while len(waiting) < executor.workers and (life := next(lives, None)) is not None:

@@ -61,8 +61,14 @@ class Target(Settings):
 
 
 class SearchSettings(Settings):
-    """How much is tried, and how."""
+    """How much is tried, and how.
+
+    `sampler`: who proposes recipes. grid goes through a space that has an end, each recipe once.
+    `built_in_anchors`: whether the combinations that usually pay, and each method alone, are tried first, right after
+    the anchors that the space names.
+    """
 
     trials: Count = 40
     seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 0
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Literal["tpe", "nsgaii", "gp", "random", "grid"] = "tpe"
+    built_in_anchors: Annotated[bool, Field(strict=True)] = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from pydantic import InstanceOf, PrivateAttr
 
 from autocompress.distributions import Suggest
 from autocompress.goals import DEFAULT_OBJECTIVES, Constraint, Direction, Goals
-from autocompress.language import orders, replay, steps
+from autocompress.language import grid, orders, replay, steps
 from autocompress.language.mistakes import Mistakes, Place
 from autocompress.language.sections import Sections
 from autocompress.language.steps import OneOf, OpenMethod, Params
@@ -76,6 +76,13 @@ class SearchSpace(Settings):
     def locate(self, recipe: Recipe) -> Params:
         """The parameters under which `sample` gives this recipe. The inverse of `replay`."""
         return steps.locate(self.steps, tuple((method.name, method.model_dump()) for method in recipe))
+
+    def points(self) -> Iterator[Params]:
+        """The parameters of every recipe, in an order that the seed decides; none where there is no end of them.
+
+        Some may give the same recipe or one at fault.
+        """
+        return grid.points(self.steps, self.search.seed)
 
     @cached_property
     def size(self) -> int | None:

@@ -25,11 +25,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from autocompress import cache, measure, selection
+from autocompress import anchors, cache, measure, selection
 from autocompress.coordinator import CHARGED, Coordinator, mark_front
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, nearest
 from autocompress.executors import Executor
 from autocompress.executors.inline import InlineExecutor
+from autocompress.executors.processes import ProcessExecutor
 from autocompress.jobs import Job, Kind
 from autocompress.ledger import BASELINE, Trial
 from autocompress.observer import Observer
@@ -111,7 +112,8 @@ class Study:
 
     @cached_property
     def _store(self) -> Store:
-        return Store(self.folder / "study.db", self.name, self.space.objectives, self.space.search)
+        space = self.space
+        return Store(self.folder / "study.db", self.name, space.objectives, space.search, space.points())
 
     @property
     def baseline(self) -> Trial | None:
@@ -150,28 +152,27 @@ class Study:
 
     def run(
         self, trials: int | None = None, timeout: float = float("inf"), observer: Observer | None = None,
-        executor: Executor | None = None,
+        workers: int = 1, trial_timeout: float | None = None, executor: Executor | None = None,
     ) -> str:  # fmt: skip
         """Search until `trials` recipes began training in all, or for `timeout` seconds. Says why it ended, if early.
+
+        `workers` trials go on at once; one that trains for longer than `trial_timeout` seconds fails. `executor`, if
+        given, is used instead of what these two ask for, and closed.
 
         Raises `NothingFeasible` if nothing meets every constraint at the end.
         """
         observer = observer or Observer()
-        executor = executor or InlineExecutor(observer.step)
         budget, deadline = trials or self.space.search.trials, time.monotonic() + timeout
-        with self._held():
+        with self._held(), contextlib.closing(executor or _executor(workers, trial_timeout, observer)) as executor:
             self._store.finish_told()
             baseline = self._measured_baseline(executor, observer)
-            for anchor in self.space.anchors:
+            for anchor in anchors.tried_first(self.space):
                 self._store.enqueue(self.space.locate(anchor))
             observer.finished(baseline)
             log = self._log(observer.note)
             coordinator = Coordinator(self.folder, self.space, self._store, baseline.measurement, observer, log.sync)
-            try:
-                with log:
-                    drive(coordinator.lives(budget, deadline), executor)
-            finally:
-                executor.close()
+            with log:
+                drive(coordinator.lives(budget, deadline), executor)
         if not self.front:
             raise NothingFeasible(self.relaxed())
         return coordinator.ended_because
@@ -280,6 +281,15 @@ class Study:
             yield
         finally:
             lock.release()
+
+
+def _executor(workers: int, trial_timeout: float | None, observer: Observer) -> Executor:
+    """One worker is this process itself, unless it may have to be killed."""
+    if workers < 1:
+        raise ConfigError(f"workers: must be at least 1. Got {workers!r}.")
+    if workers == 1 and trial_timeout is None:
+        return InlineExecutor(observer.step)
+    return ProcessExecutor(workers, observer.step, trial_timeout)
 
 
 def _whoami() -> dict[str, Any]:

@@ -72,3 +72,12 @@ def compare_rows(a: Trial, b: Trial) -> list[Row]:
     names = dict.fromkeys([*a.measurement, *b.measurement])
     measured = [(n, _figure(a.measurement, n, ".4g"), _figure(b.measurement, n, ".4g")) for n in names]
     return [*(row for row in steps if row[1] != row[2]), *measured]
+
+
+CHECK_COLUMNS: Row = ("quantity", "stored", "now", "difference", "verdict")
+
+
+def check_row(quantity: str, stored: float, now: float | None, verdict: str) -> Row:
+    """A figure that was measured again; `now` is None where it could not be."""
+    again = ("", "") if now is None else (f"{now:.4g}", f"{now - stored:+.4g}")
+    return (quantity, f"{stored:.4g}", *again, verdict)

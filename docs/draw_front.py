@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import sys
 
-import matplotlib
+from matplotlib import pyplot, rcParams
 
-matplotlib.use("Agg")
-matplotlib.rcParams["svg.fonttype"] = "none"
-from matplotlib import pyplot
+rcParams["svg.fonttype"] = "none"  # text stays text
 
 
 def main() -> None:

@@ -10,36 +10,49 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "autocompress"
 LAYERS = [
     {"errors", "distributions", "settings"},
-    {"examples", "precision", "method", "cache"},
+    {"examples", "precision", "method", "cache", "quiet"},
     {"context", "surgery", "recipe"},
     {"architectures", "importance", "ledger", "runtime"},
-    {"structure", "goals", "measure"},
-    {"methods"},
-    {"language", "selection", "relaxation", "tables"},
+    {"structure", "goals", "manifest", "measure"},
+    {"methods", "safety"},
+    {"language", "selection", "relaxation", "tables", "hypervolume"},
     {"space", "catalogue", "checkpoints"},
-    {"data"},
+    {"anchors", "data"},
     {"models"},
     {"task", "runtimes"},
     {"workbench"},
     {"trial"},
     {"jobs"},
-    {"executors", "observer", "pipeline"},
-    {"scheduler"},
-    {"store", "tracking"},
+    {"executors", "observer", "reconstruction"},
+    {"exported", "samplers", "scheduler"},
+    {"store", "tracking", "verify"},
     {"coordinator"},
-    {"study"},
+    {"card", "study"},
     {"export", "display"},
     {"cli"},
     {"__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 OWNERS = {
-    "optuna": {"store"}, "mlflow": {"tracking.tracker"}, "yaml": {"language.yaml_source"}, "datasets": {"data.readers"},
+    "optuna": {"store", "samplers"}, "mlflow": {"tracking.tracker"}, "yaml": {"language.yaml_source"},
+    "datasets": {"data.readers"},
     "onnx": {"runtimes.onnxruntime"}, "onnxruntime": {"runtimes.onnxruntime"}, "typer": {"cli"},
-    "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "measure", "study", "tracking.tracker"},
+    "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "study", "tracking.tracker"},
+    "pebble": {"executors.processes"},
 }  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-PURE = {"errors", "distributions", "settings", "recipe", "ledger", "goals", "language", "selection", "relaxation"}
+PURE = {
+    "errors",
+    "distributions",
+    "settings",
+    "recipe",
+    "ledger",
+    "goals",
+    "language",
+    "selection",
+    "relaxation",
+    "hypervolume",
+}
 
 
 def name_of(path: Path) -> str:

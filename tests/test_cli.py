@@ -83,7 +83,7 @@ import json, numpy, torch, autocompress
 from autocompress.data.encoding import encode
 texts = ["honey tree river", "vinegar stone", "sugar light green"]
 pipeline, model = autocompress.pipeline("exported/space"), autocompress.load("exported/space")
-rows = [encode(pipeline._tokenizer, [(t,)], 16) for t in texts]
+rows = [encode(pipeline.tokenizer, [(t,)], 16) for t in texts]
 with torch.no_grad():
     by_module = [model(**{k: torch.tensor(v) for k, v in row.items()}).logits[0].tolist() for row in rows]
 print(json.dumps([pipeline.logits(texts).tolist(), by_module]))

@@ -41,9 +41,8 @@ def test_every_command_runs(project: tuple[Path, dict[str, str]]) -> None:
     for line in filter(None, blocks("shell")[1].splitlines()):
         program, *arguments = shlex.split(line, comments=True)
         assert program == "autocompress"
-        done = subprocess.run(
-            [sys.executable, "-m", "autocompress", *arguments], cwd=folder, env=environment, capture_output=True, text=True
-        )
+        command = [sys.executable, "-m", "autocompress", *arguments]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         assert done.stdout
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny_project import SPACE, make_project
 
 import autocompress
-from autocompress import measure, trial
+from autocompress import measure, structure, trial
 from autocompress.errors import ConfigError, NothingFeasible, Paused
 from autocompress.jobs import Job
 from autocompress.ledger import Trial
+from autocompress.models import load_classifier
 from autocompress.observer import Observer
 from autocompress.runtimes.onnxruntime import OnnxRuntime
 from autocompress.study import Study
@@ -170,7 +173,7 @@ def test_nothing_feasible_names_what_binds_and_what_would_help(project: Path) ->
     with pytest.raises(NothingFeasible) as found:
         autocompress.search(project, trials=2)
     assert "What binds is score >= 1.5 * baseline: 2 of the 2 nearest recipes break it." in str(found.value)
-    assert "would admit t000." in str(found.value)
+    assert "would admit t001." in str(found.value)
 
 
 def test_a_space_whose_limits_cannot_be_met_ends_without_training(
@@ -243,3 +246,79 @@ def test_a_trial_that_left_the_front_is_made_again_for_export(project: Path) -> 
         pytest.fail("this seed's trials are all on the front: choose another")
     out = study.export("out", left[0].number)
     assert autocompress.pipeline(out)("honey stone")[0]["label"] in ("sweet", "sour")
+
+
+class Notes(Observer):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+def with_teacher(project: Path, teacher: str) -> None:
+    project.write_text(SPACE.replace("teacher: {finetune: {epochs: 4, lr: 1e-2, freeze_embeddings: false}}", teacher))
+
+
+@pytest.mark.parametrize("teacher", ["teacher: as_given", ""])
+def test_a_checkpoint_with_a_head_is_the_teacher_as_given(project: Path, teacher: str) -> None:
+    with_teacher(project, teacher)
+    notes = Notes()
+    project.write_text(project.read_text().replace("score >= 0.5", "score >= 9"))  # its head is random
+    with pytest.raises(NothingFeasible):
+        autocompress.search(project, trials=1, observer=notes)
+    assert notes.said[0].endswith("model as given: it is fine-tuned already.")
+    bench = trial.workbench(autocompress.open_study("space").folder)
+    assert bench.schooling is None
+    assert torch.equal(weights(bench.teacher.model), weights(load_classifier(bench.source, bench.task.labels)))
+
+
+def test_another_checkpoint_is_the_teacher_and_trials_may_begin_from_the_models_own_weights(project: Path) -> None:
+    study = autocompress.search(project, trials=1)
+    shutil.copytree(project.parent / "model", project.parent / "other")
+    structure.save(trial.workbench(study.folder).teacher.model, project.parent / "other")
+    with_teacher(project, "teacher: ./other\nstart: pretrained")
+    second = autocompress.search(project, trials=1, name="second")
+    bench = trial.workbench(second.folder)
+    assert second.baseline.measurement["score"] == study.baseline.measurement["score"]
+    assert torch.equal(weights(bench.start), weights(load_classifier(bench.source, bench.task.labels)))
+    assert not torch.equal(weights(bench.start), weights(bench.teacher.model))
+
+
+def test_a_teacher_without_a_head_for_these_labels_is_refused(project: Path) -> None:
+    with_teacher(project, "teacher: as_given")
+    config = json.loads((project.parent / "model" / "config.json").read_text())
+    (project.parent / "model" / "config.json").write_text(json.dumps(config | {"architectures": ["BertModel"]}))
+    with pytest.raises(ConfigError, match="teacher: as_given has no classification head for the 2 labels of this task"):
+        autocompress.search(project)
+
+
+def test_the_torch_runtime_searches_exports_and_serves(project: Path) -> None:
+    project.write_text(SPACE.replace("runtime: onnxruntime", "runtime: torch"))
+    study = autocompress.search(project, trials=3)
+    lowered = [t for t in study.trials if t.recipe and t.recipe[-1].name == "int8_dynamic"]
+    assert lowered
+    assert {(t.state, t.reason) for t in lowered} == {("refused", "the torch runtime runs float32 only, not ['int8']")}
+    out = study.export("out")
+    assert autocompress.pipeline(out)("honey tree")[0]["label"] == "sweet"
+    assert not (out / "model.onnx").exists()
+
+
+def test_a_length_that_the_model_cannot_read_is_refused(project: Path) -> None:
+    project.write_text(SPACE.replace("sequence_length: 16", "sequence_length: 64"))
+    with pytest.raises(
+        ConfigError, match=r"target\.sequence_length: must be at most 32, which is what this model reads"
+    ):
+        autocompress.search(project)
+
+
+def test_a_baseline_that_is_beaten_by_far_is_doubted_once(project: Path) -> None:
+    with_teacher(project, "teacher: {finetune: {epochs: 1, lr: 1e-5}}")
+    notes = Notes()
+    autocompress.search(project, observer=notes)
+    doubts = [text for text in notes.said if "the baseline is undertrained" in text]
+    assert len(doubts) == 1
+
+
+def weights(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])

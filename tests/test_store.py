@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +13,12 @@ from typing import Any
 import optuna
 import pytest
 
+from autocompress.errors import ConfigError
 from autocompress.ledger import Trial
 from autocompress.method import find
 from autocompress.recipe import Recipe
 from autocompress.settings import SearchSettings
+from autocompress.space import SearchSpace
 from autocompress.store import Store
 
 OBJECTIVES = {"score": "maximize", "size_mb": "minimize"}
@@ -24,8 +30,8 @@ def sample(trial: Any) -> Recipe:
     return Recipe([find("layers")(keep=keep), find("finetune")(lr=lr)])
 
 
-def opened(folder: Path, sampler: Any = "tpe") -> Store:
-    return Store(folder / "study.db", "s", OBJECTIVES, SearchSettings(seed=3, sampler=sampler))
+def opened(folder: Path) -> Store:
+    return Store(folder / "study.db", "s", OBJECTIVES, SearchSettings(seed=3))
 
 
 def outcome(trial: Trial, score: float, **violations: float) -> Trial:
@@ -39,37 +45,165 @@ def search(store: Store, count: int) -> list[dict[str, Any]]:
     return [t.params for t in store.trials()]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_a_resumed_search_asks_what_an_uninterrupted_one_asks(sampler: str, tmp_path: Path) -> None:
+SPACE = {
+    "model": "m",
+    "task": {"data": "d"},
+    "steps": [
+        {"one_of": ["skip", {"layers": {"keep": {"low": 0.2, "high": 0.8, "step": 0.1}, "strategy": "top"}}, "heads"]},
+        {"one_of": ["skip", {"soft_labels": {"temperature": [1.0, 2.0], "weight": [0.5, 1.0]}}]},
+        {"finetune": {"lr": [1e-5, 1e-4, 1e-3]}},
+        {"one_of": ["skip", {"int8_dynamic": {"exclude": "none"}}]},
+    ],
+}
+
+
+def conditional(sampler: str) -> SearchSpace:
+    """A space with choices, knobs that only some recipes have, and for a grid an end."""
+    steps = SPACE["steps"]
+    if sampler == "grid":
+        steps = [{"one_of": ["skip", *steps[0]["one_of"][1:2]]}, *steps[1:]]
+    return SearchSpace.parse(SPACE | {"steps": steps, "search": {"sampler": sampler, "seed": 3}})
+
+
+def judged(trial: Trial) -> Trial:
+    """Some are refused for their size, the others complete, and which is better depends on every step."""
+    knobs = {m.name: m.model_dump() for m in trial.recipe}
+    keep = knobs["layers"]["keep"] if "layers" in knobs else 1.0
+    size = keep * (0.3 if "int8_dynamic" in knobs else 1.0)
+    violations = {"size_mb <= 0.9": size / 0.9 - 1}
+    if size > 0.9:
+        return replace(trial, state="refused", measurement={"size_mb": size}, violations=violations)
+    score = keep - abs(knobs["finetune"]["lr"] - 1e-4) + 0.1 * ("soft_labels" in knobs)
+    return replace(trial, state="complete", measurement={"score": score, "size_mb": size}, violations=violations)
+
+
+def conditional_search(folder: Path, sampler: str, counts: list[int]) -> list[Trial]:
+    """As many trials, the study opened anew for each count."""
+    space = conditional(sampler)
+    folder.mkdir(exist_ok=True)
+    for count in counts:
+        store = Store(folder / "study.db", "s", OBJECTIVES, space.search, space.points())
+        store.enqueue(space.locate(Recipe([find("finetune")(lr=1e-3)])))
+        for _ in range(count):
+            store.tell(judged(store.ask(space.sample)))
+    return store.trials()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "whole", "parts"),
+    [
+        ("tpe", [40], [5, 35]), ("nsgaii", [40], [5, 35]), ("random", [40], [5, 35]), ("grid", [40], [5, 35]),
+        ("gp", [14], [5, 9]),  # a second a trial from the eleventh on
+    ],
+)  # fmt: skip
+def test_a_resumed_search_asks_what_an_uninterrupted_one_asks(
+    sampler: str, whole: list[int], parts: list[int], tmp_path: Path
+) -> None:
     """Optuna does not store a sampler's random state: every trial is seeded by its number."""
-    for name in ("whole", "parts"):
-        (tmp_path / name).mkdir()
-    whole = search(opened(tmp_path / "whole", sampler), 25)
-    parts = [search(opened(tmp_path / "parts", sampler), count) for count in (3, 9, 13)][-1]
-    assert parts == whole
-    assert len({p["0.layers.keep"] for p in whole}) == 25
+    trials = conditional_search(tmp_path / "whole", sampler, whole)
+    assert conditional_search(tmp_path / "parts", sampler, parts) == trials
+    assert {t.state for t in trials} == {"complete", "refused"}
+    assert len({t.recipe.key for t in trials}) > 10
 
 
-def test_a_running_trial_is_adopted_with_its_parameters(tmp_path: Path) -> None:
-    asked = opened(tmp_path).ask(sample)
-    adopted = opened(tmp_path).resume(asked.number, sample)
-    assert adopted == asked
-    opened(tmp_path).tell(outcome(adopted, 0.5))
-    assert [t.state for t in opened(tmp_path).trials()] == ["complete"]
+@pytest.mark.parametrize(("sampler", "count"), [("tpe", 60), ("nsgaii", 60), ("gp", 22)])
+def test_a_sampler_learns_from_what_was_refused(sampler: str, count: int, tmp_path: Path) -> None:
+    """NSGA-II and the Gaussian process would not by themselves: they look at complete trials only."""
+    refused = {
+        name: sum(t.state == "refused" for t in conditional_search(tmp_path / name, name, [count])[-10:])
+        for name in ("random", sampler)
+    }
+    assert refused[sampler] < refused["random"]
 
 
-def test_a_trial_killed_while_it_was_sampled_keeps_what_was_sampled(tmp_path: Path) -> None:
+def test_a_grid_gives_each_recipe_once(tmp_path: Path) -> None:
+    space = conditional("grid")
+    assert space.size == (1 + 7) * (1 + 4) * 3 * (1 + 2) == 360
+    recipes = [space.replay(params).key for params in space.points()]
+    assert len(recipes) == len(set(recipes)) == 360
+    trials = conditional_search(tmp_path, "grid", [30])
+    assert len({t.recipe.key for t in trials}) == 30
+    other = SearchSpace.parse(space.dump() | {"search": {"sampler": "grid", "seed": 4}})
+    assert next(other.points()) != next(space.points())
+
+
+def test_a_grid_passes_over_what_cannot_work(tmp_path: Path) -> None:
+    steps = [{"one_of": ["skip", "int8_dynamic"]}, {"one_of": ["skip", {"layers": {"keep": [0.25, 0.5]}}]}]
+    space = SearchSpace.parse(SPACE | {"steps": steps, "search": {"sampler": "grid"}})
+    assert space.size == 1 + 6 + 6, "layers after int8_dynamic cannot work"
+    store = Store(None, "s", OBJECTIVES, space.search, space.points())
+    trials = [store.ask(space.sample) for _ in range(13)]
+    assert len({t.recipe.key for t in trials}) == 13
+    assert not any(t.recipe.fault() for t in trials)
+
+
+def test_exploring_a_space_with_an_end_gives_what_was_not_tried() -> None:
+    space = SearchSpace.parse(SPACE | {"steps": SPACE["steps"][1:]})
+    assert space.size == (1 + 4) * 3 * (1 + 2) == 45
+    store = Store(None, "s", OBJECTIVES, space.search, space.points())
+    assert len({store.ask(space.sample, explore=True).recipe.key for _ in range(45)}) == 45
+    store.ask(space.sample, explore=True)  # nothing is left: a random draw
+    endless = conditional("tpe")
+    assert list(endless.points()) == []
+    store = Store(None, "s", OBJECTIVES, endless.search, endless.points())
+    assert len({store.ask(endless.sample, explore=True).recipe.key for _ in range(9)}) > 5
+
+
+def test_a_grid_needs_an_end() -> None:
+    with pytest.raises(ConfigError) as found:
+        SearchSpace.parse(SPACE | {"search": {"sampler": "grid"}})
+    assert str(found.value) == (
+        "steps.0.one_of.2: heads.keep has no end of values, so search.sampler may not be 'grid'. "
+        "Give the knob a step, a list or one value."
+    )
+
+
+def test_a_trial_killed_while_it_was_sampled_leaves_nothing_and_is_asked_again(tmp_path: Path) -> None:
     def cut_off(trial: Any) -> Recipe:
         trial.suggest_float("0.layers.keep", 0.1, 0.9)
         raise KeyboardInterrupt
 
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
     with pytest.raises(KeyboardInterrupt):
-        opened(tmp_path).ask(cut_off)
+        opened(tmp_path / "parts").ask(cut_off)
+    assert opened(tmp_path / "parts").trials() == []
+    assert opened(tmp_path / "parts").ask(sample) == opened(tmp_path / "whole").ask(sample)
+
+
+def test_a_running_trial_is_told_by_another_process(tmp_path: Path) -> None:
+    asked = opened(tmp_path).ask(sample)
     [left] = opened(tmp_path).trials()
-    assert left.state == "running"
-    resumed = opened(tmp_path).resume(0, sample)
-    assert resumed.params["0.layers.keep"] == left.params["0.layers.keep"]
-    assert set(resumed.params) == {"0.layers.keep", "1.finetune.lr"}
+    assert left == asked
+    opened(tmp_path).tell(outcome(left, 0.5))
+    assert [(t.state, t.recipe) for t in opened(tmp_path).trials()] == [("complete", asked.recipe)]
+
+
+def test_what_was_told_survives_a_kill(tmp_path: Path) -> None:
+    """The write-ahead log is still beside the database when a process is killed, and is read by the next one."""
+    told = tmp_path / "told"
+    code = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_store import opened, search
+search(opened(Path({str(tmp_path)!r})), 3)
+Path({str(told)!r}).touch()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert told.exists()
+    assert (tmp_path / "study.db-wal").stat().st_size > 0
+    assert [t.state for t in opened(tmp_path).trials()] == ["complete"] * 3
+
+
+def test_another_process_reads_while_one_writes(tmp_path: Path) -> None:
+    writer = opened(tmp_path)
+    with sqlite3.connect(tmp_path / "study.db") as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM trials").fetchone()  # a reader in the middle of its work
+        search(writer, 1)
+    assert [t.state for t in opened(tmp_path).trials()] == ["complete"]
 
 
 def test_an_outcome_that_was_written_but_not_told_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +248,7 @@ def test_anchors_come_first_and_once(tmp_path: Path) -> None:
     for _ in range(2):
         store = opened(tmp_path)
         store.enqueue(anchor)
-        assert store.trials() == [], "waiting in the queue is not a trial yet"
+        assert store.trials() == [], "what waits in the queue is not a trial yet"
     assert store.ask(sample).params == anchor
     opened(tmp_path).enqueue(anchor)
     assert opened(tmp_path).ask(sample).params != anchor

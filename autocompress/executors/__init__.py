@@ -17,7 +17,7 @@ class Executor(Protocol):
     workers: int
 
     def submit(self, job: Job) -> Future[Result]:
-        """Begin the job. The future holds its result; a worker that died is an exception in it."""
+        """Begin the job. The future holds its result, or what the job raised on purpose."""
 
     def close(self) -> None:
-        """Stop every worker."""
+        """Stop every worker, in the middle of its job if need be. Closing twice does no harm."""

@@ -7,6 +7,7 @@ from typing import Any
 from autocompress.errors import ConfigError, nearest
 from autocompress.goals import DEFAULT_OBJECTIVES, Constraint, Direction, quantity
 from autocompress.language.grammar import Grammar
+from autocompress.language.grid import endless
 from autocompress.language.mistakes import Mistakes, read_settings
 from autocompress.language.orders import impossible
 from autocompress.language.replay import replay
@@ -42,6 +43,7 @@ class Sections:
                 self._mistakes.add((key,), f"a search space needs the key {key!r}.")
         given = {key: value for key, value in data.items() if value is not None and key in KEYS}
         read = {key: getattr(self, f"_{key}")(given.pop(key)) for key in KEYS if key in given and key != "anchors"}
+        self._check_grid(read.get("search"), read.get("steps", ()))
         return read | {"anchors": self._anchors(data.get("anchors") or [], read.get("steps", ()))}
 
     def _model(self, given: Any) -> str:
@@ -100,6 +102,15 @@ class Sections:
         for method, fault in impossible(steps):
             self._mistakes.add(method.place, f"{method.name} can never be used here: {fault}.")
         return steps
+
+    def _check_grid(self, search: SearchSettings | None, steps: tuple[Step, ...]) -> None:
+        """A grid goes through every recipe, so there has to be an end of them."""
+        for method, knob in endless(steps) if search and search.sampler == "grid" else ():
+            self._mistakes.add(
+                method.place,
+                f"{method.name}.{knob} has no end of values, so search.sampler may not be 'grid'. "
+                "Give the knob a step, a list or one value.",
+            )
 
     def _anchors(self, given: Any, steps: tuple[Step, ...]) -> tuple[Recipe, ...]:
         """Recipes of the space. A knob that one leaves out takes its default, or what the space has nearest to it."""

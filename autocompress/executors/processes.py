@@ -1,0 +1,143 @@
+"""Several jobs at a time on this machine: worker processes, each with its share of the threads, or a GPU of its own.
+
+Every worker is a pebble pool of one. In a pool of several, workers share a channel and its locks, which a killed one
+may leave locked, and nobody knows which of the GPUs a replacement should take. A line joins each worker to the
+coordinator: training steps come up, and when it breaks, because the coordinator closed it or was killed, the worker
+ends itself at once, whatever it is doing.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from queue import SimpleQueue
+
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from autocompress.errors import Paused
+from autocompress.executors import OnStep
+from autocompress.executors.worker import settle, work
+from autocompress.jobs import Failure, Job, Result
+from autocompress.ledger import BASELINE
+
+_TICK = 0.02  # seconds between two looks at whether a job is done
+
+
+class ProcessExecutor:
+    """`workers` jobs at a time. A job whose worker dies is tried once more; a trial's job ends after `trial_timeout`.
+
+    `on_step` is called from other threads than the one that submits.
+    """
+
+    def __init__(self, workers: int, on_step: OnStep, trial_timeout: float | None = None) -> None:
+        self.workers = workers
+        self._on_step = on_step
+        self._timeout = trial_timeout
+        self._all = [_Worker(index, workers) for index in range(workers)]
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        for worker in self._all:
+            self._idle.put(worker)
+        self._closing = threading.Event()
+        self._threads = ThreadPoolExecutor(workers, "autocompress-job", initializer=_block_interrupts)
+        for worker in self._all:
+            self._threads.submit(worker.start)
+
+    def submit(self, job: Job) -> Future[Result]:
+        """Give the job to a worker that has nothing to do, once there is one."""
+        return self._threads.submit(self._perform, job)
+
+    def close(self) -> None:
+        """End every worker now, whatever it is doing."""
+        self._closing.set()
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._all:
+            worker.stop()
+        for worker in self._all:
+            worker.join()
+
+    def _perform(self, job: Job) -> Result:
+        worker = self._idle.get()
+        try:
+            return self._attempt(worker, job)
+        except (ProcessExpired, BrokenProcessPool):
+            return self._last_attempt(worker, job)
+        finally:
+            self._idle.put(worker)
+
+    def _last_attempt(self, worker: _Worker, job: Job) -> Result:
+        """A second death is the recipe's fault, unless the worker did not even get as far as the job."""
+        try:
+            return self._attempt(worker, job)
+        except ProcessExpired as death:
+            return Result(failure=Failure(_epitaph(death.exitcode), expected=True))
+        except BrokenProcessPool as error:
+            raise Paused(
+                "the worker processes do not start: see above for what they say. A script that searches with several "
+                'workers must do so under `if __name__ == "__main__":`, because each worker imports it.'
+            ) from error
+
+    def _attempt(self, worker: _Worker, job: Job) -> Result:
+        """Have the job done, handing on its steps."""
+        limit = self._timeout if job.number != BASELINE else None
+        future = worker.begin(job, limit)
+        try:
+            while True:
+                if self._closing.is_set():
+                    raise CancelledError
+                if worker.line.poll(_TICK):
+                    self._on_step(job, *worker.line.recv())
+                elif future.done():
+                    return future.result()
+        except TimeoutError:
+            return Result(failure=Failure(f"it was ended after {limit:g} s, the limit of --trial-timeout", True))
+        finally:
+            future.cancel()  # ends the worker, if something was raised while the job goes on
+
+
+class _Worker:
+    """A process and, when it dies, the one in its place."""
+
+    def __init__(self, index: int, count: int) -> None:
+        self._context = multiprocessing.get_context("spawn")  # a forked torch hangs
+        self.line, self._far_end = self._context.Pipe()
+        self._share = (index, count, self._far_end)
+        self._pool = self._fresh_pool()
+
+    def _fresh_pool(self) -> ProcessPool:
+        return ProcessPool(1, initializer=settle, initargs=self._share, context=self._context)
+
+    def start(self) -> None:
+        """Have the process running; it takes seconds until it has loaded torch."""
+        if not self._pool.active:  # asking starts it; pebble gives up a pool whose only worker died idle
+            self._pool.stop()
+            self._pool.join()
+            self._pool = self._fresh_pool()
+
+    def begin(self, job: Job, limit: float | None) -> ProcessFuture[Result]:
+        """Have the job done in the process."""
+        self.start()
+        return self._pool.schedule(work, args=(job,), timeout=limit)
+
+    def stop(self) -> None:
+        """Tell it to end."""
+        self._pool.stop()
+        self.line.close()
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._pool.join()
+        self._far_end.close()
+
+
+def _epitaph(exitcode: int) -> str:
+    reason = ": probably out of memory" if exitcode == -signal.SIGKILL else ""
+    return f"the worker died (exit code {exitcode}){reason}"
+
+
+def _block_interrupts() -> None:
+    """Ctrl-C reaches every process of the terminal, but the coordinator decides. What a thread starts inherits this."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -1,0 +1,100 @@
+"""What an exported folder says of itself: serving.json, how to run it, and measurement.json, what was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from autocompress.errors import ConfigError
+from autocompress.ledger import Measurement
+from autocompress.recipe import digest
+from autocompress.settings import Settings, Target, TaskSettings
+
+FORMAT = 1  # of the folder as a whole: a later version reads this one too
+SERVING, MEASURED = "serving.json", "measurement.json"
+_LARGEST = 16_000_000  # bytes: this is read before anything else was looked at
+
+
+class Scored(Settings):
+    """A digest of each split that was scored: a score is compared on the same texts only."""
+
+    validation: str
+    test: str
+
+
+class Serving(Settings):
+    """What a pipeline needs besides the model, and what `verify` needs to find the texts again."""
+
+    format: Literal[1] = 1
+    target: Target
+    labels: tuple[str, ...] = Field(min_length=2)
+    task: TaskSettings
+    seed: int
+    texts: Scored
+
+
+class Measured(Settings):
+    """The trial's figures, the baseline's, and where they were taken."""
+
+    trial: Measurement
+    baseline: Measurement
+    metric: str
+    target: Target
+    machine: dict[str, str]
+    versions: dict[str, str]
+    runtime: dict[str, Any]
+
+
+def digest_of(texts: Sequence[tuple[str, ...]], labels: Sequence[int], names: Sequence[str]) -> str:
+    """Equal digests, the same labelled texts in any order."""
+    return digest(sorted([*row, names[label]] for row, label in zip(texts, labels, strict=True)))
+
+
+def read_serving(folder: Path) -> Serving:
+    """Raises `ConfigError` if `folder` is no exported model, or one of a later format."""
+    file = folder / SERVING
+    if not file.is_file():
+        raise ConfigError(
+            f"{folder}: there is no exported model here. `autocompress export STUDY --to {folder}` makes one."
+        )
+    found = _object(file)
+    if found.get("format") != FORMAT:
+        raise ConfigError(
+            f"{file}: this version reads format {FORMAT}. Got {found.get('format')!r}. Install a newer autocompress."
+        )
+    return _checked(Serving, found, file)
+
+
+def read_measured(folder: Path) -> Measured:
+    """Raises `ConfigError` if the file is missing or holds something else."""
+    file = folder / MEASURED
+    if not file.is_file():
+        raise ConfigError(f"{file}: it should hold what was measured. There is no such file. Export the model again.")
+    return _checked(Measured, _object(file), file)
+
+
+Read = TypeVar("Read", bound=Settings)
+
+
+def _checked(kind: type[Read], found: dict[str, Any], file: Path) -> Read:
+    try:
+        return kind(**found)
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        said = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        raise ConfigError(f"{file}: {where}: {said}. Got {first['input']!r}. Export the model again.") from None
+
+
+def _object(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text()) if file.stat().st_size <= _LARGEST else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{file}: it should hold a JSON object. Got something else. Export the model again.")
+    return found

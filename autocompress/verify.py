@@ -1,0 +1,127 @@
+"""Measure an exported folder again: are its score, its latency and its size still what its files say?
+
+A score is compared on the same texts only, a latency on the same machine only; otherwise they are just reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autocompress import measure
+from autocompress.data.encoding import encode, padding
+from autocompress.data.files import FORMATS
+from autocompress.data.metrics import METRICS
+from autocompress.data.texts import Split, load_texts
+from autocompress.errors import ConfigError
+from autocompress.examples import Examples
+from autocompress.exported import Pipeline
+from autocompress.manifest import Measured, digest_of, read_measured
+from autocompress.runtime import find_runtime
+from autocompress.settings import TaskSettings
+
+_LATENCY_SHARE = 0.15  # an unchanged session drifts by this much; what a busy machine measured may get faster by more
+_NEEDED = {"score", "test_score", "latency_ms", "latency_ms_low", "latency_ms_high", "size_mb"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One quantity: as stored, as it is now, and whether they agree. None: they were not compared, and why."""
+
+    quantity: str
+    stored: float
+    now: float | None
+    agrees: bool | None
+    verdict: str
+
+
+def verify(folder: Path, data: str | None = None) -> list[Check]:
+    """Measure `folder` again, the score on `data` (a file, or what `task.data` may be), else on the study's texts.
+
+    Relative paths of the study's own data start at the current folder. Nothing is downloaded unless `data` says so.
+    """
+    pipeline, measured = Pipeline(folder), read_measured(folder)
+    if missing := _NEEDED - set(measured.trial):
+        raise ConfigError(f"{folder}: measurement.json should hold {min(missing)}. Export the model again.")
+    return [_score(pipeline, measured, data), _latency(pipeline, measured), _size(pipeline, measured, folder)]
+
+
+def _score(pipeline: Pipeline, measured: Measured, data: str | None) -> Check:
+    stored = measured.trial["score"]
+    settings = pipeline.serving.task
+    if data is None and not _is_here(settings.data):
+        return Check("score", stored, None, None, "not measured: the study's texts are not here, give --data")
+    name, split, labels = _chosen(pipeline, settings if data is None else _pointed_at(settings, data))
+    now = _scored(pipeline, split, labels)
+    if name is None:
+        return Check("score", stored, now, None, f"not compared: {len(split.labels)} other texts than the study's")
+    stored = measured.trial[name]
+    agrees = abs(now - stored) <= 1 / len(split.labels) + 1e-9
+    return Check(name, stored, now, agrees, _word(agrees))
+
+
+def _chosen(pipeline: Pipeline, settings: TaskSettings) -> tuple[str | None, Split, tuple[str, ...]]:
+    """The split of these data that the study scored and what it called the score; else None and all there is."""
+    texts, known = load_texts(settings, pipeline.serving.seed, Path()), pipeline.serving.texts
+    for name, stored, split in (
+        ("score", known.validation, texts.validation), ("test_score", known.test, texts.test)
+    ):  # fmt: skip
+        if digest_of(split.texts, split.labels, texts.labels) == stored:
+            return name, split, texts.labels
+    one_file = isinstance(settings.data, dict) and len(set(settings.data.values())) == 1
+    return None, texts.train if one_file else texts.validation, texts.labels
+
+
+def _scored(pipeline: Pipeline, split: Split, names: tuple[str, ...]) -> float:
+    """As the study did it: the texts in its order, in batches of the target's size."""
+    unknown = sorted(set(names) - set(pipeline.labels))
+    if unknown:
+        raise ConfigError(
+            f"--data: every label should be one of the model's: {', '.join(pipeline.labels)}. Got {unknown[0]!r}."
+        )
+    labels = [pipeline.labels.index(names[label]) for label in split.labels]
+    task, tokenizer = pipeline.serving.task, pipeline.tokenizer
+    examples = Examples(encode(tokenizer, split.texts, task.max_length), labels, padding(tokenizer))
+    logits_NC = measure.logits(pipeline.session, examples, pipeline.target.batch_size)
+    return METRICS[task.metric](logits_NC.argmax(-1), np.array(labels))
+
+
+def _latency(pipeline: Pipeline, measured: Measured) -> Check:
+    """Of any tokens: their values do not matter, their number does."""
+    rows = [("text",) * len(pipeline.serving.task.text)]
+    examples = Examples(encode(pipeline.tokenizer, rows, 8), [0], padding(pipeline.tokenizer))
+    batch = measure.latency_batch(examples, pipeline.target)
+    now, trial = measure.absolute_latency(pipeline.session, batch, pipeline.target), measured.trial
+    if measured.machine != measure.machine():
+        where = measured.machine.get("cpu", "an unknown machine")
+        return Check("latency_ms", trial["latency_ms"], now, None, f"not compared: it was measured on {where}")
+    agrees = now <= max(trial["latency_ms"] * (1 + _LATENCY_SHARE), trial["latency_ms_high"])
+    faster = now < min(trial["latency_ms"] * (1 - _LATENCY_SHARE), trial["latency_ms_low"])
+    return Check("latency_ms", trial["latency_ms"], now, agrees, "agrees: faster" if faster else _word(agrees))
+
+
+def _size(pipeline: Pipeline, measured: Measured, folder: Path) -> Check:
+    now, stored = measure.size_mb(find_runtime(pipeline.target.runtime).artefact(folder)), measured.trial["size_mb"]
+    return Check("size_mb", stored, now, now == stored, _word(now == stored))
+
+
+def _pointed_at(settings: TaskSettings, data: str) -> TaskSettings:
+    """The task with other data. A single file stands for every split, and is not cut."""
+    if Path(data).suffix not in FORMATS:
+        return settings.model_copy(update={"data": data})
+    limit = {split: count for split, count in settings.limit.items() if split != "train"}
+    every = {"train": data, "validation": data, "test": data}
+    return settings.model_copy(update={"data": every, "limit": limit})
+
+
+def _is_here(data: object) -> bool:
+    """Whether these texts can be read without asking anyone else's machine."""
+    if isinstance(data, dict):
+        return all(Path(file).is_file() for file in data.values())
+    return str(data).startswith("builtin/") or Path(str(data)).is_dir()
+
+
+def _word(agrees: bool) -> str:
+    return "agrees" if agrees else "differs"

@@ -1,0 +1,125 @@
+"""The coordinator with several workers: threads stand for them, and a recipe's fate is drawn by its key."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tiny_project import SPACE, make_project
+
+from autocompress.coordinator import CHARGED, Coordinator
+from autocompress.errors import NothingFeasible, Paused
+from autocompress.jobs import Failure, Job, Result
+from autocompress.ledger import Trial
+from autocompress.observer import Observer
+from autocompress.recipe import Recipe
+from autocompress.scheduler import drive
+from autocompress.space import SearchSpace
+from autocompress.store import Store
+
+BASELINE = {"score": 0.9, "latency_ms": 2.0, "size_mb": 2.0}
+
+
+class Workers:
+    """Pretends to work: some recipes are too large, some fail, and each job takes its own time."""
+
+    def __init__(self, workers: int, size_mb: tuple[float, ...] = (1.0, 1.0, 9.0), failing: float = 0.1) -> None:
+        self.workers = workers
+        self._sizes, self._failing = size_mb, failing
+        self.jobs: list[Job] = []
+        self._pool = ThreadPoolExecutor(workers)
+
+    def submit(self, job: Job) -> Future[Result]:
+        self.jobs.append(job)
+        return self._pool.submit(self._work, job)
+
+    def _work(self, job: Job) -> Result:
+        rng = random.Random(Recipe.load(job.recipe).key)
+        time.sleep(random.uniform(0, 0.01))
+        size, broken = rng.choice(self._sizes), rng.random() < self._failing
+        if job.kind == "train":
+            return Result(failure=Failure("out of memory", expected=True)) if broken else Result()
+        return Result({"score": 0.9, "latency_ms": 1.0, "size_mb": size})
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+STEPS = """
+  - one_of: [skip, layers: {keep: 0.5, strategy: [top, alternate]}, neurons: {keep: 0.5, multiple: 8, importance: l2}]
+  - finetune: {epochs: [1, 2], lr: [1e-3, 1e-2], batch_size: 32, freeze_embeddings: false}
+"""
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> SearchSpace:
+    """Few recipes: with three workers, the same one is drawn again and again while it is being trained."""
+    found = SearchSpace.load(make_project(tmp_path, SPACE.split("anchors:")[0] + "steps:" + STEPS))
+    assert found.size
+    assert found.size <= 32
+    return found
+
+
+def coordinate(folder: Path, space: SearchSpace, executor: Workers, budget: int) -> list[Trial]:
+    store = Store(folder / "study.db", "s", space.objectives, space.search)
+    coordinator = Coordinator(folder, space, store, BASELINE, Observer(), lambda trials: None)
+    drive(coordinator.lives(budget, float("inf")), executor)
+    return store.trials()
+
+
+def test_the_budget_is_met_exactly_and_no_recipe_is_trained_twice(tmp_path: Path, space: SearchSpace) -> None:
+    for budget in (1, 4, 7, 9):  # the same study goes on
+        executor = Workers(3)
+        trials = coordinate(tmp_path, space, executor, budget)
+        trained = Counter(str(job.recipe) for job in executor.jobs if job.kind == "train")
+        assert sum(t.state in CHARGED for t in trials) == budget
+        assert set(trained.values()) == {1}
+    assert not [t for t in trials if t.state == "running"]
+    assert {"complete", "refused", "duplicate"} <= {t.state for t in trials}
+
+
+def test_a_repeat_of_a_trial_under_way_is_answered_when_that_one_ends(tmp_path: Path, space: SearchSpace) -> None:
+    trials = coordinate(tmp_path, space, Workers(3, failing=0), 9)
+    by_number = {t.number: t for t in trials}
+    repeats = [t for t in trials if t.state == "duplicate"]
+    assert repeats
+    for t in repeats:
+        first = by_number[t.duplicate_of]
+        assert first.recipe == t.recipe
+        assert first.state != "duplicate"
+        assert (t.violations, t.reason) == (first.violations, f"the same recipe as t{first.number:03d}")
+        assert t.measurement == (first.measurement if first.state == "complete" else {})
+
+
+def test_a_pause_leaves_those_under_way_to_be_resumed(tmp_path: Path, space: SearchSpace) -> None:
+    class Full(Workers):
+        def _work(self, job: Job) -> Result:
+            if job.kind == "train" and sum(j.kind == "train" for j in self.jobs) > 3:
+                raise Paused("the disk is full")
+            return super()._work(job)
+
+    with pytest.raises(Paused):
+        coordinate(tmp_path, space, Full(3), 8)
+    left = [t.number for t in Store(tmp_path / "study.db", "s", space.objectives, space.search).trials()
+            if t.state == "running"]  # fmt: skip
+    assert left
+    executor = Workers(3)
+    trials = coordinate(tmp_path, space, executor, 8)
+    assert sum(t.state in CHARGED for t in trials) == 8
+    assert {j.number for j in executor.jobs} >= {n for n in left if trials[n].state != "duplicate"}
+    assert not [t for t in trials if t.state == "running"]
+
+
+def test_limits_that_cannot_be_met_end_the_search_with_several_workers_too(
+    tmp_path: Path, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autocompress.coordinator._MOST_REFUSED", 6)
+    executor = Workers(3, size_mb=(9.0,))
+    with pytest.raises(NothingFeasible, match="the last 6 recipes all broke"):
+        coordinate(tmp_path, space, executor, 9)
+    assert len(executor.jobs) <= 6 + 2, "those already under way, and no more"
+    assert {job.kind for job in executor.jobs} == {"rehearse"}

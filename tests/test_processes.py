@@ -1,0 +1,171 @@
+"""The `processes` executor with real processes: shared out, killed, hung, interrupted, orphaned."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from tiny_project import SPACE, make_project
+
+from autocompress import trial
+from autocompress.errors import ConfigError
+from autocompress.executors.processes import ProcessExecutor
+from autocompress.executors.worker import gpu_for
+from autocompress.jobs import Job, perform
+from autocompress.observer import Observer
+from autocompress.study import REMAKE, Study
+
+LONG = SPACE.replace("finetune: {epochs: 2", "finetune: {epochs: 60")  # a second or two: time to strike
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_uri: str) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield make_project(tmp_path)
+    trial.workbench.cache_clear()
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    return [p for p in psutil.Process(pid).children() if "spawn_main" in " ".join(p.cmdline())]
+
+
+class Jobs(Observer):
+    """Remembers which trials were trained, and how many at once."""
+
+    def __init__(self) -> None:
+        self.trained: list[int] = []
+        self.steps: dict[int, tuple[int, int]] = {}
+        self.under_way, self.most = set[int](), 0
+
+    def begin(self, job: Job) -> None:
+        self.under_way.add(job.number)
+        self.most = max(self.most, len(self.under_way))
+        if job.kind == "train":
+            self.trained.append(job.number)
+
+    def step(self, job: Job, step: int, steps: int, loss: float) -> None:
+        self.steps[job.number] = (step, steps)
+
+    def finished(self, trial: object) -> None:
+        self.under_way.discard(trial.number)  # type: ignore[attr-defined]
+
+
+def test_two_workers_find_what_one_finds(project: Path) -> None:
+    jobs = Jobs()
+    study = Study.create(project)
+    study.run(trials=4, observer=jobs, workers=2)
+    assert study.charged() == 4 == len(set(jobs.trained)) == len(jobs.trained)
+    assert jobs.most == 2, "trials at once"
+    assert all(jobs.steps[number] == (8, 8) for number in jobs.trained), "the last step is always told of"
+    assert not workers_of(os.getpid())
+    best = study.best()
+    for kind in REMAKE:
+        again = perform(Job(kind, str(study.folder), 900, best.recipe.dump()), lambda *_: None)
+    assert again.measurement["score"] == best.measurement["score"]
+    files = [trial.trial_folder(study.folder, n) / "artefact" / "model.onnx" for n in (best.number, 900)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+class Saboteur(Jobs):
+    """Strikes the only worker at the first step that a trial's training tells of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strikes = 0
+
+    def step(self, job: Job, step: int, steps: int, loss: float) -> None:
+        if job.kind != "train" or step == steps:
+            return
+        nth = self.trained.index(job.number)
+        if (nth == 0 and self.strikes == 0) or nth == 1:
+            self.strikes += 1
+            workers_of(os.getpid())[0].kill()
+        elif nth == 2:
+            workers_of(os.getpid())[0].suspend()
+
+
+def test_a_killed_or_hung_worker_fails_its_own_trial_only(project: Path) -> None:
+    project.write_text(LONG)
+    study, jobs = Study.create(project), Saboteur()
+    study.run(trials=4, observer=jobs, executor=ProcessExecutor(1, jobs.step, trial_timeout=10))
+    once, always, hung, spared = (study.trial(number) for number in jobs.trained)
+    assert once.state == "complete", "tried once more"
+    assert (always.state, always.reason) == ("failed", "the worker died (exit code -9): probably out of memory")
+    assert jobs.strikes == 1 + 2
+    assert (hung.state, hung.reason) == ("failed", "it was ended after 10 s, the limit of --trial-timeout")
+    assert spared.state == "complete"
+    assert not workers_of(os.getpid())
+
+
+def test_what_a_job_raises_on_purpose_arrives_and_an_idle_worker_may_die(project: Path) -> None:
+    project.write_text(SPACE.replace("sequence_length: 16", "sequence_length: 64"))
+    job = Job("baseline", str(Study.create(project).folder))
+    executor = ProcessExecutor(1, lambda *_: None)
+    with pytest.raises(ConfigError, match=r"target\.sequence_length: must be at most 32"):
+        executor.submit(job).result()
+    workers_of(os.getpid())[0].kill()
+    time.sleep(0.5)
+    with pytest.raises(ConfigError, match=r"target\.sequence_length: must be at most 32"):
+        executor.submit(job).result()
+    executor.close()
+    executor.close()
+    assert not workers_of(os.getpid())
+
+
+def test_workers_must_be_at_least_one(project: Path) -> None:
+    with pytest.raises(ConfigError, match=r"workers: must be at least 1\. Got 0\."):
+        Study.create(project).run(workers=0)
+
+
+def test_every_worker_has_a_gpu_of_those_that_are_visible() -> None:
+    assert [gpu_for(index, 2, None) for index in range(3)] == ["0", "1", "0"]
+    assert [gpu_for(index, 2, "5,7") for index in range(2)] == ["5", "7"]
+
+
+def _started(arguments: list[str], until: Callable[[str], bool]) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """A search in a session of its own, once a line of its output satisfies `until`; and its workers."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "autocompress", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout
+    for line in process.stdout:
+        if until(line):
+            return process, workers_of(process.pid)
+    raise AssertionError(f"it ended too early: {process.stderr and process.stderr.read()}")
+
+
+def test_nothing_is_left_behind_by_ctrl_c_or_kill_9_and_the_budget_is_met_exactly(project: Path) -> None:
+    project.write_text(LONG)
+    process, workers = _started(["search", "space.yaml", "--workers", "2"], lambda line: line.startswith("baseline"))
+    assert len(workers) == 2
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+    start = time.monotonic()
+    _, said = process.communicate(timeout=20)
+    assert time.monotonic() - start < 5
+    assert process.returncode == 130
+    assert said.splitlines()[-1].strip() == "autocompress resume space --workers 2"
+    assert "Traceback" not in said
+    assert not psutil.wait_procs(workers, timeout=0)[1]
+
+    process, workers = _started(["resume", "space", "--workers", "2"], lambda line: line.startswith("t0"))
+    process.kill()
+    assert not psutil.wait_procs(workers, timeout=5)[1]
+    process.communicate()
+
+    study, jobs = Study.open("space"), Jobs()
+    before = {t.number for t in study.trials if t.state != "running"}
+    study.run(observer=jobs, workers=3)
+    assert study.charged() == 4
+    assert not before & set(jobs.trained)
+    assert not [t for t in study.trials if t.state == "running"]

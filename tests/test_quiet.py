@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from autocompress import quiet
+
+
+@pytest.fixture(autouse=True)
+def own_locks(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.setattr(quiet.tempfile, "gettempdir", lambda: str(tmp_path))
+
+
+@contextmanager
+def training(step_seconds: float = 0.02) -> Iterator[list[float]]:
+    """Somebody trains all the while; the times at which steps ended."""
+    ended: list[float] = []
+    stop = threading.Event()
+
+    def train() -> None:
+        with quiet.Floor() as floor:
+            while not stop.is_set():
+                time.sleep(step_seconds)
+                ended.append(time.monotonic())
+                floor.after_step(last=False)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    while not ended:
+        time.sleep(0.001)
+    yield ended
+    stop.set()
+    thread.join()
+
+
+def test_training_pauses_while_somebody_measures_and_goes_on_afterwards() -> None:
+    with training() as a, training() as b:
+        with quiet.quiet():
+            before = len(a), len(b)
+            time.sleep(0.3)
+            assert (len(a), len(b)) == before
+        time.sleep(0.3)
+        assert len(a) > before[0]
+        assert len(b) > before[1]
+
+
+def test_two_measurements_never_overlap() -> None:
+    began = threading.Event()
+
+    def measure() -> None:
+        with quiet.quiet():
+            began.set()
+
+    thread = threading.Thread(target=measure)
+    with quiet.quiet():
+        thread.start()
+        assert not began.wait(0.2)
+    assert began.wait(5)
+    thread.join()
+
+
+def test_a_hung_step_does_not_hold_up_a_measurement_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quiet, "_PATIENCE", 0.2)
+    with quiet.Floor() as floor:
+        floor.after_step(last=False)  # the next step never ends
+        start = time.monotonic()
+        with quiet.quiet():
+            assert 0.2 <= time.monotonic() - start < 2
+
+
+def test_a_stopped_measurement_does_not_hold_up_training_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quiet, "_PATIENCE", 0.2)
+    with quiet.Floor() as floor, quiet.quiet():
+        start = time.monotonic()
+        floor.after_step(last=False)
+        assert 0.2 <= time.monotonic() - start < 2
+
+
+def test_after_the_last_step_nothing_is_held() -> None:
+    with quiet.Floor() as floor:
+        floor.after_step(last=False)
+        floor.after_step(last=True)
+        start = time.monotonic()
+        with quiet.quiet():
+            assert time.monotonic() - start < 1
