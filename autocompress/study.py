@@ -173,6 +173,8 @@ class Study:
             coordinator = Coordinator(self.folder, self.space, self._store, baseline.measurement, observer, log.sync)
             with log:
                 drive(coordinator.lives(budget, deadline), executor)
+            spent = self.record.get("log_seconds", 0.0) + log.seconds
+            cache.write_json(self.folder / "study.json", self.record | {"log_seconds": spent})
         if not self.front:
             raise NothingFeasible(self.relaxed())
         return coordinator.ended_because
