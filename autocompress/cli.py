@@ -87,7 +87,7 @@ def _search(
         )
     _heed_signals()
     try:
-        with Display(console, budget, charged) as display:
+        with Display(console, budget, study.trials) as display:
             reason = study.run(trials, seconds, display, workers, limit)
     except (KeyboardInterrupt, Paused) as error:
         print(f"\n{_kept(study, trials, workers)}", file=sys.stderr)

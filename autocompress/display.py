@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 
 from rich.console import Console
@@ -25,18 +26,20 @@ _DOING = {
 class Display(Observer):
     """Use as a context manager. Where the terminal is no terminal, only the lines are printed."""
 
-    def __init__(self, console: Console, budget: int, charged: int) -> None:
+    def __init__(self, console: Console, budget: int, trials: Iterable[Trial]) -> None:
+        """`trials`: those of earlier runs of the same study."""
         self._console = console
         self._budget = budget
-        self._charged = charged
-        self._began, self._charged_before = time.monotonic(), charged
-        self._refused = 0
+        self._charged = self._refused = 0
         self._best: Trial | None = None
+        for trial in trials:
+            self._count(trial)
+        self._began, self._charged_before = time.monotonic(), self._charged
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[more]}"), console=console, disable=not console.is_terminal,
         )  # fmt: skip
-        self._all: TaskID = self._bars.add_task("trained trials", total=budget, completed=charged, more="")
+        self._all: TaskID = self._bars.add_task("trained trials", total=budget, completed=self._charged, more="")
         self._now: dict[int, TaskID] = {}  # by the number of each trial under way
 
     def note(self, text: str) -> None:
@@ -55,18 +58,18 @@ class Display(Observer):
     def finished(self, trial: Trial) -> None:
         if trial.number == BASELINE:
             self._began = time.monotonic()  # what it took says nothing of how long a trial takes
-        elif trial.state in CHARGED:
-            self._charged += 1
-        if trial.state in ("refused", "duplicate"):
-            self._refused += trial.state == "refused"
-        if trial.feasible and trial.number != BASELINE and (
-            self._best is None or trial.measurement["score"] > self._best.measurement["score"]
-        ):  # fmt: skip
-            self._best = trial
+        else:
+            self._count(trial)
         if trial.number in self._now:
             self._bars.remove_task(self._now.pop(trial.number))
         self._console.print(_line(trial), soft_wrap=True, highlight=False)
         self._bars.update(self._all, completed=self._charged, more=self._summary())
+
+    def _count(self, trial: Trial) -> None:
+        self._charged += trial.state in CHARGED
+        self._refused += trial.state == "refused"
+        if trial.feasible and (self._best is None or trial.measurement["score"] > self._best.measurement["score"]):
+            self._best = trial
 
     def _summary(self) -> str:
         best = self._best

@@ -164,6 +164,7 @@ class Study:
         observer = observer or Observer()
         budget, deadline = trials or self.space.search.trials, time.monotonic() + timeout
         with self._held(), contextlib.closing(executor or _executor(workers, trial_timeout, observer)) as executor:
+            self._check_the_machine()
             self._store.finish_told()
             baseline = self._measured_baseline(executor, observer)
             for anchor in anchors.tried_first(self.space):
@@ -250,6 +251,16 @@ class Study:
         from autocompress.export import export
 
         return export(self, self.trial(trial) if trial is not None else self.best(rule), Path(to))
+
+    def _check_the_machine(self) -> None:
+        """Latencies of two machines are not compared."""
+        then, now = self.record["machine"], measure.machine()
+        if then != now:
+            changed = ", ".join(f"{key} {then.get(key)!r} -> {now[key]!r}" for key in now if then.get(key) != now[key])
+            raise ConfigError(
+                f"the study {self.name!r} was measured on another machine ({changed}), and latencies of two machines "
+                f"cannot be compared. Start one of its own here: autocompress search SPACE.yaml --study {self.name}-2"
+            )
 
     def _measured_baseline(self, executor: Executor, observer: Observer) -> Trial:
         """Measured once in the life of the study."""
