@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import torch
-import transformers
 from torch import nn
 
 from autocompress import structure
@@ -24,7 +23,7 @@ def check(folder: Path) -> None:
     """Build on the meta device, which takes no memory whatever the sizes, and compare with the weights' header."""
     held = weights(folder)
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = structure.read_config(folder)
         with torch.device("meta"):
             built = structure.build(config, json.loads((folder / "structure.json").read_text()))
     except ConfigError as e:

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers.initialization import no_init_weights
 
 from autocompress.architectures import recount_heads
 from autocompress.errors import ConfigError
@@ -48,6 +46,8 @@ def describe(model: nn.Module) -> Structure:
 
 def build(config: Any, structure: Structure) -> nn.Module:
     """The module of that structure, in eval mode. Its parameters hold nothing yet, its buffers are real."""
+    from transformers.initialization import no_init_weights  # transformers takes a second to load: only where needed
+
     changed = _changed(structure)
     with no_init_weights():
         model: nn.Module = _model_class(config)(config)
@@ -71,9 +71,16 @@ def save(model: nn.Module, folder: Path) -> None:
     (folder / "structure.json").write_text(json.dumps(structure, indent=2) + "\n")
 
 
+def read_config(folder: Path) -> Any:
+    """The folder's config.json as transformers knows it. No code that comes with it is run."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 def load(folder: Path) -> nn.Module:
     """The inverse of `save`, in eval mode. Raises `ConfigError` if the three files do not fit each other."""
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = read_config(folder)
     model = build(config, json.loads((folder / "structure.json").read_text()))
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"), assign=True)
@@ -130,6 +137,8 @@ def _own_config(model: nn.Module) -> Any:
 
 def _model_class(config: Any) -> type[nn.Module]:
     name = (config.architectures or ["none"])[0]
+    import transformers
+
     found = getattr(transformers, name, None)
     if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
         raise ConfigError(f"config.json: architectures should name a transformers model. Got {name!r}.")

@@ -7,11 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -100,7 +100,7 @@ class Workbench:
     def teacher_key(self) -> str:
         """Equal keys, equal teachers."""
         lesson = self.schooling and self.schooling.model_dump(mode="json")
-        versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+        versions = {"torch": torch.__version__, "transformers": version("transformers")}
         checkpoint = models.identity(self.teacher_source)
         return digest([checkpoint, self.task.fingerprint, lesson, self.space.search.seed, versions])
 
