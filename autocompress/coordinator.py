@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from autocompress.errors import NothingFeasible, Paused
+from autocompress.errors import Paused
 from autocompress.jobs import Job, Kind, Result
 from autocompress.ledger import Measurement, State, Trial
 from autocompress.observer import Observer
@@ -134,7 +134,7 @@ class Coordinator:
         if self._repeats() >= _MOST_REPEATED:
             return self._end_with(f"the last {_MOST_REPEATED} recipes drawn had been seen before")
         if self._hopeless() and not self._count("running"):
-            raise NothingFeasible(f"the last {_MOST_REFUSED} recipes all broke a size or latency limit")
+            return self._end_with(f"the last {_MOST_REFUSED} recipes all broke a size or latency limit")
         return True
 
     def _must_wait(self, budget: int) -> bool:

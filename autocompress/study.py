@@ -177,7 +177,8 @@ class Study:
             spent = self.record.get("log_seconds", 0.0) + log.seconds
             cache.write_json(self.folder / "study.json", self.record | {"log_seconds": spent})
         if not self.front:
-            raise NothingFeasible(self.relaxed())
+            early = f"{coordinator.ended_because}. " if coordinator.ended_because else ""
+            raise NothingFeasible(early + self.relaxed())
         return coordinator.ended_because
 
     def charged(self) -> int:

@@ -12,7 +12,7 @@ import pytest
 from tiny_project import SPACE, make_project
 
 from autocompress.coordinator import CHARGED, Coordinator
-from autocompress.errors import NothingFeasible, Paused
+from autocompress.errors import Paused
 from autocompress.jobs import Failure, Job, Result
 from autocompress.ledger import Trial
 from autocompress.observer import Observer
@@ -119,7 +119,7 @@ def test_limits_that_cannot_be_met_end_the_search_with_several_workers_too(
 ) -> None:
     monkeypatch.setattr("autocompress.coordinator._MOST_REFUSED", 6)
     executor = Workers(3, size_mb=(9.0,))
-    with pytest.raises(NothingFeasible, match="the last 6 recipes all broke"):
-        coordinate(tmp_path, space, executor, 9)
+    trials = coordinate(tmp_path, space, executor, 9)
+    assert {t.state for t in trials} <= {"refused", "duplicate"}
     assert len(executor.jobs) <= 6 + 2, "those already under way, and no more"
     assert {job.kind for job in executor.jobs} == {"rehearse"}

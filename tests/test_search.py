@@ -181,8 +181,12 @@ def test_a_space_whose_limits_cannot_be_met_ends_without_training(
 ) -> None:
     monkeypatch.setattr("autocompress.coordinator._MOST_REFUSED", 5)
     project.write_text(SPACE.replace("size_mb <= 0.95 * baseline", "size_mb <= 0.0001"))
-    with pytest.raises(NothingFeasible, match="the last 5 recipes all broke a size or latency limit"):
+    with pytest.raises(NothingFeasible) as found:
         autocompress.search(project)
+    said = str(found.value)
+    assert said.startswith("the last 5 recipes all broke a size or latency limit. no recipe meets every constraint.")
+    assert "What binds is size_mb <= 0.0001" in said
+    assert "would admit" in said
     assert autocompress.open_study("space").charged() == 0
 
 
