@@ -8,7 +8,7 @@ quickstart: .venv/quickstart
 	$(BIN)/autocompress search search_spaces/quickstart.yaml
 
 test: .venv/dev
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev
 	$(BIN)/ruff check .
