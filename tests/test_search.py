@@ -91,8 +91,8 @@ def test_a_finished_study_is_left_alone_and_a_larger_budget_adds(project: Path) 
     before = facts(study.trials)
     assert facts(autocompress.search(project, trials=2).trials) == before
     grown = autocompress.search(project, trials=3)
-    kept = [(t.number, t.recipe, t.measurement) for t in study.trials]
-    assert [(t.number, t.recipe, t.measurement) for t in grown.trials][: len(before)] == kept
+    without_front = [(*fact[:5], fact[6]) for fact in facts(grown.trials)]  # a new trial may beat an old one
+    assert without_front[: len(before)] == [(*fact[:5], fact[6]) for fact in before]
     assert grown.charged() == 3
 
 
