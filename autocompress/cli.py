@@ -30,7 +30,7 @@ Trials = Annotated[int | None, typer.Option(min=1, help="recipes to train in all
 Timeout = Annotated[str | None, typer.Option(metavar="30m", help="stop after this time: 90s, 30m, 2h")]
 Workers = Annotated[int, typer.Option(min=1, help="trials at once, each with its share of the threads, or a GPU")]
 TrialTimeout = Annotated[str | None, typer.Option(metavar="10m", help="a trial that trains for longer fails")]
-Rule = Annotated[str, typer.Option(help="which of the front: best_score, fastest, smallest, knee")]
+Rule = Annotated[str | None, typer.Option(help="which of the front: knee, best_score, fastest, smallest")]
 
 _EXIT = {ConfigError: 2, NothingFeasible: 3, Paused: 4}
 
@@ -48,7 +48,7 @@ def main() -> None:
 def search(
     space: SpaceFile, trials: Trials = None, timeout: Timeout = None,
     study: Annotated[str | None, typer.Option(metavar="NAME", help="the study's name, else the file's")] = None,
-    rule: Rule = "knee",
+    rule: Rule = None,
     to: Annotated[Path | None, typer.Option(help="where the chosen model goes; exported/STUDY if left out")] = None,
     workers: Workers = 1, trial_timeout: TrialTimeout = None,
 ) -> None:  # fmt: skip
@@ -60,7 +60,7 @@ def search(
 
 @app.command()
 def resume(
-    study: StudyName, trials: Trials = None, timeout: Timeout = None, rule: Rule = "knee", to: Path | None = None,
+    study: StudyName, trials: Trials = None, timeout: Timeout = None, rule: Rule = None, to: Path | None = None,
     workers: Workers = 1, trial_timeout: TrialTimeout = None,
 ) -> None:  # fmt: skip
     """Go on with a study, from its own copy of its space."""
@@ -70,7 +70,7 @@ def resume(
 
 
 def _search(
-    study: Study, trials: int | None, timeout: str | None, rule: str, to: Path | None, workers: int,
+    study: Study, trials: int | None, timeout: str | None, rule: str | None, to: Path | None, workers: int,
     trial_timeout: str | None,
 ) -> None:  # fmt: skip
     """Search under a display, then show the front and export the chosen one."""
@@ -88,7 +88,7 @@ def _search(
     _heed_signals()
     try:
         with Display(console, budget, study.trials) as display:
-            reason = study.run(trials, seconds, display, workers, limit)
+            reason = study.run(trials, seconds, display, workers, limit, rule=rule)
     except (KeyboardInterrupt, Paused) as error:
         print(f"\n{_kept(study, trials, workers)}", file=sys.stderr)
         if isinstance(error, Paused):
@@ -99,13 +99,14 @@ def _search(
     _conclude(study, console, rule, to)
 
 
-def _conclude(study: Study, console: Any, rule: str, to: Path | None) -> None:
+def _conclude(study: Study, console: Any, rule: str | None, to: Path | None) -> None:
     """The front as a table, the chosen model as a folder, and the next lines to type."""
     from autocompress.tables import FRONT_COLUMNS, front_rows
 
     assert study.baseline
     _print_table(console, FRONT_COLUMNS, front_rows(study.baseline, study.front), title=f"The front of {study.name}")
-    best, to = study.best(rule), to or Path("exported") / study.name
+    rule, to = rule or study.space.search.rule, to or Path("exported") / study.name
+    best = study.best(rule)
     scores = study.judged(best)
     study.export(to, best.number)
     console.print(
@@ -207,7 +208,7 @@ def compare(study: StudyName, a: int, b: int, as_json: Json = False) -> None:
 @app.command()
 def export(
     study: StudyName, to: Annotated[Path, typer.Option(help="a new folder")],
-    trial: Annotated[int | None, typer.Option(help="this trial instead of the rule's")] = None, rule: Rule = "knee",
+    trial: Annotated[int | None, typer.Option(help="this trial instead of the rule's")] = None, rule: Rule = None,
 ) -> None:  # fmt: skip
     """Write the winner (or a trial) as a folder that loads and serves."""
     from autocompress.study import Study

@@ -18,6 +18,34 @@ Hook = Callable[[float], None]  # called after every optimizer step with progres
 OnStep = Callable[[int, int, float], None]  # (step, of how many, loss)
 
 
+class Training(Protocol):
+    """A training under way, such that it can be put aside and gone on with."""
+
+    model: nn.Module
+    step: int  # steps taken
+    steps: int  # of how many
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that the steps to come depend on."""
+
+    def restore(self, state: dict[str, Tensor], step: int) -> None:
+        """Go on after `step` steps, as `state` was then."""
+
+
+class Course:
+    """Follows the trainings of a recipe. This one only tells of their steps."""
+
+    def __init__(self, on_step: OnStep = lambda *_: None) -> None:
+        self.on_step = on_step
+
+    def begins(self, training: Training) -> None:
+        """Called before the first step; may restore an earlier state."""
+
+    def stepped(self, training: Training, loss: float) -> None:
+        """Called after every step; may raise to put the training aside."""
+        self.on_step(training.step, training.steps, loss)
+
+
 class Outputs(Protocol):
     """What a forward pass gave. Hugging Face's model outputs fit."""
 
@@ -67,10 +95,6 @@ class Teacher:
             return forward(self.model, batch, needs)
 
 
-def _silent(step: int, steps: int, loss: float) -> None:
-    """Nobody is watching."""
-
-
 @dataclass
 class Context:
     """The trial's surroundings. `train` is None in a rehearsal: `finetune` takes no step, and scores see two texts."""
@@ -80,7 +104,8 @@ class Context:
     target: Target
     train: Examples | None = None
     seed: int = 0
-    on_step: OnStep = _silent
+    course: Course = field(default_factory=Course)
+    prefix: str = ""  # a key of the model as it is now; "": what is computed from it is not worth remembering
     losses: list[Loss] = field(default_factory=list)
     hooks: list[Hook] = field(default_factory=list)
     precision: PrecisionPlan = field(default_factory=PrecisionPlan)

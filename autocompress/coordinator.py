@@ -1,32 +1,39 @@
 """The one writer: asks the store for recipes, sends jobs, decides what becomes of each trial, tells.
 
 Size and latency are judged first, by a rehearsal; only recipes that meet those limits are trained, and only those that
-began training are charged to the budget.
+began training are charged to the budget. Once a recipe is trained, all others of the space that are trained alike, and
+differ in what follows, are evaluated too, as its variants.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from autocompress import faults, rungs
+from autocompress.budget import Budget
 from autocompress.errors import Paused
 from autocompress.jobs import Job, Kind, Result
 from autocompress.ledger import Measurement, State, Trial
 from autocompress.observer import Observer
+from autocompress.recipe import Recipe
 from autocompress.scheduler import Life
 from autocompress.space import SearchSpace
-from autocompress.store import Store
+from autocompress.standing import Standing
+from autocompress.store import Params, Store
 from autocompress.trial import trial_folder
 
-CHARGED: tuple[State, ...] = ("complete", "stopped", "failed")
-_MOST_REFUSED = 200  # in a row and nothing feasible yet: the limits cannot be met
-_MOST_REPEATED = 300  # in a row: what is left of the space is not worth looking for
+_SHOWN_AFTER = 20  # refusals in a row: say what comes nearest
 _EXPLORE_AFTER = 5  # repeats in a row: draw at random for once
 _SUSPICIOUS_GAIN = 0.01  # of score over the baseline's
 _MOST_FAILED = 5  # in a row: something is wrong with more than the recipes
+_MOST_ALIKE = 3  # in a row, of something nobody expects: likewise
+
+Steps = Generator[Job, Result, Trial | None]  # a part of a life; None: the trial has ended
 
 
 class Coordinator:
@@ -34,146 +41,202 @@ class Coordinator:
 
     def __init__(
         self, folder: Path, space: SearchSpace, store: Store, baseline: Measurement, observer: Observer,
-        on_end: Callable[[list[Trial]], object],
+        on_end: Callable[[list[Trial]], object], clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
+        """`clock`: seconds; a simulation has its own."""
         self._folder = folder
         self._space = space
         self._store = store
         self._baseline = baseline
         self._observer = observer
         self._on_end = on_end
-        self._trials: dict[int, Trial] = {t.number: t for t in store.trials()}
+        self._clock = clock
+        self.standing = Standing(store.trials(), space.goals)
+        self._began = clock() - max((t.ended for t in self.standing), default=0.0)
         self._echoes: list[Trial] = []  # repeats of trials that are under way, not told yet
-        self.ended_because = ""
+        self._due = deque(t for t in self.standing if t.state == "complete" and t.charged)  # for variants
+        self._shares: tuple[float, ...] = ()
+        self._watching = space.search.rungs == "watch"
         self._doubted = False
+        self.ended_because = ""
+        for trial in self.standing:
+            self._tidy(trial)
 
-    def lives(self, budget: int, deadline: float) -> Iterator[Life | None]:
+    def lives(self, budget: Budget) -> Iterator[Life | None]:
         """The trials to run: those that an earlier process left unfinished, then new ones until the budget is met.
 
         None says: not now, it depends on the trials under way whether there is a next one.
         """
-        for trial in [t for t in self._trials.values() if t.state == "running"]:
+        self._shares = rungs.shares(self._space.search.rungs, max(budget.trials, self._space.search.trials))
+        for trial in [t for t in self.standing if t.state == "running"]:
             yield from self._begin(trial)
-        while self._may_go_on(budget, deadline):
-            if self._must_wait(budget):
+        while True:
+            if not budget.late() and (variant := self._next_variant()) is not None:
+                yield from self._begin(self._asked(decided=self._space.locate(variant)))
+            elif budget.met(self.standing) or (reason := budget.over(self.standing, self._space.size)):
+                if not self.standing.count("running"):
+                    self.ended_because = "" if budget.met(self.standing) else reason
+                    return
+                yield None
+            elif budget.waits(self.standing):
                 yield None
             else:
-                asked = self._store.ask(self._space.sample, explore=self._repeats() >= _EXPLORE_AFTER)
-                yield from self._begin(self._keep(asked))
+                yield from self._begin(self._asked(explore=budget.repeats(self.standing) >= _EXPLORE_AFTER))
+
+    def _asked(self, *, explore: bool = False, decided: Params | None = None) -> Trial:
+        asked = self._store.ask(self._space.sample, explore=explore, decided=decided)
+        faults.point("asked")
+        return self.standing.keep(asked)
+
+    def _next_variant(self) -> Recipe | None:
+        """The next recipe that is trained already, as another trial, and was not tried yet."""
+        while self._due:
+            parent = self._due[0]
+            made = sum(t.variant_of == parent.number for t in self.standing.trained_alike(parent))
+            if made < self._space.search.variants and parent.recipe.trained:
+                for recipe in self._space.variants(parent.params):
+                    if not self.standing.knows(recipe):
+                        return recipe
+            self._due.popleft()
+        return None
 
     def _begin(self, trial: Trial) -> Iterator[Life]:
         """The trial's life, unless its outcome is known already or will be with that of a trial under way."""
         if fault := trial.recipe.fault():
             self._end(replace(trial, state="refused", reason=fault))
-        elif (twin := self._twin(trial)) is None:
-            yield self._live(trial)
+        elif (twin := self.standing.twin(trial)) is None:
+            yield self._live(self.standing.keep(replace(trial, variant_of=self._trained_in(trial))))
         elif twin.state == "running":
-            self._echoes.append(self._keep(_repeated(trial, twin)))
+            self._echoes.append(self.standing.keep(_repeated(trial, twin)))
         else:
             self._end(_repeated(trial, twin))
 
+    def _trained_in(self, trial: Trial) -> int | None:
+        """The trial that was trained like this one, if there is one: then nothing is left to train, or to charge."""
+        alike = self.standing.trained_alike(trial) if trial.recipe.trained else []
+        return next((t.number for t in alike if t.state == "complete" and t.charged), None)
+
     def _live(self, trial: Trial) -> Life:
         """One trial from rehearsal to measurement."""
+        rehearsed = yield from self._rehearse(trial)
+        trained = rehearsed and (yield from self._train(rehearsed))
+        if trained:
+            yield from self._evaluate(trained)
+
+    def _rehearse(self, trial: Trial) -> Steps:
         result = yield self._job("rehearse", trial)
         trial = _with(trial, result)
         if result.failure:
-            return self._end(_broken(trial, result, "refused"))
-        violations = self._space.goals.violations(result.measurement, self._baseline)
-        broken = [text for text, violation in violations.items() if violation > 0]
-        if broken:
-            return self._end(replace(trial, state="refused", violations=violations, reason=self._why(trial, broken)))
-        kinds: tuple[Kind, ...] = ("train", "evaluate")
-        for kind in kinds:
-            result = yield self._job(kind, trial)
-            trial = _with(trial, result)
+            self._end(_broken(trial, result, "refused"))
+            return None
+        trial = self._judged(trial, result.measurement)
+        if not trial.reason:
+            return trial
+        self._end(replace(trial, state="refused"))
+        return None
+
+    def _train(self, trial: Trial) -> Steps:
+        """Rung by rung. A variant is trained already; should the cache have lost that, its evaluation trains it."""
+        for share in () if trial.variant_of is not None else (*self._shares, 1.0):
+            result = yield self._job("train", trial, share)
+            trial = self.standing.keep(replace(_with(trial, result), rungs=result.rungs))
             if result.failure:
-                return self._end(_broken(trial, result, "failed"))
-        violations = self._space.goals.violations(trial.measurement, self._baseline)
-        broken = [text for text, violation in violations.items() if violation > 0]
-        self._end(replace(trial, state="complete", violations=violations, reason=self._why(trial, broken)))
+                self._end(_broken(trial, result, "failed"))
+                return None
+            if result.trained:
+                break
+            if reason := self._lost(trial, share):
+                self._end(replace(trial, state="stopped", reason=reason))
+                return None
+        return trial
+
+    def _evaluate(self, trial: Trial) -> Steps:
+        result = yield self._job("evaluate", trial)
+        trial = _with(trial, result)
+        if result.failure:
+            self._end(_broken(trial, result, "failed"))
+            return None
+        self._end(replace(self._judged(trial, trial.measurement), state="complete"))
         self._doubt_the_baseline(trial)
         return None
 
-    def _job(self, kind: Kind, trial: Trial) -> Job:
-        job = Job(kind, str(self._folder), trial.number, trial.recipe.dump())
+    def _lost(self, trial: Trial, share: float) -> str:
+        """Why the trial is stopped at this rung, or nothing."""
+        name, goals = rungs.share_name(share), self._space.goals
+
+        def cost(t: Trial) -> tuple[float, ...]:
+            return goals.costs(t.measurement | {"score": t.rungs[name]})
+
+        peers = {t.number: cost(t) for t in self.standing if name in t.rungs and t.number != trial.number}
+        front = {number: goals.costs(self.standing[number].measurement) for number in self.standing.front}
+        lost = [] if self._watching or name not in trial.rungs else rungs.losses(cost(trial), peers, front)
+        if not lost:
+            return ""
+        named = ", ".join(f"t{number:03d}" for number in lost)
+        return f"stopped at {share:.0%} of its training with a score of {trial.rungs[name]:.3f}; it lost to {named}"
+
+    def _job(self, kind: Kind, trial: Trial, share: float = 1.0) -> Job:
+        job = Job(kind, str(self._folder), trial.number, trial.recipe.dump(), share)
         self._observer.begin(job)
         return job
 
+    def _judged(self, trial: Trial, measurement: Measurement) -> Trial:
+        """With its violations, as far as they are known, and every limit that it breaks as the reason."""
+        violations = self._space.goals.violations(measurement, self._baseline)
+        limits = {c.text: c for c in self._space.goals.constraints}
+        broken = [(text, limits[text]) for text, violation in violations.items() if violation > 0]
+        reason = "; ".join(
+            f"{text}: {c.value(measurement):.4g}, the limit is {c.limit(self._baseline):.4g}" for text, c in broken
+        )
+        return replace(trial, violations=violations, reason=reason)
+
     def _end(self, trial: Trial) -> None:
         """The outcome is written down before anything else happens."""
+        before = set(self.standing.front)
+        trial = replace(trial, ended=self._clock() - self._began)
         self._store.tell(trial)
-        self._keep(trial)
-        marked = self.marked()
-        for other in marked:
-            if other.state != "running" and not other.front:
-                shutil.rmtree(trial_folder(self._folder, other.number), ignore_errors=True)
+        faults.point("told")
+        self.standing.keep(trial)
+        for number in {trial.number} | before - self.standing.front:
+            self._tidy(self.standing[number])
+        marked = self.standing.marked()
         self._observer.finished(next(t for t in marked if t.number == trial.number))
         self._on_end(marked)
+        faults.point("logged")
+        if trial.state == "complete" and trial.charged:
+            self._due.append(trial)
         for echo in [e for e in self._echoes if e.duplicate_of == trial.number]:
             self._echoes.remove(echo)
             self._end(_repeated(echo, trial))
         self._stop_a_losing_streak()
+        self._show_the_nearest(trial)
 
-    def marked(self) -> list[Trial]:
-        """Every trial, those on the front marked."""
-        return mark_front(list(self._trials.values()), self._space)
-
-    def _keep(self, trial: Trial) -> Trial:
-        self._trials[trial.number] = trial
-        return trial
-
-    def _may_go_on(self, budget: int, deadline: float) -> bool:
-        """Whether another recipe may be wanted, now or when those under way have ended."""
-        if self._count(*CHARGED) >= budget:
-            return False
-        if time.monotonic() > deadline:
-            return self._end_with("the time is up")
-        tried = {t.recipe.key for t in self._trials.values() if t.recipe.fault() is None}
-        if self._space.size is not None and len(tried) >= self._space.size:
-            return self._end_with(f"the space is exhausted: all {len(tried)} of its recipes were tried")
-        if self._repeats() >= _MOST_REPEATED:
-            return self._end_with(f"the last {_MOST_REPEATED} recipes drawn had been seen before")
-        if self._hopeless() and not self._count("running"):
-            return self._end_with(f"the last {_MOST_REFUSED} recipes all broke a size or latency limit")
-        return True
-
-    def _must_wait(self, budget: int) -> bool:
-        """Whether those under way decide if another recipe is wanted: the budget is met exactly, by whoever is last."""
-        full = self._count(*CHARGED, "running") >= budget
-        return (full or self._hopeless()) and self._count("running") > 0
-
-    def _hopeless(self) -> bool:
-        return self._streak("refused") >= _MOST_REFUSED and not any(t.feasible for t in self._trials.values())
-
-    def _count(self, *states: State) -> int:
-        return sum(t.state in states for t in self._trials.values())
-
-    def _end_with(self, reason: str) -> bool:
-        self.ended_because = reason
-        return False
-
-    def _twin(self, trial: Trial) -> Trial | None:
-        """The first trial of the same recipe, if this is not it."""
-        key = trial.recipe.key
-        return next((t for t in self._trials.values() if t.number < trial.number and t.recipe.key == key), None)
-
-    def _repeats(self) -> int:
-        """How many of the latest trials in a row were nothing new."""
-        return self._streak("duplicate", faulty=True)
-
-    def _streak(self, state: State, *, faulty: bool = False) -> int:
-        """How many of the latest trials in a row ended in this state. Those under way are not counted yet."""
-        count = 0
-        for trial in [t for t in reversed(self._trials.values()) if t.state != "running"]:
-            if trial.state != state and not (faulty and trial.recipe.fault()):
-                return count
-            count += 1
-        return count
+    def _tidy(self, trial: Trial) -> None:
+        """Of a trial that has ended, only one on the front keeps what it made."""
+        if trial.state != "running" and trial.number not in self.standing.front:
+            shutil.rmtree(trial_folder(self._folder, trial.number), ignore_errors=True)
 
     def _stop_a_losing_streak(self) -> None:
-        charged = [t for t in self._trials.values() if t.state in CHARGED]
-        if len(charged) >= _MOST_FAILED and all(t.state == "failed" for t in charged[-_MOST_FAILED:]):
-            raise Paused(f"the last {_MOST_FAILED} trials failed, the latest with: {charged[-1].reason}")
+        """Trouble that does not depend on the recipe is outside of it."""
+        evaluated = [t for t in self.standing if t.state in ("complete", "stopped", "failed")]
+        for count, alike in ((_MOST_FAILED, False), (_MOST_ALIKE, True)):
+            latest = evaluated[-count:]
+            failed = len(latest) == count and all(t.state == "failed" and (t.unexpected or not alike) for t in latest)
+            if failed and (not alike or len({t.reason for t in latest}) == 1):
+                raise Paused(
+                    f"the last {count} trials failed{' alike' if alike else ''}, the latest with: {latest[-1].reason}"
+                )
+
+    def _show_the_nearest(self, trial: Trial) -> None:
+        refused = self.standing.streak(lambda t: t.state == "refused")
+        if trial.state == "refused" and len(refused) == _SHOWN_AFTER:
+            broken = {t.number: sum(v for v in t.violations.values() if v > 0) for t in refused if t.violations}
+            if broken:
+                near = self.standing[min(broken, key=lambda number: broken[number])]
+                self._observer.note(
+                    f"the last {_SHOWN_AFTER} recipes were refused before training. "
+                    f"The nearest is {near.label}: {near.reason}"
+                )
 
     def _doubt_the_baseline(self, trial: Trial) -> None:
         """A compressed model is hardly ever better than a well trained one."""
@@ -185,29 +248,20 @@ class Coordinator:
                 "Its `teacher: {finetune: ...}` wants more epochs or another lr."
             )
 
-    def _why(self, trial: Trial, broken: list[str]) -> str:
-        """`latency_ms <= 0.5 * baseline: 6.1, the limit is 4.2`, for every limit that is broken."""
-        limits = {c.text: c for c in self._space.goals.constraints}
-        found = [(text, limits[text]) for text in broken]
-        return "; ".join(
-            f"{text}: {c.value(trial.measurement):.4g}, the limit is {c.limit(self._baseline):.4g}" for text, c in found
-        )
-
-
-def mark_front(trials: list[Trial], space: SearchSpace) -> list[Trial]:
-    """The same trials, with `front` set on those feasible ones that no other one beats."""
-    front = space.goals.front({t.number: t.measurement for t in trials if t.feasible})
-    return [replace(t, front=t.number in front) for t in trials]
-
 
 def _with(trial: Trial, result: Result) -> Trial:
     """The trial, with what a job measured and how long it took."""
-    return replace(trial, measurement=trial.measurement | result.measurement, seconds=trial.seconds | result.seconds)
+    names = dict.fromkeys([*trial.seconds, *result.seconds])
+    seconds = {name: trial.seconds.get(name, 0.0) + result.seconds.get(name, 0.0) for name in names}
+    return replace(trial, measurement=trial.measurement | result.measurement, seconds=seconds)
 
 
 def _broken(trial: Trial, result: Result, state: State) -> Trial:
     assert result.failure
-    return replace(trial, state=state, reason=result.failure.reason, traceback=result.failure.traceback)
+    return replace(
+        trial, state=state, reason=result.failure.reason, traceback=result.failure.traceback,
+        unexpected=not result.failure.expected, violations={},
+    )  # fmt: skip
 
 
 def _repeated(trial: Trial, twin: Trial) -> Trial:

@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from autocompress.coordinator import CHARGED
 from autocompress.jobs import Job
-from autocompress.ledger import BASELINE, Trial
+from autocompress.ledger import BASELINE, Measurement, Trial
 from autocompress.observer import Observer
 from autocompress.recipe import Recipe
 from autocompress.tables import short
@@ -65,8 +64,16 @@ class Display(Observer):
         self._console.print(_line(trial), soft_wrap=True, highlight=False)
         self._bars.update(self._all, completed=self._charged, more=self._summary())
 
+    def confirmed(self, trial: Trial, repeat: int, measurement: Measurement) -> None:
+        self._bars.remove_task(self._now.pop(trial.number))
+        first, again = trial.measurement["score"], measurement["score"]
+        self._console.print(
+            f"[bold]t{trial.number:03d}[/]  with seed {repeat + 1} it scores {again:.3f}, with the first {first:.3f}",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
+
     def _count(self, trial: Trial) -> None:
-        self._charged += trial.state in CHARGED
+        self._charged += trial.charged
         self._refused += trial.state == "refused"
         if trial.feasible and (self._best is None or trial.measurement["score"] > self._best.measurement["score"]):
             self._best = trial

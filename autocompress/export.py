@@ -44,9 +44,8 @@ def _fill(draft: Path, study: Study, trial: Trial, place: Path, scores: dict[str
     bench = workbench(study.folder)
     for source in (place / "model", place / "artefact"):
         shutil.copytree(source, draft, dirs_exist_ok=True)
-    (draft / "recipe.json").unlink()
     bench.task.tokenizer.save_pretrained(draft)
-    seed = bench.seed_of(trial.recipe)
+    seed = bench.seed_of(trial.recipe.trained)
     write_yaml(draft / "recipe.yaml", {"seed": seed, "steps": trial.recipe.dump()})
     serving, measured = _serving(study, bench.task), _measured(study, trial, scores)
     cache.write_json(draft / SERVING, serving.model_dump(mode="json"))
@@ -70,9 +69,10 @@ def _serving(study: Study, task: Task) -> Serving:
 
 def _measured(study: Study, trial: Trial, scores: dict[str, float]) -> Measured:
     assert study.baseline
-    record = study.record
+    record, several = study.record, study.confirmed.get(trial.number, {})
+    means = {name if name == "seeds" else f"mean_{name}": value for name, value in several.items()}
     return Measured(
-        trial=trial.measurement | {"test_score": scores["test_score"]},
+        trial=trial.measurement | means | {"test_score": scores["test_score"]},
         baseline=study.baseline.measurement | {"test_score": scores["baseline_test_score"]},
         metric=study.space.task.metric, target=study.space.target,
         machine=record["machine"], versions=record["versions"], runtime=workbench(study.folder).runtime.describe(),

@@ -11,6 +11,7 @@ from autocompress.errors import ConfigError, nearest
 from autocompress.ledger import Measurement
 
 Direction = Literal["maximize", "minimize"]
+Cost = tuple[float, ...]  # of the objectives, each turned so that less is better
 
 
 class Quantity(NamedTuple):
@@ -97,6 +98,11 @@ def quantity(name: str) -> Quantity:
     return QUANTITIES[name]
 
 
+def dominates(one: Cost, other: Cost) -> bool:
+    """Whether `one` is no worse in anything, and better in something."""
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+
 @dataclass(frozen=True)
 class Goals:
     """Objectives span the front; constraints say what may be on it."""
@@ -109,20 +115,37 @@ class Goals:
         """The constraints that a rehearsal can already judge."""
         return tuple(c for c in self.constraints if QUANTITIES[c.quantity].before_training)
 
+    @property
+    def quantities(self) -> set[str]:
+        """Every quantity that an objective or a constraint names."""
+        return {*self.objectives, *(c.quantity for c in self.constraints)}
+
     def violations(self, measurement: Measurement, baseline: Measurement) -> dict[str, float]:
         """By constraint, always in the same order; without those whose quantity is not measured yet."""
         found = {c.text: c.violation(measurement, baseline) for c in self.constraints}
         return {text: violation for text, violation in found.items() if violation is not None}
 
     def front(self, measurements: Mapping[int, Measurement]) -> set[int]:
-        """The numbers of those that no other one beats. Ties are kept; who is feasible is the caller's to say."""
-        costs = {number: self._costs(m) for number, m in measurements.items()}
-        return {n for n, mine in costs.items() if not any(_beats(other, mine) for other in costs.values())}
+        """The numbers of those that no other one beats. Who is feasible is the caller's to say."""
+        return {
+            n for n, mine in measurements.items() if not any(self.beats(other, mine) for other in measurements.values())
+        }
 
-    def _costs(self, measurement: Measurement) -> tuple[float, ...]:
+    def beats(self, one: Measurement, other: Measurement) -> bool:
+        """Whether `one` is no worse in any objective and better in one, by more than the noise of both."""
+        return dominates(self.costs(one), self.costs(other)) and not self._tied(one, other)
+
+    def costs(self, measurement: Measurement) -> Cost:
         """Objectives turned so that less is better."""
         return tuple(measurement[o] * (-1 if d == "maximize" else 1) for o, d in self.objectives.items())
 
+    def _tied(self, one: Measurement, other: Measurement) -> bool:
+        """Whether the intervals of both overlap in every objective."""
+        pairs = ((_interval(one, o), _interval(other, o)) for o in self.objectives)
+        return all(a_low <= b_high and b_low <= a_high for (a_low, a_high), (b_low, b_high) in pairs)
 
-def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+def _interval(measurement: Measurement, name: str) -> tuple[float, float]:
+    """The quantity's 95 % interval; where it has none, its value."""
+    value = measurement[name]
+    return measurement.get(f"{name}_low", value), measurement.get(f"{name}_high", value)

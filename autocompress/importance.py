@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress.context import forward
+from autocompress import cache
+from autocompress.context import Context, forward
 from autocompress.examples import Batch
+from autocompress.recipe import digest
 from autocompress.surgery import AnyLinear
 
 Importance = Literal["taylor", "l2"]
 
 
 def score(
-    importance: Importance, model: nn.Module, sites: list[AnyLinear], batches: list[Batch], group: int = 1
+    importance: Importance, model: nn.Module, sites: list[AnyLinear], ctx: Context, group: int = 1
 ) -> list[Tensor]:
-    """For every site, one score for each `group` adjacent inputs: (in_features / group,). Higher matters more."""
-    return taylor(model, sites, batches, group) if importance == "taylor" else [l2(site, group) for site in sites]
+    """For every site, one score for each `group` adjacent inputs: (in_features / group,). Higher matters more.
+
+    Computed once for the same model, texts and widths, in all studies.
+    """
+    if importance == "l2":
+        return [l2(site, group) for site in sites]
+    if not ctx.prefix:
+        return taylor(model, sites, ctx.calibration, group)
+
+    def build(folder: Path) -> None:
+        scores = taylor(model, sites, ctx.calibration, group)
+        save_file({str(i): site_scores for i, site_scores in enumerate(scores)}, folder / "scores.safetensors")
+
+    widths = [site.in_features for site in sites]
+    found = load_file(cache.folder("importance", digest([ctx.prefix, group, widths]), build) / "scores.safetensors")
+    return [found[str(i)] for i in range(len(sites))]
 
 
 def l2(site: AnyLinear, group: int = 1) -> Tensor:

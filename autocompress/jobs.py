@@ -26,6 +26,8 @@ class Job:
     folder: str
     number: int = -1
     recipe: Steps = field(default_factory=list)
+    share: float = 1.0  # train: up to this share of the recipe's steps
+    repeat: int = 0  # train, evaluate: 0 with the search's own seed, 1 and more with others
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,19 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     failure: Failure | None = None
+    rungs: dict[str, float] = field(default_factory=dict)  # share of the training -> score then, as far as known
+    trained: bool = True  # no training is left to do
 
 
 def perform(job: Job, on_step: OnStep) -> Result:
     """Do the job in this process. A recipe's own trouble becomes a `Failure`; trouble around it is raised."""
     bench = trial.workbench(Path(job.folder))
-    work = getattr(trial, job.kind)
+    do = getattr(trial, job.kind)
     try:
         with Floor() as floor:
-            done = work(bench, Recipe.load(job.recipe), job.number, _pausing(on_step, floor))
-        return Result(done.measurement, done.seconds, done.notes)
+            recipe, told = Recipe.load(job.recipe), _pausing(on_step, floor)
+            done = do(trial.Work(bench, recipe, job.number, told, job.share, job.repeat))
+        return Result(done.measurement, done.seconds, done.notes, rungs=done.rungs, trained=done.trained)
     except (NotApplicable, Diverged) as e:
         return Result(failure=Failure(str(e), expected=True))
     except (ConfigError, Paused):

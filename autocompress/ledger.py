@@ -15,7 +15,7 @@ BASELINE = -1  # the baseline's trial number
 
 @dataclass(frozen=True)
 class Trial:
-    """One recipe and what became of it. `complete`, `stopped` and `failed` trials are charged to the budget."""
+    """One recipe and what became of it."""
 
     number: int
     state: State
@@ -26,8 +26,17 @@ class Trial:
     front: bool = False
     reason: str = ""  # one line: why it was refused, stopped or failed
     traceback: str = ""
+    unexpected: bool = False  # it failed of something that nobody raised on purpose
     duplicate_of: int | None = None
+    variant_of: int | None = None  # the trial that trained for this one too: only what follows the training differs
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> seconds: rehearse, train, lower, evaluate, ...
+    rungs: dict[str, float] = field(default_factory=dict)  # share of the training, as `share_name` has it -> score then
+    ended: float = 0.0  # seconds into the search, interruptions not counted
+
+    @property
+    def charged(self) -> bool:
+        """Whether it counts toward the budget: it began training, and for itself."""
+        return self.state in ("complete", "stopped", "failed") and self.variant_of is None
 
     @property
     def feasible(self) -> bool:
@@ -45,5 +54,5 @@ class Trial:
         return {
             "number": self.number, "state": self.state, "recipe": self.recipe.dump(), **measured,
             "feasible": self.feasible, "front": self.front, "reason": self.reason,
-            "seconds": round(sum(self.seconds.values()), 3),
+            "seconds": round(sum(self.seconds.values()), 3), "variant_of": self.variant_of,
         }  # fmt: skip

@@ -38,6 +38,7 @@ class Method(BaseModel):
     family: ClassVar[str]
     stage: ClassVar[Stage]
     pending: ClassVar[bool] = False  # leaves losses or hooks that only a later `finetune` carries out
+    trains: ClassVar[bool] = False  # takes steps on the training texts, and carries out what was pending
     values_only: ClassVar[bool] = False  # changes what weights hold, never a shape, a byte count or a latency
 
     @classmethod
@@ -50,6 +51,10 @@ class Method(BaseModel):
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         """Return the changed model. Raise `NotApplicable` rather than return it unchanged."""
         raise NotImplementedError
+
+    def training_steps(self, texts: int) -> int:
+        """How many steps it takes on so many training texts."""
+        return 0
 
     @classmethod
     def knobs(cls) -> dict[str, Distribution]:

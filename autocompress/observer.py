@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autocompress.jobs import Job
-from autocompress.ledger import Trial
+from autocompress.ledger import Measurement, Trial
 
 
 class Observer:
@@ -20,3 +20,6 @@ class Observer:
 
     def finished(self, trial: Trial) -> None:
         """A trial was refused, measured or failed. The baseline is trial -1."""
+
+    def confirmed(self, trial: Trial, repeat: int, measurement: Measurement) -> None:
+        """A finalist was trained and measured with another seed, its `repeat`-th."""

@@ -28,9 +28,13 @@ class Recipe(tuple[Method, ...]):
 
     @property
     def trained(self) -> Recipe:
-        """The recipe without its tail of lowerings: recipes that differ in the tail alone train alike."""
-        end = max((i + 1 for i, method in enumerate(self) if method.stage != "lower"), default=0)
-        return Recipe(self[:end])
+        """The recipe up to its last training: recipes that differ in the tail alone train alike."""
+        return self.stages[-1] if self.stages else Recipe()
+
+    @property
+    def stages(self) -> list[Recipe]:
+        """What was done by the end of each training: every prefix that ends with one."""
+        return [Recipe(self[: i + 1]) for i, method in enumerate(self) if method.trains]
 
     @property
     def title(self) -> str:
@@ -54,7 +58,7 @@ class Recipe(tuple[Method, ...]):
                 return f"{method.name} comes after {lowered.name}: shapes are final once a precision is chosen"
             if method.stage == "lower" and method.name in {m.name for m in self[:i]}:
                 return f"{method.name} stands twice: a tensor has one precision"
-            if method.pending and not any(m.name == "finetune" for m in self[i + 1 :]):
+            if method.pending and not any(m.trains for m in self[i + 1 :]):
                 return f"{method.name} needs a later finetune: it only acts while that one trains"
             lowered = method if method.stage == "lower" else lowered
         return None

@@ -1,4 +1,4 @@
-"""The named rules that pick one winner from a front."""
+"""The named rules that rank a front; the first is the winner."""
 
 from __future__ import annotations
 
@@ -9,34 +9,32 @@ from autocompress.goals import DEFAULT_OBJECTIVES, QUANTITIES
 from autocompress.ledger import Measurement
 
 Front = Mapping[int, Measurement]
-Rule = Callable[[Front, tuple[str, ...]], int]
+Rule = Callable[[Front, tuple[str, ...], int], tuple[float, ...]]  # what is lowest for the one that it prefers
 
 
-def pick(rule: str, front: Front, objectives: tuple[str, ...] = tuple(DEFAULT_OBJECTIVES)) -> int:
-    """The number of the measurement that `rule` prefers. Equal ones: the lowest number."""
+def ranked(rule: str, front: Front, objectives: tuple[str, ...] = tuple(DEFAULT_OBJECTIVES)) -> list[int]:
+    """The numbers of the measurements, those that `rule` prefers first. Equal ones: the lowest number."""
     if rule not in RULES:
         raise ConfigError(f"there is no rule {rule!r}. {nearest(rule, RULES, otherwise='Rules')}")
-    if not front:
-        raise ValueError("an empty front has no winner.")
-    return RULES[rule](dict(sorted(front.items())), objectives)
+    return sorted(front, key=lambda n: (RULES[rule](front, objectives, n), n))
 
 
-def best_score(front: Front, objectives: tuple[str, ...]) -> int:
+def best_score(front: Front, objectives: tuple[str, ...], number: int) -> tuple[float, ...]:
     """The highest score; of equal ones the fastest, then the smallest."""
-    return min(front, key=lambda n: _order(front[n], "score", "latency_ms", "size_mb"))
+    return _order(front[number], "score", "latency_ms", "size_mb")
 
 
-def fastest(front: Front, objectives: tuple[str, ...]) -> int:
+def fastest(front: Front, objectives: tuple[str, ...], number: int) -> tuple[float, ...]:
     """The lowest latency; of equal ones the best score, then the smallest."""
-    return min(front, key=lambda n: _order(front[n], "latency_ms", "score", "size_mb"))
+    return _order(front[number], "latency_ms", "score", "size_mb")
 
 
-def smallest(front: Front, objectives: tuple[str, ...]) -> int:
+def smallest(front: Front, objectives: tuple[str, ...], number: int) -> tuple[float, ...]:
     """The fewest bytes; of equal ones the best score, then the fastest."""
-    return min(front, key=lambda n: _order(front[n], "size_mb", "score", "latency_ms"))
+    return _order(front[number], "size_mb", "score", "latency_ms")
 
 
-def knee(front: Front, objectives: tuple[str, ...]) -> int:
+def knee(front: Front, objectives: tuple[str, ...], number: int) -> tuple[float, ...]:
     """Where giving up a little more of one objective stops buying much of another.
 
     Scale every objective over the front to 0 (worst) .. 1 (best). The extremes are then the corners (1, 0, ..),
@@ -46,7 +44,7 @@ def knee(front: Front, objectives: tuple[str, ...]) -> int:
     Das 1999, "On characterizing the 'knee' of the Pareto curve based on Normal-Boundary Intersection",
     Structural Optimization 18, https://doi.org/10.1007/BF01195985.
     """
-    return max(front, key=lambda n: round(sum(_scaled(front, n, o) for o in objectives), 12))
+    return (-round(sum(_scaled(front, number, o) for o in objectives), 12),)
 
 
 RULES: dict[str, Rule] = {"best_score": best_score, "fastest": fastest, "smallest": smallest, "knee": knee}

@@ -60,15 +60,30 @@ class Target(Settings):
     sequence_length: Annotated[int, Field(ge=4, strict=True)] = 64
 
 
+class Confirm(Settings):
+    """How many of the front's best are trained again, and with how many seeds in all. `top: 0`: none."""
+
+    top: Annotated[int, Field(ge=0, strict=True)] = 3
+    seeds: Annotated[int, Field(ge=2, strict=True)] = 3
+
+
 class SearchSettings(Settings):
     """How much is tried, and how.
 
     `sampler`: who proposes recipes. grid goes through a space that has an end, each recipe once.
     `built_in_anchors`: whether the combinations that usually pay, and each method alone, are tried first, right after
     the anchors that the space names.
+    `rungs`: whether trials that fall behind are stopped at a ninth and a third of their training. auto: in searches of
+    20 trials and more; watch: they are scored there and go on.
+    `variants`: how many more recipes, at most, are evaluated from the training of one.
+    `rule`: which of the front is chosen in the end.
     """
 
     trials: Count = 40
     seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 0
     sampler: Literal["tpe", "nsgaii", "gp", "random", "grid"] = "tpe"
     built_in_anchors: Annotated[bool, Field(strict=True)] = True
+    rungs: Literal["auto", "stop", "watch", "none"] = "auto"
+    variants: Annotated[int, Field(ge=0, strict=True)] = 32
+    rule: Literal["knee", "best_score", "fastest", "smallest"] = "knee"
+    confirm: Confirm = Confirm()

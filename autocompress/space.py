@@ -11,7 +11,7 @@ from pydantic import InstanceOf, PrivateAttr
 
 from autocompress.distributions import Suggest
 from autocompress.goals import DEFAULT_OBJECTIVES, Constraint, Direction, Goals
-from autocompress.language import grid, orders, replay, steps
+from autocompress.language import grid, orders, replay, steps, tails
 from autocompress.language.mistakes import Mistakes, Place
 from autocompress.language.sections import Sections
 from autocompress.language.steps import OneOf, OpenMethod, Params
@@ -84,6 +84,10 @@ class SearchSpace(Settings):
         """
         return grid.points(self.steps, self.search.seed)
 
+    def variants(self, params: Params) -> Iterator[Recipe]:
+        """The recipe of these parameters, and those that are trained like it: they differ in what follows only."""
+        return tails.tails(self.steps, params, self.search.seed)
+
     @cached_property
     def size(self) -> int | None:
         """How many different recipes there are. None: no end of them, or too many to count."""
@@ -121,7 +125,8 @@ class SearchSpace(Settings):
 
     def _identity(self) -> dict[str, Any]:
         dump = self.dump()
-        del dump["search"]["trials"]
+        for key in ("trials", "rule", "confirm"):  # of the end of a search, not of what its trials are
+            del dump["search"][key]
         return dump
 
 

@@ -56,7 +56,9 @@ class Store:
         if params not in queue:
             self._study.set_user_attr(_QUEUE, [*queue, params])
 
-    def ask(self, sample: Callable[[Any], Recipe], *, explore: bool = False) -> Trial:
+    def ask(
+        self, sample: Callable[[Any], Recipe], *, explore: bool = False, decided: Params | None = None
+    ) -> Trial:  # fmt: skip
         """A new trial. `explore` gets a sampler out of repeating itself: what was not tried yet, else a random draw.
 
         It is sampled in a copy of the study in memory and then written whole. So a sampler's many small reads and
@@ -65,7 +67,9 @@ class Store:
         known = self._study.get_trials(deepcopy=False)
         copy = optuna.create_study(directions=self._directions, sampler=self._sampler(len(known), explore))
         copy.add_trials(samplers.lessons(known, [self._values(t) for t in known], self._settings))
-        if (decided := self._decided(known, sample, explore)) is not None:
+        if decided is not None:
+            copy.enqueue_trial(decided)
+        elif (decided := self._decided(known, sample, explore)) is not None:
             copy.enqueue_trial(decided, user_attrs={_DECIDED: decided})
         handle = copy.ask()
         recipe = sample(handle)
@@ -93,7 +97,9 @@ class Store:
     def _finish(self, handle: optuna.Trial, trial: Trial) -> None:
         """Constraints first, always in the same order: a trial that has none counts as feasible."""
         measured = trial.state in ("complete", "duplicate") and trial.measurement.keys() >= set(self._objectives)
-        constraints = {_VALID: 0.0 if measured or trial.violations else 1.0} | trial.violations
+        constraints = {
+            _VALID: 0.0 if measured or trial.violations or trial.state == "stopped" else 1.0
+        } | trial.violations
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what a crashed process had set already is left as it is
             for name, violation in constraints.items():

@@ -11,39 +11,34 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
+import math
 import shutil
-import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from autocompress import anchors, cache, measure, selection
-from autocompress.coordinator import CHARGED, Coordinator, mark_front
+from autocompress import cache, confirmation, measure
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, nearest
 from autocompress.executors import Executor
 from autocompress.executors.inline import InlineExecutor
-from autocompress.executors.processes import ProcessExecutor
-from autocompress.jobs import Job, Kind
-from autocompress.ledger import BASELINE, Trial
+from autocompress.jobs import Job
+from autocompress.ledger import BASELINE, Measurement, Trial
 from autocompress.observer import Observer
+from autocompress.progress import Point, Progress
 from autocompress.recipe import Recipe
 from autocompress.relaxation import relaxation
-from autocompress.scheduler import drive
+from autocompress.run import Limits, held, run
 from autocompress.space import SearchSpace
+from autocompress.standing import Standing
 from autocompress.store import Store
 from autocompress.tracking.log import Log
 from autocompress.trial import trial_folder
 
 STUDIES = Path("studies")
-REMAKE: tuple[Kind, ...] = ("train", "evaluate")
 _VERSIONS = ("autocompress", "torch", "transformers", "onnxruntime", "optuna")
 
 
@@ -111,7 +106,8 @@ class Study:
         return SearchSpace.load(self.folder / "space.yaml", root=Path(self.record["root"]))
 
     @cached_property
-    def _store(self) -> Store:
+    def store(self) -> Store:
+        """Optuna's storage of this study."""
         space = self.space
         return Store(self.folder / "study.db", self.name, space.objectives, space.search, space.points())
 
@@ -126,20 +122,35 @@ class Study:
     @property
     def trials(self) -> list[Trial]:
         """Every trial, refused and repeated ones too, those on the front marked."""
-        return mark_front(self._store.trials(), self.space)
+        return Standing(self.store.trials(), self.space.goals).marked()
 
     @property
     def front(self) -> list[Trial]:
         """The feasible trials that no other one beats, best score first."""
         return sorted((t for t in self.trials if t.front), key=lambda t: -t.measurement["score"])
 
-    def best(self, rule: str = "knee") -> Trial:
-        """The front's member that a rule prefers: best_score, fastest, smallest, knee."""
-        front = {t.number: t for t in self.front}
-        if not front:
+    @property
+    def confirmed(self) -> dict[int, Measurement]:
+        """The score of every trial that was trained with several seeds: their mean, its interval, how many."""
+        known = confirmation.repeats(self.folder)
+        return {number: confirmation.mean(measured) for number, measured in known.items() if len(measured) > 1}
+
+    def best(self, rule: str | None = None) -> Trial:
+        """The front's member that a rule prefers: best_score, fastest, smallest, knee; left out: what the space says.
+
+        Where the rule's finalists were trained with several seeds, it is the one that it prefers by their means.
+        """
+        front, baseline, search = self.front, self.baseline, self.space.search
+        if not front or baseline is None:
             raise NothingFeasible(f"the study {self.name!r} has no feasible trial yet")
-        measured = {n: t.measurement for n, t in front.items()}
-        return front[selection.pick(rule, measured, tuple(self.space.objectives))]
+        return confirmation.winner(
+            rule or search.rule, front, self.confirmed, self.space.goals, baseline.measurement, search.confirm
+        )
+
+    @property
+    def progress(self) -> list[Point]:
+        """The front's hypervolume after every charged trial."""
+        return Progress(self.space.goals, self.baseline.measurement).points(self.trials) if self.baseline else []
 
     def trial(self, number: int) -> Trial:
         """One trial by its number; the baseline is -1."""
@@ -151,39 +162,24 @@ class Study:
         return known[number]
 
     def run(
-        self, trials: int | None = None, timeout: float = float("inf"), observer: Observer | None = None,
+        self, trials: int | None = None, timeout: float = math.inf, observer: Observer | None = None,
         workers: int = 1, trial_timeout: float | None = None, executor: Executor | None = None,
+        training_hours: float = math.inf, rule: str | None = None,
     ) -> str:  # fmt: skip
-        """Search until `trials` recipes began training in all, or for `timeout` seconds. Says why it ended, if early.
+        """Search until `trials` recipes began training in all, or for `timeout` seconds, or until training took
+        `training_hours` in all. Says why it ended, if early.
 
         `workers` trials go on at once; one that trains for longer than `trial_timeout` seconds fails. `executor`, if
-        given, is used instead of what these two ask for, and closed.
+        given, is used instead of what these two ask for, and closed. `rule`: see `best`.
 
         Raises `NothingFeasible` if nothing meets every constraint at the end.
         """
-        observer = observer or Observer()
-        budget, deadline = trials or self.space.search.trials, time.monotonic() + timeout
-        with self._held(), contextlib.closing(executor or _executor(workers, trial_timeout, observer)) as executor:
-            self._check_the_machine()
-            self._store.finish_told()
-            baseline = self._measured_baseline(executor, observer)
-            for anchor in anchors.tried_first(self.space):
-                self._store.enqueue(self.space.locate(anchor))
-            observer.finished(baseline)
-            log = self._log(observer.note)
-            coordinator = Coordinator(self.folder, self.space, self._store, baseline.measurement, observer, log.sync)
-            with log:
-                drive(coordinator.lives(budget, deadline), executor)
-            spent = self.record.get("log_seconds", 0.0) + log.seconds
-            cache.write_json(self.folder / "study.json", self.record | {"log_seconds": spent})
-        if not self.front:
-            early = f"{coordinator.ended_because}. " if coordinator.ended_because else ""
-            raise NothingFeasible(early + self.relaxed())
-        return coordinator.ended_because
+        limits = Limits(trials, timeout, training_hours, workers, trial_timeout, rule)
+        return run(self, limits, observer or Observer(), executor)
 
     def charged(self) -> int:
         """How many trials began training."""
-        return sum(t.state in CHARGED for t in self.trials)
+        return sum(t.charged for t in self.trials)
 
     def listed(self, *, refused: bool = False) -> list[Trial]:
         """The baseline and the trials that were to be trained; or those that were refused or repeated."""
@@ -200,16 +196,16 @@ class Study:
 
     def sync(self) -> str:
         """Bring MLflow up to date; returns its address. Raises `Paused` if it does not answer."""
-        with self._held():
-            return self._log().sync_now()
+        with held(self):
+            return self.log().sync_now()
 
     def serve_ui(self, port: int | None = None) -> None:
         """MLflow's web pages on this study, until Ctrl-C. A search that is under way logs by itself."""
         with contextlib.suppress(ConfigError):
             self.sync()
-        self._log().serve(port)
+        self.log().serve(port)
 
-    def _log(self, on_warning: Callable[[str], None] = print) -> Log:
+    def log(self, on_warning: Callable[[str], None] = print) -> Log:
         if self.baseline is None:
             raise ConfigError(f"the study {self.name!r} has nothing to show yet: its baseline was not measured.")
         return Log(self, self.baseline, on_warning)
@@ -242,69 +238,13 @@ class Study:
     def remake(self, trial: Trial) -> None:
         """Run the recipe of a trial whose artefacts were deleted when it left the front."""
         executor = InlineExecutor(lambda *_: None)
-        for kind in REMAKE:
+        for kind in confirmation.REMAKE:
             result = executor.submit(Job(kind, str(self.folder), trial.number, trial.recipe.dump())).result()
             if result.failure:
                 raise AutocompressError(f"{trial.label} could not be made again: {result.failure.reason}")
 
-    def export(self, to: str | Path, trial: int | None = None, rule: str = "knee") -> Path:
+    def export(self, to: str | Path, trial: int | None = None, rule: str | None = None) -> Path:
         """Write the trial (or the front's best by `rule`) as a folder that loads and serves without a search."""
         from autocompress.export import export
 
         return export(self, self.trial(trial) if trial is not None else self.best(rule), Path(to))
-
-    def _check_the_machine(self) -> None:
-        """Latencies of two machines are not compared."""
-        then, now = self.record["machine"], measure.machine()
-        if then != now:
-            changed = ", ".join(f"{key} {then.get(key)!r} -> {now[key]!r}" for key in now if then.get(key) != now[key])
-            raise ConfigError(
-                f"the study {self.name!r} was measured on another machine ({changed}), and latencies of two machines "
-                f"cannot be compared. Start one of its own here: autocompress search SPACE.yaml --study {self.name}-2"
-            )
-
-    def _measured_baseline(self, executor: Executor, observer: Observer) -> Trial:
-        """Measured once in the life of the study."""
-        if (known := self.baseline) is None:
-            job = Job("baseline", str(self.folder))
-            observer.begin(job)
-            result = executor.submit(job).result()
-            if result.failure:
-                raise AutocompressError(f"the baseline failed: {result.failure.reason}\n{result.failure.traceback}")
-            for note in result.notes:
-                observer.note(note)
-            measured = {"measurement": result.measurement, "seconds": result.seconds}
-            cache.write_json(self.folder / "study.json", self.record | {"baseline": measured})
-            known = Trial(BASELINE, "complete", Recipe(), measurement=result.measurement, seconds=result.seconds)
-        return known
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """One coordinator a study: the operating system's lock, which a killed process cannot leave behind."""
-        lock, holder = FileLock(self.folder / "lock", timeout=0), self.folder / "holder.json"
-        try:
-            lock.acquire()
-        except Timeout:
-            who = json.loads(holder.read_text()) if holder.exists() else {}
-            raise ConfigError(
-                f"the study {self.name!r} is being searched by process {who.get('pid')} on {who.get('host')}. "
-                "Wait for it, or stop it first."
-            ) from None
-        try:
-            cache.write_json(holder, _whoami())
-            yield
-        finally:
-            lock.release()
-
-
-def _executor(workers: int, trial_timeout: float | None, observer: Observer) -> Executor:
-    """One worker is this process itself, unless it may have to be killed."""
-    if workers < 1:
-        raise ConfigError(f"workers: must be at least 1. Got {workers!r}.")
-    if workers == 1 and trial_timeout is None:
-        return InlineExecutor(observer.step)
-    return ProcessExecutor(workers, observer.step, trial_timeout)
-
-
-def _whoami() -> dict[str, Any]:
-    return {"pid": os.getpid(), "host": socket.gethostname()}

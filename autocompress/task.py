@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from autocompress.data.encoding import encode, padding
-from autocompress.data.metrics import METRICS
+from autocompress.data.metrics import METRICS, paired_interval
 from autocompress.data.texts import Split, Texts, load_texts
 from autocompress.errors import ConfigError
 from autocompress.examples import Examples
@@ -78,8 +78,15 @@ class Task:
 
     def score(self, logits_NC: ArrayLike | Tensor, labels_N: Sequence[int]) -> float:
         """The task's metric for one row of logits a text; higher is better."""
-        predicted_N = np.asarray(logits_NC).argmax(-1)
+        return self.metric_of(np.asarray(logits_NC).argmax(-1), labels_N)
+
+    def metric_of(self, predicted_N: np.ndarray, labels_N: Sequence[int]) -> float:
+        """The same for predicted labels."""
         return METRICS[self.settings.metric](predicted_N, np.asarray(labels_N))
+
+    def difference(self, predicted_N: np.ndarray, others_N: np.ndarray, labels_N: Sequence[int]) -> tuple[float, float]:
+        """The 95 % interval of how much better `predicted_N` scores than `others_N` on the same texts."""
+        return paired_interval(METRICS[self.settings.metric], predicted_N, others_N, np.asarray(labels_N))
 
     def _examples(self, split: Split) -> Examples:
         fields = encode(self.tokenizer, split.texts, self.settings.max_length)

@@ -1,40 +1,52 @@
-"""What is done to one recipe: rehearse it, train it, evaluate it. Each is a job for an executor.
-
-A job gets the study's workbench, the recipe, the trial's number and someone to tell about training steps, and returns a
-measurement and the seconds its parts took.
-"""
+"""What is done to one recipe: rehearse it, train it, evaluate it. Each is a job for an executor."""
 
 from __future__ import annotations
 
 import copy
 import functools
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-import torch
-from torch import nn
-
-from autocompress import cache, measure, structure
-from autocompress.context import Context, OnStep
+from autocompress import cache, faults, measure, structure
+from autocompress.context import OnStep
 from autocompress.ledger import Measurement
-from autocompress.precision import PrecisionPlan
 from autocompress.recipe import Recipe, digest
+from autocompress.stages import Ascent, Model, apply, save_model
 from autocompress.workbench import Workbench
 
 Seconds = dict[str, float]
 
 
-class Done(NamedTuple):
+@dataclass(frozen=True)
+class Work:
+    """What a job works with: the study's workbench, one recipe, and someone to tell about training steps."""
+
+    bench: Workbench
+    recipe: Recipe
+    number: int
+    on_step: OnStep
+    share: float = 1.0  # of the training
+    repeat: int = 0  # of the seeds
+
+    @property
+    def place(self) -> Path:
+        """The trial's folder."""
+        return trial_folder(self.bench.folder, self.number, self.repeat)
+
+
+@dataclass(frozen=True)
+class Done:
     """What a job has to say."""
 
     measurement: Measurement
     seconds: Seconds
     notes: tuple[str, ...] = ()
+    rungs: dict[str, float] = field(default_factory=dict)
+    trained: bool = True
 
 
 @functools.cache
@@ -43,127 +55,120 @@ def workbench(folder: Path) -> Workbench:
     return Workbench(folder)
 
 
-def trial_folder(study: Path, number: int) -> Path:
-    """Where a trial keeps what it made: model/, artefact/, curve.jsonl, measurement.json."""
-    return study / "trials" / f"{number:03d}"
+def trial_folder(study: Path, number: int, repeat: int = 0) -> Path:
+    """Where a trial keeps what it made: aside/, model/, artefact/, curve.jsonl. A repeat has a folder of its own."""
+    return study / "trials" / (f"{number:03d}" + (f"-{repeat}" if repeat else ""))
 
 
-def baseline(bench: Workbench, recipe: Recipe, number: int, on_step: OnStep) -> Done:
+def baseline(work: Work) -> Done:
     """The teacher, uncompressed, on the target: fine-tuned if it must be, lowered, scored, timed."""
-    clock = Stopwatch()
+    bench, clock = work.bench, Stopwatch()
     with clock("train"):
-        bench.teach(on_step)
+        bench.teach(work.on_step)
     with clock("lower"):
         bench.lower_baseline()
     with clock("evaluate"):
-        score = bench.score(bench.baseline)
+        score = bench.score_baseline()
     with clock("measure"):
         reference_ms = measure.absolute_latency(bench.baseline, bench.example, bench.target)
         one: Measurement = {"speedup": 1.0, "speedup_low": 1.0, "speedup_high": 1.0, "latency_tail": 1.0}
         sizes = bench.sizes(bench.teacher.model, bench.baseline_folder)
         sizes["archive_mb"] = measure.archive_mb(bench.runtime.artefact(bench.baseline_folder))
-    return Done(measure.in_milliseconds(one, reference_ms) | sizes | {"score": score}, clock.seconds, bench.notes)
+    measured = measure.in_milliseconds(one, reference_ms) | sizes | {"score": score}
+    measured |= _training_seconds(bench, bench.teacher_seconds)
+    faults.point("baseline")
+    return Done(measured, clock.seconds, bench.notes)
 
 
-def rehearse(bench: Workbench, recipe: Recipe, number: int, on_step: OnStep) -> Done:
+def rehearse(work: Work) -> Done:
     """The recipe with no training data: size and latency on the target, before anything is trained.
 
     Remembered twice: by the recipe without its training knobs (nothing is built at all), and by the shapes it leads to
     (no artefact is made).
     """
-    clock = Stopwatch()
+    bench, clock = work.bench, Stopwatch()
 
     def by_shape() -> Measurement:
-        model, ctx = _apply(bench, recipe, Context(bench.teacher, bench.calibration, bench.target, seed=0))
+        ctx = bench.context(seed=0, rehearsal=True)
+        model = apply(bench, copy.deepcopy(bench.start), ctx, work.recipe)
         bench.runtime.support(ctx.precision, bench.target)
-        shapes = digest([structure.signature(model, ctx.precision), bench.surroundings])
-        return cache.value("shapes", shapes, lambda: _measure_shape(bench, model, ctx.precision))
+        return _shape(bench, Model(model, ctx.precision))
 
     with clock("rehearse"):
-        measured = cache.value("rehearsals", digest([recipe.shape_key, bench.surroundings]), by_shape)
+        measured = cache.value("rehearsals", digest([work.recipe.shape_key, bench.surroundings]), by_shape)
+    faults.point("rehearsed")
     return Done(measure.in_milliseconds(measured, bench.reference_ms), clock.seconds)
 
 
-def train(bench: Workbench, recipe: Recipe, number: int, on_step: OnStep) -> Done:
-    """Apply the recipe for real and keep the module. What was trained before an interruption is not trained again."""
+def train(work: Work) -> Done:
+    """Train up to a share of the recipe's steps. What was trained before, by whomever, is not trained again."""
     clock = Stopwatch()
-    place = trial_folder(bench.folder, number) / "model"
-    if (place / "recipe.json").exists() and json.loads((place / "recipe.json").read_text()) == recipe.dump():
-        return Done({}, {})
-    curve: list[dict[str, float]] = []
-
-    def watch(step: int, steps: int, loss: float) -> None:
-        curve.append({"step": step, "loss": loss})
-        on_step(step, steps, loss)
-
-    def build(draft: Path) -> None:
-        _save(model, ctx.precision, draft)
-        cache.write_json(draft / "recipe.json", recipe.dump())
-
+    ascent = Ascent(work.bench, work.recipe, work.place, work.on_step, work.share, work.repeat)
     with clock("train"):
-        seed = bench.seed_of(recipe)
-        ctx = Context(bench.teacher, bench.calibration, bench.target, bench.task.train, seed, watch)
-        model, ctx = _apply(bench, recipe, ctx)
-        shutil.rmtree(place.parent, ignore_errors=True)
-        place.parent.mkdir(parents=True)
-        (place.parent / "curve.jsonl").write_text("".join(json.dumps(point) + "\n" for point in curve))
-        cache.write_folder(place, build)
-    return Done({"training_steps": float(len(curve))}, clock.seconds)
+        trained = ascent.train()
+        record = ascent.record
+        work.place.mkdir(parents=True, exist_ok=True)
+        (work.place / "curve.jsonl").write_text("".join(json.dumps(point) + "\n" for point in record.curve))
+    measured = {"training_steps": float(len(record.curve))} | _training_seconds(work.bench, record.seconds)
+    return Done(measured, clock.seconds, rungs=record.rungs, trained=trained)
 
 
-def evaluate(bench: Workbench, recipe: Recipe, number: int, on_step: OnStep) -> Done:
-    """Lower the trained module and measure the artefact that would ship."""
-    clock = Stopwatch()
-    place = trial_folder(bench.folder, number)
-    model, plan = load_trained(place / "model")
+def evaluate(work: Work) -> Done:
+    """Do what follows the training, lower the module, and measure the artefact that would ship."""
+    bench, place, clock = work.bench, work.place, Stopwatch()
+    with clock("train"):
+        model = _finished(work)
     artefact = place / "artefact"
     with clock("lower"):
-        bench.runtime.support(plan, bench.target)
-        cache.write_folder(artefact, lambda draft: bench.runtime.lower(model, plan, bench.example, draft))
+        bench.runtime.support(model.plan, bench.target)
+        cache.write_folder(place / "model", lambda draft: save_model(model, draft))
+        lower = bench.runtime.lower
+        cache.write_folder(artefact, lambda draft: lower(model.module, model.plan, bench.example, draft))
         session = bench.runtime.open(artefact, bench.target)
+    faults.point("lowered")
     with clock("evaluate"):
         score = bench.score(session)
     with clock("measure"):
-        ratios = measure.latency(session, bench.baseline, bench.example, bench.target)
-        sizes = bench.sizes(model, artefact) | {"archive_mb": measure.archive_mb(bench.runtime.artefact(artefact))}
-    return Done(measure.in_milliseconds(ratios, bench.reference_ms) | sizes | {"score": score}, clock.seconds)
+        measured = _shape(bench, model, artefact) | bench.sizes(model.module, artefact)
+        measured["archive_mb"] = measure.archive_mb(bench.runtime.artefact(artefact))
+    faults.point("evaluated")
+    return Done(measure.in_milliseconds(measured, bench.reference_ms) | score, clock.seconds)
 
 
-def judge(bench: Workbench, recipe: Recipe, number: int, on_step: OnStep) -> Done:
+def judge(work: Work) -> Done:
     """Score the chosen artefact and the baseline on the untouched test split."""
-    clock = Stopwatch()
+    bench, clock = work.bench, Stopwatch()
     with clock("judge"):
-        chosen = bench.runtime.open(trial_folder(bench.folder, number) / "artefact", bench.target)
+        chosen = bench.runtime.open(work.place / "artefact", bench.target)
         scores = {"test_score": bench.test_score(chosen), "baseline_test_score": bench.test_score(bench.baseline)}
     return Done(scores, clock.seconds)
 
 
-def load_trained(folder: Path) -> tuple[nn.Module, PrecisionPlan]:
-    """A trained module and the precisions its recipe planned for it."""
-    plan = PrecisionPlan.load(json.loads((folder / "precision.json").read_text()))
-    return structure.load(folder), plan
+def _finished(work: Work) -> Model:
+    """The trained module once what follows the training is done."""
+    bench, trained = work.bench, work.recipe.trained
+    module, plan = Ascent(bench, work.recipe, work.place, work.on_step, repeat=work.repeat).model()
+    ctx = bench.context(bench.seed_of(trained, work.repeat), plan)
+    return Model(apply(bench, module, ctx, work.recipe, len(trained), work.repeat), ctx.precision)
 
 
-def _save(model: nn.Module, plan: PrecisionPlan, folder: Path) -> None:
-    structure.save(model, folder)
-    cache.write_json(folder / "precision.json", plan.dump())
+def _shape(bench: Workbench, model: Model, artefact: Path | None = None) -> Measurement:
+    """Size and latency, which equal shapes have alike: measured once, on `artefact` or on one that is thrown away."""
+
+    def measured() -> Measurement:
+        with bench.scratch() as scratch:
+            if artefact is None:
+                bench.runtime.lower(model.module, model.plan, bench.example, scratch)
+            session = bench.runtime.open(artefact or scratch, bench.target)
+            ratios = measure.latency(session, bench.baseline, bench.example, bench.target)
+            return ratios | bench.sizes(model.module, artefact or scratch)
+
+    return cache.value("shapes", digest([structure.signature(*model), bench.surroundings]), measured)
 
 
-def _apply(bench: Workbench, recipe: Recipe, ctx: Context) -> tuple[nn.Module, Context]:
-    """Every method in order, on a copy of the model that trials start from."""
-    torch.manual_seed(ctx.seed)
-    model = copy.deepcopy(bench.start)
-    for method in recipe:
-        model = method.apply(model, ctx)
-    return model.eval(), ctx
-
-
-def _measure_shape(bench: Workbench, model: nn.Module, plan: PrecisionPlan) -> Measurement:
-    """Lower into a scratch folder, measure, throw away."""
-    with bench.scratch() as folder:
-        bench.runtime.lower(model, plan, bench.example, folder)
-        session = bench.runtime.open(folder, bench.target)
-        return measure.latency(session, bench.baseline, bench.example, bench.target) | bench.sizes(model, folder)
+def _training_seconds(bench: Workbench, seconds: float) -> Measurement:
+    """Only where a goal asks for it: it is never the same twice."""
+    return {"training_seconds": seconds} if "training_seconds" in bench.space.goals.quantities else {}
 
 
 class Stopwatch:

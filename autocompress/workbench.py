@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -11,12 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from autocompress import cache, measure, models, structure
-from autocompress.context import Context, OnStep, Teacher, forward
+from autocompress.context import Context, Course, OnStep, Teacher, forward
 from autocompress.errors import ConfigError
 from autocompress.examples import Batch
 from autocompress.ledger import Measurement
@@ -29,6 +31,7 @@ from autocompress.space import SearchSpace
 from autocompress.task import Task
 
 _CALIBRATION_TEXTS, _CALIBRATION_BATCH = 128, 32
+_RUNG_TEXTS, _RUNG_BATCH = 200, 32
 
 
 class Workbench:
@@ -122,11 +125,14 @@ class Workbench:
     def _teach(self, folder: Path, on_step: OnStep) -> None:
         torch.manual_seed(self.space.search.seed)
         model = models.load_classifier(self.teacher_source, self.task.labels)
+        start = time.perf_counter()
         if self.schooling:
             nobody = Teacher(lambda: model)
             seed = self.space.search.seed
-            ctx = Context(nobody, self.calibration, self.target, self.task.train, seed, on_step)
+            ctx = Context(nobody, self.calibration, self.target, self.task.train, seed, Course(on_step))
             model = self.schooling.apply(model, ctx)
+        seconds = time.perf_counter() - start
+        cache.write_json(folder / "record.json", {"seconds": seconds if self.schooling else 0.0})
         structure.save(model.eval(), folder)
         with torch.no_grad():
             needs = frozenset({"logits"})
@@ -138,6 +144,12 @@ class Workbench:
         folder = self.teach(lambda *_: None)
         logits_NC: Tensor = load_file(folder / "logits.safetensors")["logits_NC"]
         return Teacher(lambda: structure.load(folder), logits_NC)
+
+    @property
+    def teacher_seconds(self) -> float:
+        """What its fine-tuning took."""
+        record: dict[str, float] = json.loads((self.teach(lambda *_: None) / "record.json").read_text())
+        return record["seconds"]
 
     @cached_property
     def start(self) -> nn.Module:
@@ -177,14 +189,74 @@ class Workbench:
         target = self.target.model_dump(mode="json")
         return digest([teacher, start, target, self.runtime.describe(), measure.machine()])
 
-    def seed_of(self, recipe: Recipe) -> int:
+    def seed_of(self, recipe: Recipe, repeat: int = 0) -> int:
         """What is trained alike gets the same seed, in every study with the same one."""
-        return int(digest([self.space.search.seed, recipe.trained.key]), 16) % 2**31
+        return int(digest([self.space.search.seed, repeat, recipe.key]), 16) % 2**31
 
-    def score(self, session: Session) -> float:
-        """On the validation split, in batches of the target's size."""
+    def prefix_key(self, recipe: Recipe, repeat: int = 0) -> str:
+        """Equal keys, equal models once these steps are done: of what every study of this model and data shares.
+
+        The target is no part of it: no method may have its training depend on where the model will run.
+        """
+        return digest([self._origin, self.space.search.seed, repeat, recipe.dump()])
+
+    @cached_property
+    def _origin(self) -> str:
+        """Equal origins, equal starts and teachers."""
+        own = models.identity(self.source) if self.space.start == "pretrained" else ""
+        return digest([self.teacher_key, self.space.start, own])
+
+    def context(
+        self, seed: int, plan: PrecisionPlan | None = None, course: Course | None = None, *, rehearsal: bool = False
+    ) -> Context:
+        """The surroundings of a recipe's steps; in a rehearsal without training texts."""
+        train = None if rehearsal else self.task.train
+        return Context(
+            self.teacher, self.calibration, self.target, train, seed, course or Course(),
+            precision=PrecisionPlan() if plan is None else plan,
+        )  # fmt: skip
+
+    def score_baseline(self) -> float:
+        """On the validation split. Its answers are kept, for every candidate is compared with them."""
+        predicted_N = self._predicted(self.baseline)
+        cache.write_json(self.folder / "baseline_answers.json", predicted_N.tolist())
+        return self.task.metric_of(predicted_N, self.task.validation.labels)
+
+    def score(self, session: Session) -> Measurement:
+        """On the validation split, in batches of the target's size.
+
+        The interval is that of the difference to the baseline on the same texts, added to the baseline's score.
+        """
+        predicted_N, labels = self._predicted(session), self.task.validation.labels
+        low, high = self.task.difference(predicted_N, self._baseline_answers, labels)
+        score, baseline = (self.task.metric_of(each, labels) for each in (predicted_N, self._baseline_answers))
+        return {"score": score, "score_low": baseline + low, "score_high": baseline + high}
+
+    def _predicted(self, session: Session) -> np.ndarray:
+        logits_NC = measure.logits(session, self.task.validation, self.target.batch_size)
+        return np.asarray(logits_NC.argmax(-1))
+
+    @cached_property
+    def _baseline_answers(self) -> np.ndarray:
+        file = self.folder / "baseline_answers.json"
+        if not file.is_file():  # a study of an earlier version
+            self.score_baseline()
+        return np.array(json.loads(file.read_text()))
+
+    def rung_score(self, model: nn.Module) -> float:
+        """Of a module in the middle of its training, on texts spread evenly over the validation split."""
+        rows, validation = self._rung_rows, self.task.validation
+        runs = [rows[at : at + _RUNG_BATCH] for at in range(0, len(rows), _RUNG_BATCH)]
+        with torch.inference_mode():
+            every = [forward(model, validation.batch(run), frozenset({"logits"})).logits for run in runs]
+        return self.task.score(torch.cat(every), [validation.labels[row] for row in rows])
+
+    @cached_property
+    def _rung_rows(self) -> list[int]:
+        """Of like length together, so that little is padded."""
         validation = self.task.validation
-        return self.task.score(measure.logits(session, validation, self.target.batch_size), validation.labels)
+        rows = np.unique(np.linspace(0, len(validation) - 1, _RUNG_TEXTS).astype(int)).tolist()
+        return sorted(rows, key=lambda row: len(validation.fields["input_ids"][row]))
 
     def test_score(self, session: Session) -> float:
         """On the test split. Only the final judge asks."""

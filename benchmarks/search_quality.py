@@ -24,7 +24,8 @@ import numpy as np
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from autocompress import anchors
-from autocompress.coordinator import CHARGED, Coordinator
+from autocompress.budget import Budget
+from autocompress.coordinator import Coordinator
 from autocompress.observer import Observer
 from autocompress.scheduler import drive
 from autocompress.store import Store
@@ -77,9 +78,9 @@ def search(name: str, seed: int, trials: int) -> dict[str, Any]:
         store.enqueue(space.locate(anchor))
     with tempfile.TemporaryDirectory() as folder:
         coordinator = Coordinator(Path(folder), space, store, analytic.BASELINE, Observer(), lambda _: None)
-        drive(coordinator.lives(trials, float("inf")), analytic.Simulation(variant.screening))
+        drive(coordinator.lives(Budget(trials)), analytic.Simulation(variant.screening))
     every = store.trials()
-    charged = [t for t in every if t.state in CHARGED]
+    charged = [t for t in every if t.charged]
     return {
         "variant": name, "seed": seed,
         "volume": [analytic.volume([t.measurement for t in charged[:count]]) for count in AT if count <= trials],

@@ -9,24 +9,27 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "autocompress"
 LAYERS = [
-    {"errors", "distributions", "settings"},
+    {"errors", "distributions", "settings", "faults"},
     {"examples", "precision", "method", "cache", "quiet"},
     {"context", "surgery", "recipe"},
     {"architectures", "importance", "ledger", "runtime"},
     {"structure", "goals", "manifest", "measure"},
+    {"standing"},
     {"methods", "safety"},
-    {"language", "selection", "relaxation", "tables", "hypervolume"},
+    {"language", "selection", "relaxation", "tables", "hypervolume", "rungs"},
     {"space", "catalogue", "checkpoints"},
     {"anchors", "data"},
     {"models"},
     {"task", "runtimes"},
     {"workbench"},
+    {"stages"},
     {"trial"},
     {"jobs"},
     {"executors", "observer", "reconstruction"},
     {"exported", "samplers", "scheduler"},
-    {"store", "tracking", "verify"},
+    {"store", "tracking", "verify", "budget", "confirmation", "progress"},
     {"coordinator"},
+    {"run"},
     {"card", "study"},
     {"export", "display"},
     {"cli"},
@@ -37,7 +40,7 @@ OWNERS = {
     "optuna": {"store", "samplers"}, "mlflow": {"tracking.tracker"}, "yaml": {"language.yaml_source"},
     "datasets": {"data.readers"},
     "onnx": {"runtimes.onnxruntime"}, "onnxruntime": {"runtimes.onnxruntime"}, "typer": {"cli"},
-    "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "study", "tracking.tracker"},
+    "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "run", "tracking.tracker"},
     "pebble": {"executors.processes"},
 }  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -52,6 +55,7 @@ PURE = {
     "selection",
     "relaxation",
     "hypervolume",
+    "rungs",
 }
 
 

@@ -102,7 +102,7 @@ def test_the_json_shapes_that_programs_rely_on(home: Path) -> None:
     assert [t["number"] for t in trials] == [-1, 0, 1, 2]
     assert all(
         list(t) == ["number", "state", "recipe", "score", "latency_ms", "size_mb", "speedup", "feasible", "front",
-                    "reason", "seconds"] for t in trials
+                    "reason", "seconds", "variant_of"] for t in trials
     )  # fmt: skip
     methods = json.loads(_run(home, "methods", "--json").stdout)
     assert {"layers", "heads", "neurons", "low_rank", "soft_labels", "hidden_states", "int8_dynamic", "finetune"} <= {

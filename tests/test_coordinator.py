@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from tiny_project import SPACE, make_project
 
-from autocompress.coordinator import CHARGED, Coordinator
+from autocompress.budget import Budget
+from autocompress.coordinator import Coordinator
 from autocompress.errors import Paused
 from autocompress.jobs import Failure, Job, Result
 from autocompress.ledger import Trial
@@ -67,7 +68,7 @@ def space(tmp_path: Path) -> SearchSpace:
 def coordinate(folder: Path, space: SearchSpace, executor: Workers, budget: int) -> list[Trial]:
     store = Store(folder / "study.db", "s", space.objectives, space.search)
     coordinator = Coordinator(folder, space, store, BASELINE, Observer(), lambda trials: None)
-    drive(coordinator.lives(budget, float("inf")), executor)
+    drive(coordinator.lives(Budget(budget)), executor)
     return store.trials()
 
 
@@ -76,7 +77,7 @@ def test_the_budget_is_met_exactly_and_no_recipe_is_trained_twice(tmp_path: Path
         executor = Workers(3)
         trials = coordinate(tmp_path, space, executor, budget)
         trained = Counter(str(job.recipe) for job in executor.jobs if job.kind == "train")
-        assert sum(t.state in CHARGED for t in trials) == budget
+        assert sum(t.charged for t in trials) == budget
         assert set(trained.values()) == {1}
     assert not [t for t in trials if t.state == "running"]
     assert {"complete", "refused", "duplicate"} <= {t.state for t in trials}
@@ -109,7 +110,7 @@ def test_a_pause_leaves_those_under_way_to_be_resumed(tmp_path: Path, space: Sea
     assert left
     executor = Workers(3)
     trials = coordinate(tmp_path, space, executor, 8)
-    assert sum(t.state in CHARGED for t in trials) == 8
+    assert sum(t.charged for t in trials) == 8
     assert {j.number for j in executor.jobs} >= {n for n in left if trials[n].state != "duplicate"}
     assert not [t for t in trials if t.state == "running"]
 
@@ -117,7 +118,7 @@ def test_a_pause_leaves_those_under_way_to_be_resumed(tmp_path: Path, space: Sea
 def test_limits_that_cannot_be_met_end_the_search_with_several_workers_too(
     tmp_path: Path, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autocompress.coordinator._MOST_REFUSED", 6)
+    monkeypatch.setattr("autocompress.budget._MOST_REFUSED", 6)
     executor = Workers(3, size_mb=(9.0,))
     trials = coordinate(tmp_path, space, executor, 9)
     assert {t.state for t in trials} <= {"refused", "duplicate"}

@@ -168,7 +168,8 @@ def test_the_model_card_says_everything(plain: Path) -> None:
     for said in (
         "# ./model, compressed: layers+neurons+finetune",
         "a classifier of texts (sour, sweet)",
-        f"| accuracy, validation | {trial['score']:.3f} |  | {baseline['score']:.3f} |",
+        f"| accuracy, validation | {trial['score']:.3f} | {trial['score_low']:.3f} to {trial['score_high']:.3f} | "
+        f"{baseline['score']:.3f} |",
         f"| accuracy, test | {trial['test_score']:.3f} |  | {baseline['test_score']:.3f} |",
         f"| speedup | {trial['speedup']:.2f} | {interval} | 1.00 |",
         f"| parameters | {trial['parameters']:,.0f} |  | {baseline['parameters']:,.0f} |",

@@ -7,7 +7,7 @@ import torch
 from conftest import context, fresh, tiny, toy
 from torch import Tensor, nn
 
-from autocompress.context import Loss, Outputs
+from autocompress.context import Course, Loss, Outputs
 from autocompress.errors import Diverged
 from autocompress.examples import Batch, inputs
 from autocompress.methods.training.finetune import Finetune, lr_factor, parameter_groups
@@ -56,7 +56,7 @@ def test_freeze_embeddings(frozen):
 
 def test_losses_get_what_they_need_hooks_get_progress_and_both_are_gone_afterwards():
     seen, progress, spy = [], [], Spy()
-    ctx = context(tiny(), on_step=lambda step, steps, loss: seen.append((step, steps)))
+    ctx = context(tiny(), course=Course(lambda step, steps, loss: seen.append((step, steps))))
     ctx.losses.append(spy)
     ctx.hooks.append(progress.append)
     Finetune(epochs=2, batch_size=40).apply(tiny(), ctx)

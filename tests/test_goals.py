@@ -10,7 +10,7 @@ from autocompress.errors import ConfigError
 from autocompress.goals import DEFAULT_OBJECTIVES, QUANTITIES, Constraint, Goals
 from autocompress.ledger import Measurement
 from autocompress.relaxation import Admission, relaxation
-from autocompress.selection import RULES, pick
+from autocompress.selection import RULES, ranked
 
 BASELINE: Measurement = {"score": 0.9, "latency_ms": 20.0, "size_mb": 80.0, "parameters": 2e7, "speedup": 1.0}
 
@@ -130,24 +130,24 @@ def test_every_point_off_the_front_is_beaten_by_one_on_it(found: list[tuple[floa
 
 def test_rules_pick_by_name() -> None:
     front = {3: measured(0.9, 20, 30), 1: measured(0.85, 10, 20), 2: measured(0.6, 9, 21), 5: measured(0.5, 19, 10)}
-    assert {rule: pick(rule, front) for rule in RULES} == {"best_score": 3, "fastest": 2, "smallest": 5, "knee": 1}
+    assert {rule: ranked(rule, front)[0] for rule in RULES} == {"best_score": 3, "fastest": 2, "smallest": 5, "knee": 1}
 
 
 def test_the_knee_is_farthest_from_the_line_between_the_extremes() -> None:
     """Scores 1, .9, .2, 0 at 10, 4, 1, 0 ms scale to (1, 0), (.9, .6), (.2, .9), (0, 1): .5 and .1 beyond the line."""
     front = {i: measured(s, ms, 5) for i, (s, ms) in enumerate([(1.0, 10), (0.9, 4), (0.2, 1), (0.0, 0)])}
-    assert pick("knee", front) == 1
-    assert pick("knee", front, ("latency_ms",)) == 3
+    assert ranked("knee", front)[0] == 1
+    assert ranked("knee", front, ("latency_ms",))[0] == 3
 
 
 def test_equal_ones_are_decided_by_the_other_quantities_then_by_number() -> None:
-    assert pick("best_score", {4: measured(0.9, 9, 9), 2: measured(0.9, 8, 9), 1: measured(0.9, 8, 9)}) == 1
-    assert pick("knee", {7: measured(0.9, 9, 9), 2: measured(0.9, 9, 9)}) == 2
+    assert ranked("best_score", {4: measured(0.9, 9, 9), 2: measured(0.9, 8, 9), 1: measured(0.9, 8, 9)})[0] == 1
+    assert ranked("knee", {7: measured(0.9, 9, 9), 2: measured(0.9, 9, 9)})[0] == 2
 
 
 def test_an_unknown_rule_is_refused() -> None:
     with pytest.raises(ConfigError) as e:
-        pick("fast", {1: measured(1, 1, 1)})
+        ranked("fast", {1: measured(1, 1, 1)})
     assert str(e.value) == "there is no rule 'fast'. Did you mean 'fastest'?"
 
 

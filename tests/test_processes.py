@@ -15,12 +15,13 @@ import pytest
 from tiny_project import SPACE, make_project
 
 from autocompress import trial
+from autocompress.confirmation import REMAKE
 from autocompress.errors import ConfigError
 from autocompress.executors.processes import ProcessExecutor
 from autocompress.executors.worker import gpu_for
 from autocompress.jobs import Job, perform
 from autocompress.observer import Observer
-from autocompress.study import REMAKE, Study
+from autocompress.study import Study
 
 LONG = SPACE.replace("finetune: {epochs: 2", "finetune: {epochs: 60")  # a second or two: time to strike
 

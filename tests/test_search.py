@@ -19,6 +19,7 @@ from autocompress.jobs import Job
 from autocompress.ledger import Trial
 from autocompress.models import load_classifier
 from autocompress.observer import Observer
+from autocompress.run import held
 from autocompress.runtimes.onnxruntime import OnnxRuntime
 from autocompress.study import Study
 
@@ -97,8 +98,9 @@ def test_a_finished_study_is_left_alone_and_a_larger_budget_adds(project: Path) 
 
 
 @pytest.mark.parametrize("at", [1, 9, 14])
-def test_interrupted_and_resumed_equals_uninterrupted(project: Path, at: int) -> None:
+def test_interrupted_and_resumed_equals_uninterrupted(project: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     whole = autocompress.search(project, name="whole")
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(project.parent / "another"))  # where nothing is trained yet
     with pytest.raises(KeyboardInterrupt):
         autocompress.search(project, name="parts", observer=Interrupting(at))
     assert any(t.state == "running" for t in autocompress.open_study("parts").trials)
@@ -180,7 +182,7 @@ def test_nothing_feasible_names_what_binds_and_what_would_help(project: Path) ->
 def test_a_space_whose_limits_cannot_be_met_ends_without_training(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autocompress.coordinator._MOST_REFUSED", 5)
+    monkeypatch.setattr("autocompress.budget._MOST_REFUSED", 5)
     project.write_text(SPACE.replace("size_mb <= 0.95 * baseline", "size_mb <= 0.0001"))
     with pytest.raises(NothingFeasible) as found:
         autocompress.search(project)
@@ -246,7 +248,7 @@ def test_a_study_is_not_continued_on_another_machine(project: Path, monkeypatch:
 def test_a_second_coordinator_is_refused(project: Path) -> None:
     study = Study.create(project)
     with (
-        study._held(),
+        held(study),
         pytest.raises(ConfigError, match=r"the study 'space' is being searched by process \d+ on \S+\. "),
     ):
         study.run()

@@ -23,7 +23,7 @@ target: {runtime: onnxruntime, threads: 1, sequence_length: 16}
 constraints:
   - score >= 0.5 * baseline
   - size_mb <= 0.95 * baseline
-search: {trials: 4}
+search: {trials: 4, variants: 0, confirm: {top: 0}}
 anchors:
   - [layers: {keep: 0.5}, finetune, int8_dynamic]
 steps:

@@ -72,8 +72,10 @@ def _open(value: Schema) -> Schema:
 
 
 def _settings(kind: type[Settings]) -> Schema:
-    """A section's schema. A text column may be written without its list."""
+    """A section's schema, with sections within it in their place. A text column may be written without its list."""
     made = kind.model_json_schema()
+    inner = {f"#/$defs/{name}": section for name, section in made.pop("$defs", {}).items()}
+    made["properties"] = {name: inner.get(field.get("$ref"), field) for name, field in made["properties"].items()}
     if "text" in (fields := made["properties"]):
         fields["text"] = {"anyOf": [{"type": "string"}, fields["text"]]}
     return made

@@ -47,7 +47,7 @@ class Heads(Method):
             raise NotApplicable(f"keep={self.keep:g} of {heads} heads removes none")
         outs = [linear(model, layer.out) for layer in found.layers]
         for count in rounds_from(heads, target, self.rounds):
-            scores = score(self.importance, model, outs, ctx.calibration, group=found.head_size)
+            scores = score(self.importance, model, outs, ctx, group=found.head_size)
             for layer, score_H in zip(found.layers, scores, strict=True):
                 keep_heads(model, layer, best(score_H, count), found.head_size)
         recount_heads(model)

@@ -48,7 +48,7 @@ class Neurons(Method):
         if target >= width:
             raise NotApplicable(f"keep={self.keep:g} of {width} neurons, in multiples of {self.multiple}, removes none")
         for count in rounds_from(width, target, self.rounds):
-            scores = score(self.importance, model, downs, ctx.calibration)
+            scores = score(self.importance, model, downs, ctx)
             for up, down, score_F in zip(ups, downs, scores, strict=True):
                 index = best(score_F, count)
                 keep_outputs(up, index)

@@ -8,6 +8,8 @@ epochs and batches of 16 or 32 for BERT; pruned and small models want a higher l
 `freeze_embeddings` leaves the embedding tables as they are: updating a vocabulary is a large part of a small model's
 step, and few of its rows ever get a gradient. The norm after them is still trained.
 
+A loss that is no number, or that comes to three times its first mean, ends the training at once.
+
 In a rehearsal no step is taken: every waiting loss is computed once on a few texts and every hook is called with 1.
 """
 
@@ -15,13 +17,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import LambdaLR
 
 from autocompress.context import Context, forward
 from autocompress.distributions import Range
@@ -29,11 +31,15 @@ from autocompress.errors import Diverged
 from autocompress.examples import Batch, Examples
 from autocompress.method import Method, Stage
 
+_FIRST = 10  # steps whose mean loss is where the training began
+_DIVERGED = 3.0  # times that: nothing is learnt any more
+
 
 class Finetune(Method):
     """Wins back what the steps before it lost. Where nearly all of a trial's time goes."""
 
     stage: ClassVar[Stage] = "train"
+    trains: ClassVar[bool] = True
     values_only: ClassVar[bool] = True
 
     epochs: Annotated[int, Field(ge=1)] = 3
@@ -43,6 +49,9 @@ class Finetune(Method):
     scheduler: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     freeze_embeddings: bool = True
+
+    def training_steps(self, texts: int) -> int:
+        return self.epochs * math.ceil(texts / self.batch_size)
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         frozen = freeze_embeddings(model) if self.freeze_embeddings else []
@@ -60,41 +69,101 @@ class Finetune(Method):
 
 
 class Training:
-    """One run of `finetune`. What a checkpoint would have to hold: model, losses, optimizer, schedule and `step`."""
+    """One run of `finetune`. A `context.Training`."""
 
     def __init__(self, knobs: Finetune, model: nn.Module, ctx: Context, train: Examples) -> None:
         torch.manual_seed(ctx.seed)
         self.model, self.ctx = model, ctx
-        self.step, self.steps = 0, knobs.epochs * math.ceil(len(train) / knobs.batch_size)
+        self.knobs, self.step, self.steps = knobs, 0, knobs.training_steps(len(train))
         self.batches = stream(train, knobs.epochs, knobs.batch_size, ctx.seed)
         self.optimizer = torch.optim.AdamW(parameter_groups(knobs, model, ctx), fused=True)
-        self.schedule = LambdaLR(self.optimizer, lambda step: lr_factor(knobs, step, self.steps))
+        self.trend = Trend()
 
     def run(self) -> None:
         """Take every step that is left."""
         self.model.train()
+        self.ctx.course.begins(self)
         while self.step < self.steps:
             loss = self._advance(next(self.batches))
             self.step += 1
             for hook in self.ctx.hooks:
                 hook(self.step / self.steps)
-            self.ctx.on_step(self.step, self.steps, loss)
+            self.ctx.course.stepped(self, loss)
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that the steps to come depend on."""
+        moments = {
+            f"optimizer.{i}.{name}": tensor
+            for i, p in enumerate(self._parameters())
+            for name, tensor in self.optimizer.state[p].items()
+        }
+        return self._weights() | moments | {"trend": self.trend.state(), "random": torch.get_rng_state()}
+
+    def restore(self, state: dict[str, Tensor], step: int) -> None:
+        """Go on after `step` steps, as `state` was then."""
+        with torch.no_grad():
+            for name, tensor in self._weights().items():
+                tensor.copy_(state[name])
+        for i, p in enumerate(self._parameters()):
+            moments = {name: state.get(f"optimizer.{i}.{name}") for name in ("step", "exp_avg", "exp_avg_sq")}
+            if moments["step"] is not None:  # there is none where no gradient ever came
+                self.optimizer.state[p] = moments
+        self.trend = Trend(*state["trend"].tolist())
+        self.step = step
+        for _ in range(step):
+            next(self.batches)
+        torch.set_rng_state(state["random"])
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Parameters and buffers of the model and of the losses, those that are shared once."""
+        parts = nn.ModuleDict({"model": self.model, **{f"loss{i}": loss for i, loss in enumerate(self.ctx.losses)}})
+        return {name: t.detach() for name, t in [*parts.named_parameters(), *parts.named_buffers()]}
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def _advance(self, batch: Batch) -> float:
         """One optimizer step. Returns its loss."""
         loss = total_loss(self.model, batch, self.ctx)
         loss.backward()  # type: ignore[no-untyped-call]
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, 1.0)
+        norm = nn.utils.clip_grad_norm_(self._parameters(), 1.0)
         if not (loss.isfinite() and norm.isfinite()):
             raise Diverged(
                 f"finetune: the loss is {loss.item():g} and its gradient's norm {norm.item():g} "
                 f"at step {self.step + 1} of {self.steps}. Lower lr."
             )
+        if self.trend.rises(loss.item()):
+            raise Diverged(
+                f"finetune: the loss rose from {self.trend.first:.3g} to {self.trend.latest:.3g} "
+                f"by step {self.step + 1} of {self.steps}. Lower lr."
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * lr_factor(self.knobs, self.step, self.steps)
         self.optimizer.step()
-        self.schedule.step()
         self.optimizer.zero_grad()
         return loss.item()
+
+
+@dataclass
+class Trend:
+    """Where the loss is going: its mean over the first steps, and a running mean of the latest."""
+
+    first: float = 0.0
+    latest: float = 0.0
+    seen: float = 0.0
+
+    def rises(self, loss: float) -> bool:
+        """Take one more loss into account. Whether by now it is far above where it began."""
+        self.seen += 1
+        if self.seen <= _FIRST:
+            self.first += (loss - self.first) / self.seen
+            self.latest = self.first
+        else:
+            self.latest += (loss - self.latest) / _FIRST
+        return self.seen >= 2 * _FIRST and self.latest > _DIVERGED * self.first
+
+    def state(self) -> Tensor:
+        return torch.tensor([self.first, self.latest, self.seen], dtype=torch.float64)
 
 
 def total_loss(model: nn.Module, batch: Batch, ctx: Context) -> Tensor:
@@ -136,10 +205,10 @@ def parameter_groups(knobs: Finetune, model: nn.Module, ctx: Context) -> list[di
     """Matrices, then biases and norms without decay, then every loss's own parameters at its own lr."""
     trained = [p for p in model.parameters() if p.requires_grad]
     groups: list[dict[str, object]] = [
-        {"params": [p for p in trained if p.ndim > 1], "lr": knobs.lr, "weight_decay": knobs.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "lr": knobs.lr, "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim > 1], "initial_lr": knobs.lr, "weight_decay": knobs.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "initial_lr": knobs.lr, "weight_decay": 0.0},
     ]
-    own = [{"params": list(loss.parameters()), "lr": loss.lr, "weight_decay": 0.0} for loss in ctx.losses]
+    own = [{"params": list(loss.parameters()), "initial_lr": loss.lr, "weight_decay": 0.0} for loss in ctx.losses]
     return groups + [group for group in own if group["params"]]
 
 

@@ -1,0 +1,57 @@
+"""How long a search goes on: so many trained trials, so much time, so many hours of training, or until it is no use."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from autocompress.standing import Standing
+
+_MOST_REFUSED = 200  # in a row and nothing feasible yet: the limits cannot be met
+_MOST_REPEATED = 300  # in a row: what is left of the space is not worth looking for
+
+
+@dataclass(frozen=True)
+class Budget:
+    """`trials` that begin training, over every resume; whatever ends first ends the search."""
+
+    trials: int
+    deadline: float = math.inf  # on the clock
+    training_seconds: float = math.inf  # of all trials together, over every resume
+    clock: Callable[[], float] = time.monotonic
+
+    def met(self, standing: Standing) -> bool:
+        """Whether all of its trials have ended."""
+        return standing.count("charged") >= self.trials
+
+    def late(self) -> bool:
+        return self.clock() > self.deadline
+
+    def waits(self, standing: Standing) -> bool:
+        """Whether those under way decide if another recipe is wanted: the budget is met exactly, by whoever is last."""
+        full = standing.count("charged") + standing.count("training") >= self.trials
+        return (full or self._hopeless(standing)) and standing.count("running") > 0
+
+    def over(self, standing: Standing, size: int | None) -> str:
+        """Why the search ends before its trials are done, or nothing. `size`: how many recipes its space has."""
+        if self.late():
+            return "the time is up"
+        if sum(t.seconds.get("train", 0.0) for t in standing) >= self.training_seconds:
+            return "the hours of training are used up"
+        if size is not None and standing.count("recipes") >= size:
+            return f"the space is exhausted: all {size} of its recipes were tried"
+        if self.repeats(standing) >= _MOST_REPEATED:
+            return f"the last {_MOST_REPEATED} recipes drawn had been seen before"
+        if self._hopeless(standing) and not standing.count("running"):
+            return f"the last {_MOST_REFUSED} recipes all broke a size or latency limit"
+        return ""
+
+    def repeats(self, standing: Standing) -> int:
+        """How many of the latest trials in a row were nothing new."""
+        return len(standing.streak(lambda t: t.state == "duplicate" or t.recipe.fault() is not None))
+
+    def _hopeless(self, standing: Standing) -> bool:
+        refused = len(standing.streak(lambda t: t.state == "refused"))
+        return refused >= _MOST_REFUSED and not standing.front

@@ -1,0 +1,63 @@
+"""How good the front was after so many charged trials and so many seconds: its hypervolume.
+
+The volume is measured from the worst that the limits allow (where there is no limit, from the baseline; for a score
+from 0), as a share of the box between that corner and the best there could be: no bytes, no time, a score of 1; of
+other quantities that should be high, twice the corner's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from autocompress.goals import Goals
+from autocompress.hypervolume import hypervolume
+from autocompress.ledger import Measurement, Trial
+from autocompress.standing import Standing
+
+
+@dataclass(frozen=True)
+class Point:
+    """The state of a search when a trial had ended."""
+
+    trials: int  # charged
+    seconds: float  # into the search
+    hypervolume: float
+
+
+class Progress:
+    """The points of a search, one for every trial that was charged or is on the front."""
+
+    def __init__(self, goals: Goals, baseline: Measurement) -> None:
+        self._goals = goals
+        self._corner, self._box = _scale(goals, baseline)
+
+    def points(self, trials: Iterable[Trial]) -> list[Point]:
+        """From the beginning, in the order in which the trials ended."""
+        standing, points = Standing([], self._goals), list[Point]()
+        for trial in sorted(trials, key=lambda t: t.ended):
+            standing.keep(trial)
+            if trial.charged or trial.number in standing.front:
+                points.append(self.point(standing, trial))
+        return points
+
+    def point(self, standing: Standing, latest: Trial) -> Point:
+        front = [self._goals.costs(standing[number].measurement) for number in standing.front]
+        volume = hypervolume(front, self._corner) / self._box
+        return Point(standing.count("charged"), latest.ended, volume)
+
+
+def _scale(goals: Goals, baseline: Measurement) -> tuple[tuple[float, ...], float]:
+    """The corner, as costs, and the volume of the box between it and the best there could be."""
+    corner, box = [], 1.0
+    for name, direction in goals.objectives.items():
+        limits = [c.limit(baseline) for c in goals.constraints if c.quantity == name]
+        if direction == "minimize":
+            worst = min(limits, default=baseline[name])
+            box *= worst
+        else:
+            worst = max(limits, default=0.0 if name == "score" else baseline[name])
+            box *= 1 - worst if name == "score" else worst
+        corner.append(worst if direction == "minimize" else -worst)
+    return tuple(corner), box if box > 0 else math.inf

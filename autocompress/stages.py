@@ -1,0 +1,159 @@
+"""What training leaves, stage by stage: a stage ends with a method that trains, and is trained once.
+
+The stages of a recipe are in the cache, under a key of everything that they depend on, so recipes and studies that
+begin alike share them. A training under way is put aside at its rungs, in its trial's folder: to go on, the stage is
+built anew up to the training, which is quick, and the training takes up its tensors from there. No stage is put aside
+while hooks wait in it: their schedules know no pause.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from autocompress import cache, faults, structure
+from autocompress.context import Context, Course, OnStep, Training
+from autocompress.precision import PrecisionPlan
+from autocompress.recipe import Recipe
+from autocompress.rungs import share_name
+from autocompress.workbench import Workbench
+
+
+class Model(NamedTuple):
+    """A module and the precisions that are planned for it."""
+
+    module: nn.Module
+    plan: PrecisionPlan
+
+
+@dataclass
+class Record:
+    """What a training tells of itself; it is kept with what it leaves."""
+
+    seconds: float = 0.0  # of steps alone
+    rungs: dict[str, float] = field(default_factory=dict)
+    curve: list[dict[str, float]] = field(default_factory=list)  # a step and its loss each
+
+
+class PutAside(Exception):
+    """No trouble: the training came to the share that was asked for."""
+
+
+class Ascent(Course):
+    """The training of one recipe, up to a share of its steps."""
+
+    def __init__(
+        self, bench: Workbench, recipe: Recipe, place: Path, on_step: OnStep, share: float = 1.0, repeat: int = 0
+    ) -> None:  # fmt: skip
+        """`place`: the trial's folder, where the training is put aside."""
+        super().__init__(on_step)
+        self._bench, self._recipe, self._aside = bench, recipe.trained, place / "aside"
+        self._share, self._repeat = share, repeat
+        self.record = Record()
+
+    def train(self) -> bool:
+        """Whether nothing is left to train. If not, the training was put aside at the share."""
+        try:
+            self.model()
+        except PutAside:
+            return False
+        faults.point("trained")
+        shutil.rmtree(self._aside, ignore_errors=True)
+        return True
+
+    def model(self) -> Model:
+        """The trained recipe, which may be the start itself; what is not in the cache is trained."""
+        return self._stage(self._recipe)
+
+    def _stage(self, stage: Recipe) -> Model:
+        if not stage:
+            return Model(copy.deepcopy(self._bench.start), PrecisionPlan())
+        key = self._bench.prefix_key(stage, self._repeat)
+        place = cache.folder("trained", key, lambda draft: self._build(stage, key, draft))
+        self.record = Record(**json.loads((place / "record.json").read_text()))
+        return open_model(place)
+
+    def _build(self, stage: Recipe, key: str, folder: Path) -> None:
+        before = stage.stages[-2] if len(stage.stages) > 1 else Recipe()
+        model, plan = self._stage(before)
+        seed = self._bench.seed_of(stage, self._repeat)
+        self._ctx = self._bench.context(seed, plan, self)
+        self._key, self._later = key, Recipe(self._recipe[len(stage) :])
+        self._before, self._steps = self._steps_of(before), self._steps_of(self._recipe)
+        model = apply(self._bench, model, self._ctx, stage, len(before), self._repeat)
+        save_model(Model(model, self._ctx.precision), folder)
+        (folder / "record.json").write_text(json.dumps(asdict(self.record)))
+
+    def _steps_of(self, recipe: Recipe) -> int:
+        return sum(method.training_steps(len(self._bench.task.train)) for method in recipe)
+
+    def begins(self, training: Training) -> None:
+        """Go on where this stage was put aside."""
+        note = self._aside / "aside.json"
+        if note.is_file() and (known := json.loads(note.read_text()))["stage"] == self._key:
+            training.restore(load_file(self._aside / "state.safetensors"), known["step"])
+            self.record = Record(**known["record"])
+            if share_name(self._share) in self.record.rungs:
+                raise PutAside
+        self._last = time.perf_counter()
+
+    def stepped(self, training: Training, loss: float) -> None:
+        """Put the training aside once it is due, scored as if it ended here."""
+        self.record.seconds += time.perf_counter() - self._last
+        done = self._before + training.step
+        self.record.curve.append({"step": done, "loss": loss})
+        self.on_step(done, self._steps, loss)
+        due = self._share < 1 and done >= math.ceil(self._share * self._steps)
+        if due and training.step < training.steps and not self._ctx.hooks:
+            self.record.rungs[share_name(self._share)] = self._score(training.model)
+            cache.write_folder(self._aside, lambda draft: self._put(training, draft))
+            faults.point("aside")
+            raise PutAside
+        self._last = time.perf_counter()
+
+    def _put(self, training: Training, draft: Path) -> None:
+        save_file({name: tensor.contiguous() for name, tensor in training.state().items()}, draft / "state.safetensors")
+        note = {"stage": self._key, "step": training.step, "record": asdict(self.record)}
+        (draft / "aside.json").write_text(json.dumps(note))
+
+    def _score(self, model: nn.Module) -> float:
+        """Of a copy that goes through what is left of the recipe without training. The random state is left alone."""
+        with torch.random.fork_rng(devices=[]):
+            ctx = self._bench.context(self._ctx.seed, copy.deepcopy(self._ctx.precision), rehearsal=True)
+            copied = copy.deepcopy(model).eval()
+            for method in self._later:
+                copied = method.apply(copied, ctx)
+            return self._bench.rung_score(copied)
+
+
+def apply(
+    bench: Workbench, model: nn.Module, ctx: Context, recipe: Recipe, begin: int = 0, repeat: int = 0
+) -> nn.Module:
+    """The methods of `recipe` from number `begin` on, in order."""
+    torch.manual_seed(ctx.seed)
+    for i in range(begin, len(recipe)):
+        if ctx.train is not None:
+            ctx.prefix = bench.prefix_key(Recipe(recipe[:i]), repeat)
+        model = recipe[i].apply(model, ctx)
+    return model.eval()
+
+
+def save_model(model: Model, folder: Path) -> None:
+    structure.save(model.module, folder)
+    cache.write_json(folder / "precision.json", model.plan.dump())
+
+
+def open_model(folder: Path) -> Model:
+    """The inverse of `save_model`, in eval mode."""
+    plan = PrecisionPlan.load(json.loads((folder / "precision.json").read_text()))
+    return Model(structure.load(folder), plan)

@@ -1,0 +1,101 @@
+"""What is known of all trials of a study at one moment: by number, by recipe, how many, and which are on the front.
+
+Kept up to date trial by trial, so that a search of many trials does not get slower as it goes on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from autocompress.goals import Goals
+from autocompress.ledger import Measurement, Trial
+from autocompress.recipe import Recipe
+
+
+class Standing:
+    """The trials by number, in the order in which they were asked for."""
+
+    def __init__(self, trials: Iterable[Trial], goals: Goals) -> None:
+        self._goals = goals
+        self._trials: dict[int, Trial] = {}
+        self._first: dict[str, int] = {}  # recipe -> its first trial
+        self._keys: dict[int, str] = {}
+        self._training: dict[str, list[int]] = {}  # what is trained -> its trials
+        self._counts: Counter[str] = Counter()
+        self._measured: dict[int, Measurement] = {}  # of the feasible trials
+        self.front: set[int] = set()
+        for trial in trials:
+            self.keep(trial)
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self._trials.values())
+
+    def __getitem__(self, number: int) -> Trial:
+        return self._trials[number]
+
+    def keep(self, trial: Trial) -> Trial:
+        """Take in a trial, or what has become of it."""
+        before = self._trials.get(trial.number)
+        if before is None:
+            key = self._keys[trial.number] = trial.recipe.key
+            self._counts["recipes"] += key not in self._first and trial.recipe.fault() is None
+            self._first.setdefault(key, trial.number)
+            self._training.setdefault(trial.recipe.trained.key, []).append(trial.number)
+        else:
+            self._counts.subtract(_marks(before))
+        self._trials[trial.number] = trial
+        self._counts.update(_marks(trial))
+        if trial.feasible and trial.number not in self._measured:
+            self._admit(trial)
+        return trial
+
+    def _admit(self, trial: Trial) -> None:
+        """To the feasible ones, and to the front if none of them beats it."""
+        mine, beats = trial.measurement, self._goals.beats
+        self.front -= {n for n in self.front if beats(mine, self._measured[n])}
+        if not any(beats(other, mine) for other in self._measured.values()):
+            self.front.add(trial.number)
+        self._measured[trial.number] = mine
+
+    def count(self, mark: str) -> int:
+        """How many trials are in this state. `charged`: how many count toward the budget; `training`: how many of those
+        under way will; `recipes`: how many different recipes, that can work, were asked for."""
+        return self._counts[mark]
+
+    def twin(self, trial: Trial) -> Trial | None:
+        """The first trial of the same recipe, if this is not it."""
+        first = self._first[self._keys[trial.number]]
+        return self._trials[first] if first < trial.number else None
+
+    def knows(self, recipe: Recipe) -> bool:
+        return recipe.key in self._first
+
+    def trained_alike(self, trial: Trial) -> list[Trial]:
+        """The trials with the same training, in the order of their numbers."""
+        return [self._trials[number] for number in self._training.get(trial.recipe.trained.key, [])]
+
+    def streak(self, wanted: Callable[[Trial], bool]) -> list[Trial]:
+        """The latest trials in a row that are `wanted`, latest first. Those under way are not looked at."""
+        found = []
+        for trial in reversed(self._trials.values()):
+            if trial.state != "running":
+                if not wanted(trial):
+                    break
+                found.append(trial)
+        return found
+
+    def marked(self) -> list[Trial]:
+        """Every trial, those on the front marked."""
+        return [replace(t, front=True) if t.number in self.front else t for t in self._trials.values()]
+
+
+def _marks(trial: Trial) -> list[str]:
+    """What a trial is counted as."""
+    marks: list[str] = [trial.state]
+    if trial.charged:
+        marks.append("charged")
+    elif trial.state == "running" and trial.variant_of is None:
+        marks.append("training")
+    return marks
