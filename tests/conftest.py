@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tiny_project import make_project
 from torch import nn
 from transformers import (
     BertConfig,
@@ -20,6 +22,7 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
+from autocompress import measure, trial
 from autocompress.context import Context, Teacher
 from autocompress.examples import Examples
 from autocompress.settings import Target
@@ -92,3 +95,16 @@ def fresh(model: nn.Module) -> nn.Module:
 def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One MLflow database for all tests: making its tables takes seconds."""
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_uri: str) -> Iterator[Path]:
+    """The space of a project in the current folder, with a cache of its own and a latency that is computed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    ratios = {"speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "latency_tail": 1.2, "latency_runs": 9.0}
+    monkeypatch.setattr(measure, "latency", lambda *a, **k: dict(ratios))
+    monkeypatch.setattr(measure, "absolute_latency", lambda *a, **k: 3.0)
+    yield make_project(tmp_path)
+    trial.workbench.cache_clear()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_project import SPACE, make_project
+from tiny_project import SPACE
 
 import autocompress
 from autocompress import measure, structure, trial
@@ -22,19 +21,6 @@ from autocompress.observer import Observer
 from autocompress.run import held
 from autocompress.runtimes.onnxruntime import OnnxRuntime
 from autocompress.study import Study
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_uri: str) -> Iterator[Path]:
-    """The space of a project in the current folder, with a cache of its own and a latency that is computed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
-    ratios = {"speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "latency_tail": 1.2, "latency_runs": 9.0}
-    monkeypatch.setattr(measure, "latency", lambda *a, **k: dict(ratios))
-    monkeypatch.setattr(measure, "absolute_latency", lambda *a, **k: 3.0)
-    yield make_project(tmp_path)
-    trial.workbench.cache_clear()
 
 
 class Lowerings:

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from autocompress.budget import Budget
+from autocompress.goals import DEFAULT_OBJECTIVES, Goals
+from autocompress.ledger import State, Trial
+from autocompress.recipe import Recipe
+from autocompress.standing import Standing
+
+
+def standing(*states: State, train: float = 0.0, variant_of: int | None = None) -> Standing:
+    trials = [
+        Trial(i, state, Recipe.load([{"finetune": {"epochs": i + 1}}]), seconds={"train": train}, variant_of=variant_of)
+        for i, state in enumerate(states)
+    ]
+    return Standing(trials, Goals(DEFAULT_OBJECTIVES))
+
+
+def test_charged_are_those_that_began_training_for_themselves() -> None:
+    assert Budget(3).met(standing("complete", "stopped", "failed"))
+    assert not Budget(3).met(standing("complete", "stopped", "running", "refused", "duplicate"))
+    assert not Budget(1).met(standing("complete", variant_of=7))
+
+
+def test_those_under_way_are_waited_for() -> None:
+    assert Budget(2).waits(standing("complete", "running"))
+    assert not Budget(3).waits(standing("complete", "running"))
+    assert not Budget(2).waits(standing("complete", "refused"))
+    assert not Budget(1).waits(standing("running", variant_of=7)), "a variant takes no place in the budget"
+
+
+def test_time_and_hours_of_training_end_it() -> None:
+    assert Budget(9, deadline=5.0, clock=lambda: 6.0).over(standing("complete"), None) == "the time is up"
+    assert Budget(9, deadline=5.0, clock=lambda: 4.0).over(standing("complete"), None) == ""
+    used = standing("complete", "failed", train=30.0)
+    assert Budget(9, training_seconds=60.0).over(used, None) == "the hours of training are used up"
+    assert Budget(9, training_seconds=61.0).over(used, None) == ""
+
+
+def test_a_space_that_has_an_end_ends_it() -> None:
+    assert (
+        Budget(9).over(standing("complete", "refused"), 2) == "the space is exhausted: all 2 of its recipes were tried"
+    )
+    assert Budget(9).over(standing("complete", "refused"), 3) == ""

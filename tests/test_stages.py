@@ -1,0 +1,154 @@
+"""Stages: trained once for everybody, put aside at rungs, taken up again as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_project import SPACE
+from torch import nn
+
+import autocompress
+from autocompress import cache, trial
+from autocompress.context import Context
+from autocompress.executors.inline import InlineExecutor
+from autocompress.jobs import Job
+from autocompress.methods.training.finetune import Finetune
+from autocompress.observer import Observer
+from autocompress.recipe import Recipe
+from autocompress.stages import Ascent
+from autocompress.study import Study
+from autocompress.workbench import Workbench
+
+FINETUNE = {"finetune": {"epochs": 2, "lr": 5e-3, "freeze_embeddings": False}}  # 8 steps
+ONE = [{"neurons": {"keep": 0.5, "multiple": 8}}, {"hidden_states": {}}, FINETUNE]
+TWO = [*ONE, {"layers": {"keep": 0.5}}, {"soft_labels": {}}, FINETUNE, {"int8_dynamic": {}}]
+
+
+@pytest.fixture
+def bench(project: Path) -> Workbench:
+    study = Study.create(project)
+    InlineExecutor(lambda *_: None).submit(Job("baseline", str(study.folder))).result()
+    return trial.workbench(study.folder)
+
+
+class Steps:
+    """Counts the steps that were taken."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[int, int]] = []
+
+    def __call__(self, step: int, steps: int, loss: float) -> None:
+        self.taken.append((step, steps))
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("steps", [ONE, TWO], ids=["one stage", "two stages"])
+def test_put_aside_and_taken_up_is_as_if_nothing_had_been(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[dict[str, dict[str, object]]]
+) -> None:
+    recipe, total = Recipe.load(steps), 8 * len(Recipe.load(steps).stages)
+    whole = Ascent(bench, recipe, tmp_path / "whole", Steps())
+    assert whole.train()
+    expected = weights(whole.model().module)
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "another"))
+    shutil.copytree(cache.cache_root().parent / "cache" / "teachers", cache.cache_root() / "teachers")
+    said, place = Steps(), tmp_path / "parts"
+    for share, names in ((1 / 9, ["0.111"]), (1 / 3, ["0.111", "0.333"])):
+        ascent = Ascent(bench, recipe, place, said, share)
+        assert not ascent.train()
+        assert list(ascent.record.rungs) == names
+        assert all(0 <= score <= 1 for score in ascent.record.rungs.values())
+        torch.manual_seed(99)  # what other trials do in between
+    again = Ascent(bench, recipe, place, said, 1 / 9)
+    assert not again.train(), "asked for once more, after a crash: answered at once"
+    last = Ascent(bench, recipe, place, said)
+    assert last.train()
+    assert said.taken == [(i, total) for i in range(1, total + 1)], "no step was taken twice"
+    assert [point["step"] for point in last.record.curve] == [float(i) for i in range(1, total + 1)]
+    assert torch.equal(weights(last.model().module), expected)
+    assert not (place / "aside").exists()
+
+
+def test_equal_beginnings_are_trained_once(bench: Workbench, tmp_path: Path) -> None:
+    first, second, third = Steps(), Steps(), Steps()
+    Ascent(bench, Recipe.load(TWO), tmp_path / "0", first).train()
+    Ascent(bench, Recipe.load([*ONE, {"int8_dynamic": {}}]), tmp_path / "1", second).train()
+    other_end = [*ONE, {"layers": {"keep": 0.5}}, FINETUNE]
+    Ascent(bench, Recipe.load(other_end), tmp_path / "2", third).train()
+    assert [len(s.taken) for s in (first, second, third)] == [16, 0, 8]
+
+
+def test_a_training_with_hooks_is_not_put_aside_before_they_are_done(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Finetune.apply
+
+    def with_a_schedule(self: Finetune, model: nn.Module, ctx: Context) -> nn.Module:
+        ctx.hooks.append(lambda progress: None)
+        return whole(self, model, ctx)
+
+    monkeypatch.setattr(Finetune, "apply", with_a_schedule)
+    assert Ascent(bench, Recipe.load(ONE), tmp_path, Steps(), 1 / 3).train()
+
+
+def test_another_seed_trains_another_model(bench: Workbench, tmp_path: Path) -> None:
+    models = [Ascent(bench, Recipe.load(ONE), tmp_path, Steps(), repeat=r).model().module for r in (0, 1)]
+    assert not torch.equal(*map(weights, models))
+
+
+def test_importance_is_computed_once_for_the_same_model_and_texts(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autocompress import importance
+
+    computed, whole = [], importance.taylor
+
+    def counting(model: nn.Module, *rest: object) -> list[torch.Tensor]:
+        computed.append(model)
+        return whole(model, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(importance, "taylor", counting)
+    for keep in (0.25, 0.5, 0.75):
+        Ascent(bench, Recipe.load([{"neurons": {"keep": keep, "multiple": 8}}, FINETUNE]), tmp_path, Steps()).train()
+    assert len(computed) == 1
+    Ascent(bench, Recipe.load([{"layers": {}}, {"neurons": {"multiple": 8}}, FINETUNE]), tmp_path, Steps()).train()
+    assert len(computed) == 2
+
+
+class Trainings(Observer):
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def step(self, job: Job, step: int, steps: int, loss: float) -> None:
+        self.steps += job.kind == "train"
+
+
+def test_a_second_search_takes_no_step_for_what_it_shares_with_the_first(project: Path) -> None:
+    first, second = Trainings(), Trainings()
+    one = autocompress.search(project, name="first", observer=first)
+    project.write_text(SPACE.replace("sequence_length: 16", "sequence_length: 8"))  # another target, the same trainings
+    two = autocompress.search(project, name="second", observer=second)
+    assert first.steps
+    shared = {t.recipe.trained.key for t in one.trials} >= {t.recipe.trained.key for t in two.trials if t.charged}
+    assert shared, "this seed's searches share all trainings"
+    assert second.steps == 0
+    assert two.charged() == 4
+
+
+def test_a_trained_stage_that_was_lost_is_trained_again(project: Path) -> None:
+    study = autocompress.search(project, trials=1)
+    best = study.front[0]
+    score = best.measurement["score"]
+    for kind in ("trained", "shapes"):
+        shutil.rmtree(cache.cache_root() / kind)
+    shutil.rmtree(trial.trial_folder(study.folder, best.number))
+    out = study.export("out", best.number)
+    assert json.loads((out / "measurement.json").read_text())["trial"]["score"] == score
+    assert autocompress.pipeline(out)("honey stone")[0]["label"] == "sweet"
