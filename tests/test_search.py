@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from autocompress.observer import Observer
 from autocompress.run import held
 from autocompress.runtimes.onnxruntime import OnnxRuntime
 from autocompress.study import Study
+from autocompress.workbench import Workbench
 
 
 class Lowerings:
@@ -323,3 +325,128 @@ def test_a_baseline_that_is_beaten_by_far_is_doubted_once(project: Path) -> None
 
 def weights(model: torch.nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+INT8 = "int8_dynamic: {exclude: [none, classifier], per_channel: [true, false]}"
+TAILS = SPACE.replace("- one_of: [skip, int8_dynamic]", f"- one_of: [skip, {INT8}]")
+
+
+def test_what_follows_a_training_is_evaluated_from_it_uncharged(project: Path) -> None:
+    project.write_text(TAILS.replace("variants: 0", "variants: 32").replace("size_mb <= 0.95", "size_mb <= 2"))
+    steps: list[int] = []
+
+    class Watching(Observer):
+        def step(self, job: Job, step: int, steps_: int, loss: float) -> None:
+            steps.append(job.number) if job.kind != "baseline" else None
+
+    study = autocompress.search(project, trials=2, observer=Watching())
+    parents, variants = ([t for t in study.trials if (t.variant_of is None) is own] for own in (True, False))
+    assert study.charged() == 2
+    assert {t.number for t in parents if t.charged} == set(steps), "no step for a variant"
+    offered = 5  # skip, and two values of each of two knobs
+    for parent in [t for t in parents if t.charged]:
+        own = [t for t in variants if t.variant_of == parent.number]
+        assert len({t.recipe.key for t in [parent, *own]}) == offered
+        assert {t.recipe.trained for t in own} == {parent.recipe.trained}
+        assert all(t.state == "complete" and t.measurement["score"] > 0 for t in own)
+    assert len({t.measurement["size_mb"] for t in study.trials if t.state == "complete"}) > 3
+    left = autocompress.search(project, trials=2, observer=Watching())
+    assert len(left.trials) == len(study.trials), "nothing is left to do"
+
+
+def test_at_most_so_many_variants_and_a_refused_one_is_not_lowered(project: Path) -> None:
+    project.write_text(TAILS.replace("variants: 0", "variants: 2").replace("0.95 * baseline", "0.56 * baseline"))
+    study = autocompress.search(project, trials=1)
+    variants = [t for t in study.trials if t.variant_of is not None]
+    assert len(variants) == 2
+    assert {t.state for t in variants} <= {"complete", "refused"}
+    assert all(t.reason.startswith("size_mb <= 0.56 * baseline") for t in variants if t.state == "refused")
+
+
+def test_trainings_that_fall_behind_are_stopped_and_say_to_whom(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lr = "lr: {low: 1e-3, high: 1e-2, log: true}"
+    space = SPACE.split("anchors:")[0] + "steps:\n"
+    space += f"  - one_of: [skip, layers: {{keep: 0.5}}]\n  - finetune: {{epochs: 2, {lr}, freeze_embeddings: false}}\n"
+    project.write_text(space.replace("trials: 4", "trials: 12, rungs: stop").replace("0.95 * base", "2 * base"))
+    ranks = iter([0.9] * 12 + [0.1] * 40)  # from the seventh training on, everything is worse
+    monkeypatch.setattr(Workbench, "rung_score", lambda self, model: next(ranks))
+    trained = Counter[tuple[int, str]]()
+
+    class Watching(Observer):
+        def step(self, job: Job, step: int, steps: int, loss: float) -> None:
+            trained[job.number, job.kind] += 1
+
+    study = autocompress.search(project, observer=Watching())
+    assert study.charged() == 12
+    stopped = [t for t in study.trials if t.state == "stopped"]
+    assert stopped
+    for t in stopped:
+        assert t.rungs
+        assert "score" not in t.measurement
+        assert t.measurement["size_mb"] > 0
+        assert t.reason.startswith("stopped at ")
+        assert "it lost to t0" in t.reason
+        assert trained[t.number, "train"] == t.measurement["training_steps"] < 8
+    done = [t for t in study.trials if t.state == "complete"]
+    assert all(list(t.rungs) == ["0.111", "0.333"] for t in done)
+    assert not {f.name for f in (study.folder / "trials").iterdir()} & {f"{t.number:03d}" for t in stopped}
+
+
+def test_finalists_are_trained_with_other_seeds_and_the_rule_goes_by_their_means(project: Path) -> None:
+    project.write_text(SPACE.replace("confirm: {top: 0}", "confirm: {top: 2, seeds: 3}, rule: best_score"))
+    steps: list[tuple[int, int]] = []
+
+    class Watching(Observer):
+        def step(self, job: Job, step: int, steps_: int, loss: float) -> None:
+            steps.append((job.number, job.repeat))
+
+    study = autocompress.search(project, observer=Watching())
+    finalists = set(study.confirmed)
+    assert len(finalists) == min(2, len(study.front))
+    assert {repeat for number, repeat in steps if number in finalists} >= {1, 2}
+    for mean in study.confirmed.values():
+        assert mean["seeds"] == 3
+        assert mean["score_low"] <= mean["score"] <= mean["score_high"]
+    assert study.best().number == max(finalists, key=lambda n: study.confirmed[n]["score"])
+    assert study.charged() == 4
+    assert not [f for f in (study.folder / "trials").iterdir() if "-" in f.name]
+    taken = len(steps)
+    autocompress.search(project, observer=Watching())
+    assert len(steps) == taken, "confirmed once"
+    measured = json.loads((study.export("out") / "measurement.json").read_text())["trial"]
+    assert measured["mean_score"] == study.confirmed[study.best().number]["score"]
+
+
+def test_three_alike_that_nobody_expects_pause_the_study(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object, *args: object) -> None:
+        raise ZeroDivisionError("a bug of ours")
+
+    autocompress.search(project, trials=1)
+    monkeypatch.setattr("autocompress.trial._finished", broken)
+    with pytest.raises(
+        Paused, match=r"the last 3 trials failed alike, the latest with: ZeroDivisionError: a bug of ours"
+    ):
+        autocompress.search(project, trials=9)
+    study = autocompress.open_study("space")
+    assert [t.state for t in study.trials if t.charged] == ["complete", "failed", "failed", "failed"]
+    assert "in broken" in study.trials[-1].traceback
+
+
+def test_hours_of_training_are_a_budget_over_every_resume(project: Path) -> None:
+    study = Study.create(project)
+    assert study.run(trials=3, training_hours=1e-9) == "the hours of training are used up"
+    assert study.charged() == 1
+    assert study.run(trials=3, training_hours=1e-9) == "the hours of training are used up"
+    assert study.charged() == 1
+    assert study.run(trials=2) == ""
+    assert study.charged() == 2
+
+
+def test_progress_is_kept(project: Path) -> None:
+    study = autocompress.search(project)
+    points = study.progress
+    assert [p.trials for p in points if p.trials][-1] == 4
+    assert [p.seconds for p in points] == sorted(p.seconds for p in points)
+    volumes = [p.hypervolume for p in points]
+    assert volumes == sorted(volumes)
+    assert 0 < volumes[-1] < 1
