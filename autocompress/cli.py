@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, Paused
+from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, Paused, nearest
 
 if TYPE_CHECKING:
     from autocompress.study import Study
@@ -247,6 +247,36 @@ def verify(
         _print_table(_console(), CHECK_COLUMNS, rows)
     if any(check.agrees is False for check in checks):
         sys.exit(1)
+
+
+@app.command()
+def cache(
+    kind: Annotated[str | None, typer.Argument(help="only what is kept of this kind")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="delete it, but for what a search uses right now")] = False,
+    as_json: Json = False,
+) -> None:
+    """What is kept between searches: trained teachers, rehearsals. $AUTOCOMPRESS_CACHE says where, 20 GB at most."""
+    from autocompress import cache as kept
+    from autocompress.cache.eviction import limit_bytes
+    from autocompress.tables import USAGE_COLUMNS, bytes_text, usage_rows
+
+    known = {row.kind: row for row in kept.usage()}
+    if kind and kind not in known:
+        hint = nearest(kind, known, otherwise="Kinds") if known else "It is empty."
+        raise ConfigError(f"the cache holds nothing of the kind {kind!r}. {hint}")
+    freed = kept.clear(kind) if clear else None
+    shown = [row for row in kept.usage() if kind in (None, row.kind)]
+    root, limit = kept.cache_root(), limit_bytes()
+    if as_json:
+        rows = [row._asdict() for row in shown]
+        print(json.dumps({"folder": str(root), "limit": limit, "freed": freed, "kinds": rows}, indent=2))
+        return
+    if shown:
+        _print_table(_console(), USAGE_COLUMNS, usage_rows(shown))
+    if freed is not None:
+        print(f"{bytes_text(freed)} freed." + (" What is in use stays." if shown else ""))
+    held = bytes_text(sum(row.bytes for row in shown))
+    print(f"{root} holds {held}, {bytes_text(limit)} at most (AUTOCOMPRESS_CACHE_GB).")
 
 
 @app.command()

@@ -135,9 +135,9 @@ class Workbench:
 
     @cached_property
     def teacher(self) -> Teacher:
-        folder = self.teach(lambda *_: None)
-        logits_NC: Tensor = load_file(folder / "logits.safetensors")["logits_NC"]
-        return Teacher(lambda: structure.load(folder), logits_NC)
+        logits_NC: Tensor = load_file(self.teach(lambda *_: None) / "logits.safetensors")["logits_NC"]
+        # looked up again when it is loaded: it may have been evicted meanwhile
+        return Teacher(lambda: structure.load(self.teach(lambda *_: None)), logits_NC)
 
     @cached_property
     def start(self) -> nn.Module:

@@ -37,7 +37,8 @@ OWNERS = {
     "optuna": {"store", "samplers"}, "mlflow": {"tracking.tracker"}, "yaml": {"language.yaml_source"},
     "datasets": {"data.readers"},
     "onnx": {"runtimes.onnxruntime"}, "onnxruntime": {"runtimes.onnxruntime"}, "typer": {"cli"},
-    "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "study", "tracking.tracker"},
+    "huggingface_hub": {"checkpoints", "models"},
+    "filelock": {"cache.eviction", "cache.shelf", "study", "tracking.tracker"},
     "pebble": {"executors.processes"},
 }  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
