@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from autocompress import cache, measure, models, structure
+from autocompress import cache, footprint, measure, models, structure
 from autocompress.context import Context, OnStep, Teacher, forward
 from autocompress.errors import ConfigError
 from autocompress.examples import Batch
@@ -175,7 +175,12 @@ class Workbench:
         teacher = structure.signature(self.teacher.model, PrecisionPlan())
         start = structure.signature(self.start, PrecisionPlan())
         target = self.target.model_dump(mode="json")
-        return digest([teacher, start, target, self.runtime.describe(), measure.machine()])
+        return digest([teacher, start, target, self.runtime.describe(), measure.machine(), self._measures_memory])
+
+    @property
+    def _measures_memory(self) -> bool:
+        """Only where somebody asks: it takes seconds."""
+        return self.space.goals.speak_of("peak_memory_mb")
 
     def seed_of(self, recipe: Recipe) -> int:
         """What is trained alike gets the same seed, in every study with the same one."""
@@ -192,9 +197,13 @@ class Workbench:
         return self.task.score(measure.logits(session, test, self.target.batch_size), test.labels)
 
     def sizes(self, model: nn.Module, folder: Path) -> Measurement:
-        """Megabytes of the artefact, and how many numbers the module holds."""
-        artefact = self.runtime.artefact(folder)
-        return {"size_mb": measure.size_mb(artefact), "parameters": measure.parameters(model)}
+        """Megabytes of the artefact, what the module holds and multiplies, and the memory to run it if a goal asks."""
+        sizes = {"size_mb": measure.size_mb(self.runtime.artefact(folder))}
+        sizes |= footprint.measure_module(model, self.example)
+        if self._measures_memory:
+            memory = footprint.peak_memory_mb(self.target.runtime, folder, self.target, self.example)
+            sizes["peak_memory_mb"] = memory
+        return sizes
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

@@ -13,7 +13,7 @@ LAYERS = [
     {"examples", "precision", "method", "cache", "quiet"},
     {"context", "surgery", "recipe"},
     {"architectures", "importance", "ledger", "runtime"},
-    {"structure", "goals", "manifest", "measure"},
+    {"structure", "goals", "manifest", "measure", "footprint"},
     {"methods", "safety"},
     {"language", "selection", "relaxation", "tables", "hypervolume"},
     {"space", "catalogue", "checkpoints"},
