@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from autocompress.cache.shelf import sha256
 from autocompress.errors import ConfigError, nearest
 
 FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]  # weights, settings, vocabularies
@@ -46,12 +46,6 @@ def download(model: str) -> Path:
                 "model: must be a folder that exists, or a hub id that can be downloaded. "
                 f"Got {model!r}: {reason(e)}. Check the name and the network, or give a checkpoint's folder."
             ) from e
-
-
-def sha256(file: Path) -> str:
-    """Of a file's bytes, as 64 hex digits."""
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def reason(error: Exception) -> str:

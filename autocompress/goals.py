@@ -23,6 +23,7 @@ class Quantity(NamedTuple):
 
 
 # `archive_mb` waits for the training: what deflates well is a matter of the weights' values, not of their shapes.
+# `peak_memory_mb` takes a process of its own, so it is measured only where a goal speaks of it.
 QUANTITIES: dict[str, Quantity] = {
     "score": Quantity("maximize", before_training=False),
     "latency_ms": Quantity("minimize", before_training=True, worse_bound="latency_ms_high"),
@@ -30,6 +31,9 @@ QUANTITIES: dict[str, Quantity] = {
     "size_mb": Quantity("minimize", before_training=True),
     "archive_mb": Quantity("minimize", before_training=False),
     "parameters": Quantity("minimize", before_training=True),
+    "flops": Quantity("minimize", before_training=True),
+    "peak_memory_mb": Quantity("minimize", before_training=True),
+    "training_seconds": Quantity("minimize", before_training=False),
     "speedup": Quantity("maximize", before_training=True, worse_bound="speedup_low"),
 }
 DEFAULT_OBJECTIVES: dict[str, Direction] = {"score": "maximize", "latency_ms": "minimize", "size_mb": "minimize"}
@@ -110,15 +114,14 @@ class Goals:
     objectives: Mapping[str, Direction]
     constraints: tuple[Constraint, ...] = ()
 
+    def speak_of(self, quantity: str) -> bool:
+        """Whether an objective or a constraint asks for it."""
+        return quantity in self.objectives or any(c.quantity == quantity for c in self.constraints)
+
     @property
     def before_training(self) -> tuple[Constraint, ...]:
         """The constraints that a rehearsal can already judge."""
         return tuple(c for c in self.constraints if QUANTITIES[c.quantity].before_training)
-
-    @property
-    def quantities(self) -> set[str]:
-        """Every quantity that an objective or a constraint names."""
-        return {*self.objectives, *(c.quantity for c in self.constraints)}
 
     def violations(self, measurement: Measurement, baseline: Measurement) -> dict[str, float]:
         """By constraint, always in the same order; without those whose quantity is not measured yet."""

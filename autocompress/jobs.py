@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from autocompress import trial
+from autocompress import cache, trial
 from autocompress.context import OnStep
 from autocompress.errors import AutocompressError, ConfigError, Diverged, NotApplicable, Paused
 from autocompress.ledger import Measurement
@@ -56,7 +56,7 @@ def perform(job: Job, on_step: OnStep) -> Result:
     bench = trial.workbench(Path(job.folder))
     do = getattr(trial, job.kind)
     try:
-        with Floor() as floor:
+        with cache.lease(), Floor() as floor:
             recipe, told = Recipe.load(job.recipe), _pausing(on_step, floor)
             done = do(trial.Work(bench, recipe, job.number, told, job.share, job.repeat))
         return Result(done.measurement, done.seconds, done.notes, rungs=done.rungs, trained=done.trained)

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from autocompress.examples import Batch, Examples
 from autocompress.ledger import Measurement
@@ -134,11 +133,6 @@ def archive_mb(artefact: Path) -> float:
         while chunk := file.read(1 << 22):
             total += len(packer.compress(chunk))
     return (total + len(packer.flush())) / 1e6
-
-
-def parameters(model: nn.Module) -> float:
-    """How many numbers the module holds, shared ones once."""
-    return float(sum(p.numel() for p in model.parameters()))
 
 
 def machine() -> dict[str, str]:

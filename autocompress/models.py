@@ -12,7 +12,8 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from autocompress.checkpoints import FILES, builtin, download, quiet, reason, sha256
+from autocompress.cache.shelf import sha256
+from autocompress.checkpoints import FILES, builtin, download, quiet, reason
 from autocompress.data.encoding import padding
 from autocompress.errors import ConfigError
 

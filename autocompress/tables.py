@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
+from autocompress.cache.eviction import Usage
 from autocompress.ledger import BASELINE, Measurement, Trial
 
 Row = tuple[str, ...]
@@ -81,3 +83,27 @@ def check_row(quantity: str, stored: float, now: float | None, verdict: str) -> 
     """A figure that was measured again; `now` is None where it could not be."""
     again = ("", "") if now is None else (f"{now:.4g}", f"{now - stored:+.4g}")
     return (quantity, f"{stored:.4g}", *again, verdict)
+
+
+USAGE_COLUMNS: Row = ("kind", "entries", "size", "oldest use", "last use")
+
+
+def usage_rows(rows: Iterable[Usage]) -> list[Row]:
+    """What the cache holds, a row a kind."""
+    return [
+        (row.kind, f"{row.entries:,}", bytes_text(row.bytes), _moment(row.oldest_use), _moment(row.newest_use))
+        for row in rows
+    ]
+
+
+def bytes_text(count: int) -> str:
+    """`1.3 GB`, in units of 1000."""
+    size, units = float(count), iter(("B", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while size >= 999.5 and unit != "TB":
+        size, unit = size / 1000, next(units)
+    return f"{size:.3g} {unit}"
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -168,7 +168,7 @@ def _shape(bench: Workbench, model: Model, artefact: Path | None = None) -> Meas
 
 def _training_seconds(bench: Workbench, seconds: float) -> Measurement:
     """Only where a goal asks for it: it is never the same twice."""
-    return {"training_seconds": seconds} if "training_seconds" in bench.space.goals.quantities else {}
+    return {"training_seconds": seconds} if bench.space.goals.speak_of("training_seconds") else {}
 
 
 class Stopwatch:

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from autocompress import cache, measure, models, structure
+from autocompress import cache, footprint, measure, models, structure
 from autocompress.context import Context, Course, OnStep, Teacher, forward
 from autocompress.errors import ConfigError
 from autocompress.examples import Batch
@@ -141,9 +141,9 @@ class Workbench:
 
     @cached_property
     def teacher(self) -> Teacher:
-        folder = self.teach(lambda *_: None)
-        logits_NC: Tensor = load_file(folder / "logits.safetensors")["logits_NC"]
-        return Teacher(lambda: structure.load(folder), logits_NC)
+        logits_NC: Tensor = load_file(self.teach(lambda *_: None) / "logits.safetensors")["logits_NC"]
+        # looked up again when it is loaded: it may have been evicted meanwhile
+        return Teacher(lambda: structure.load(self.teach(lambda *_: None)), logits_NC)
 
     @property
     def teacher_seconds(self) -> float:
@@ -187,7 +187,12 @@ class Workbench:
         teacher = structure.signature(self.teacher.model, PrecisionPlan())
         start = structure.signature(self.start, PrecisionPlan())
         target = self.target.model_dump(mode="json")
-        return digest([teacher, start, target, self.runtime.describe(), measure.machine()])
+        return digest([teacher, start, target, self.runtime.describe(), measure.machine(), self._measures_memory])
+
+    @property
+    def _measures_memory(self) -> bool:
+        """Only where somebody asks: it takes seconds."""
+        return self.space.goals.speak_of("peak_memory_mb")
 
     def seed_of(self, recipe: Recipe, repeat: int = 0) -> int:
         """What is trained alike gets the same seed, in every study with the same one."""
@@ -264,9 +269,13 @@ class Workbench:
         return self.task.score(measure.logits(session, test, self.target.batch_size), test.labels)
 
     def sizes(self, model: nn.Module, folder: Path) -> Measurement:
-        """Megabytes of the artefact, and how many numbers the module holds."""
-        artefact = self.runtime.artefact(folder)
-        return {"size_mb": measure.size_mb(artefact), "parameters": measure.parameters(model)}
+        """Megabytes of the artefact, what the module holds and multiplies, and the memory to run it if a goal asks."""
+        sizes = {"size_mb": measure.size_mb(self.runtime.artefact(folder))}
+        sizes |= footprint.measure_module(model, self.example)
+        if self._measures_memory:
+            memory = footprint.peak_memory_mb(self.target.runtime, folder, self.target, self.example)
+            sizes["peak_memory_mb"] = memory
+        return sizes
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,11 +128,25 @@ def test_tables_are_for_people(home: Path) -> None:
     assert "temperature" in _run(home, "show", "space.yaml").stdout
 
 
+def test_the_cache_says_what_it_holds_and_is_cleared(home: Path, tmp_path: Path) -> None:
+    said = _run(home, "cache").stdout
+    assert "teachers" in said
+    assert f"{home / 'cache'} holds " in said.replace("\n", "")
+    shutil.copytree(home / "cache", tmp_path / "cache")
+    before = json.loads(_run(tmp_path, "cache", "--json").stdout)
+    assert list(before) == ["folder", "limit", "freed", "kinds"]
+    assert all(list(row) == ["kind", "entries", "bytes", "oldest_use", "newest_use"] for row in before["kinds"])
+    assert "teachers" not in _run(tmp_path, "cache", "teachers", "--clear").stdout
+    assert json.loads(_run(tmp_path, "cache", "--clear", "--json").stdout)["kinds"] == []
+    assert _run(tmp_path, "cache").stdout == f"{tmp_path / 'cache'} holds 0 B, 20 GB at most (AUTOCOMPRESS_CACHE_GB).\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["search", "nowhere.yaml"], "nowhere.yaml: there is no such file."),
         (["trials", "spce"], "there is no study 'spce' in studies/. Did you mean 'space'?"),
+        (["cache", "teacher"], "the cache holds nothing of the kind 'teacher'. Did you mean 'teachers'?"),
         (["methods", "magnitud"], "there is no method 'magnitud'. Methods: "),
         (
             ["predict", "model", "x"],

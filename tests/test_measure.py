@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import toy
-from torch import nn
 
 from autocompress import measure
 from autocompress.examples import Batch
@@ -84,13 +83,6 @@ def test_zeros_show_in_the_archive_and_not_in_the_size(tmp_path: Path) -> None:
     (tmp_path / "zeros").write_bytes(bytes(100_000))
     assert measure.size_mb(tmp_path / "zeros") == measure.size_mb(tmp_path / "noise") == 0.1
     assert measure.archive_mb(tmp_path / "zeros") < 0.001 < 0.09 < measure.archive_mb(tmp_path / "noise")
-
-
-def test_shared_parameters_count_once() -> None:
-    layer = nn.Linear(4, 4)
-    tied = nn.Linear(4, 4)
-    tied.weight = layer.weight
-    assert measure.parameters(nn.Sequential(layer, tied)) == 16 + 4 + 4
 
 
 def test_one_thread_is_timed_by_its_own_clock() -> None:

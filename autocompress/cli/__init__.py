@@ -1,0 +1,42 @@
+"""The command line. Every command imports what it needs when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import typer
+
+from autocompress.cli import caches, folders, searching, spaces, studies
+from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, Paused
+
+__all__ = ["app", "main"]
+
+_COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {  # as `--help` lists them; the function's name is the command
+    "Search": (searching.search, searching.resume),
+    "Search spaces": (spaces.show, spaces.validate, spaces.schema, spaces.methods),
+    "Studies": (studies.studies, studies.trials, studies.compare, studies.ui, studies.sync),
+    "Exported models": (folders.export, folders.predict, folders.verify),
+    "Cache": (caches.cache,),
+}
+_NEGATIVE_NUMBERS = {studies.compare}  # -1 is the baseline, not an option
+_EXIT = {ConfigError: 2, NothingFeasible: 3, Paused: 4}
+
+app = typer.Typer(
+    name="autocompress", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+    help="Search for small and fast versions of a text model, under constraints.",
+)  # fmt: skip
+for _panel, _commands in _COMMANDS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel, context_settings={"ignore_unknown_options": _command in _NEGATIVE_NUMBERS})(
+            _command
+        )
+
+
+def main() -> None:
+    """The console script: our errors become one sentence and an exit code."""
+    try:
+        app()
+    except AutocompressError as error:
+        print(error, file=sys.stderr)
+        sys.exit(next((code for kind, code in _EXIT.items() if isinstance(error, kind)), 1))

@@ -1,0 +1,123 @@
+"""The commands that search, and what they say at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from autocompress.cli.options import (
+    Hours,
+    Rule,
+    SpaceFile,
+    StudyName,
+    Timeout,
+    Trials,
+    TrialTimeout,
+    Workers,
+    seconds_of,
+)
+from autocompress.cli.terminal import heed_signals, print_table
+from autocompress.errors import Paused
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from autocompress.study import Study
+
+
+class Run(NamedTuple):
+    """What the command line says about this run of a search."""
+
+    trials: int | None
+    timeout: str | None
+    workers: int
+    trial_timeout: str | None
+    hours: float | None
+    rule: str | None
+    to: Path | None
+
+
+def search(
+    space: SpaceFile, trials: Trials = None, timeout: Timeout = None,
+    study: Annotated[str | None, typer.Option(metavar="NAME", help="the study's name, else the file's")] = None,
+    rule: Rule = None,
+    to: Annotated[Path | None, typer.Option(help="where the chosen model goes; exported/STUDY if left out")] = None,
+    workers: Workers = 1, trial_timeout: TrialTimeout = None, max_hours_of_training: Hours = None,
+) -> None:  # fmt: skip
+    """Run a search. On a study that exists it goes on where it stopped."""
+    from autocompress.study import Study
+
+    _search(Study.create(space, study), Run(trials, timeout, workers, trial_timeout, max_hours_of_training, rule, to))
+
+
+def resume(
+    study: StudyName, trials: Trials = None, timeout: Timeout = None, rule: Rule = None, to: Path | None = None,
+    workers: Workers = 1, trial_timeout: TrialTimeout = None, max_hours_of_training: Hours = None,
+) -> None:  # fmt: skip
+    """Go on with a study, from its own copy of its space."""
+    from autocompress.study import Study
+
+    _search(Study.open(study), Run(trials, timeout, workers, trial_timeout, max_hours_of_training, rule, to))
+
+
+def _search(study: Study, run: Run) -> None:
+    """Search under a display, then show the front and export the chosen one."""
+    from rich.console import Console
+
+    from autocompress.display import Display
+
+    console = Console()
+    budget, charged = run.trials or study.space.search.trials, study.charged()
+    timeout = seconds_of("--timeout", run.timeout) or float("inf")
+    trial_timeout = seconds_of("--trial-timeout", run.trial_timeout)
+    if charged >= budget:
+        console.print(
+            f"The study {study.name!r} has its {budget} trials already. --trials {charged + 20} would add 20."
+        )
+    heed_signals()
+    try:
+        with Display(console, budget, study.trials) as display:
+            hours = float("inf") if run.hours is None else run.hours
+            reason = study.run(
+                run.trials, timeout, display, run.workers, trial_timeout, training_hours=hours, rule=run.rule
+            )
+    except (KeyboardInterrupt, Paused) as error:
+        print(f"\n{_kept(study, run)}", file=sys.stderr)
+        if isinstance(error, Paused):
+            raise
+        sys.exit(130)
+    if reason:
+        console.print(f"The search ended early: {reason}.")
+    _conclude(study, console, run.rule, run.to)
+
+
+def _conclude(study: Study, console: Console, rule: str | None, to: Path | None) -> None:
+    """The front as a table, the chosen model as a folder, and the next lines to type."""
+    from autocompress.tables import FRONT_COLUMNS, front_rows
+
+    assert study.baseline
+    print_table(FRONT_COLUMNS, front_rows(study.baseline, study.front), f"The front of {study.name}", console)
+    rule, to = rule or study.space.search.rule, to or Path("exported") / study.name
+    best = study.best(rule)
+    scores = study.judged(best)
+    study.export(to, best.number)
+    console.print(
+        f"\nChosen by {rule}: {best.label}. On the untouched test split it scores {scores['test_score']:.3f}, "
+        f"the baseline {scores['baseline_test_score']:.3f}. It is in {to}/\n\n"
+        f"  autocompress predict {to} \"some text\"\n"
+        f"  autocompress resume {study.name} --trials {study.charged() + 20}\n"
+        f"  autocompress ui {study.name}",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+
+
+def _kept(study: Study, run: Run) -> str:
+    more = (f" --trials {run.trials}" if run.trials else "") + (f" --workers {run.workers}" if run.workers > 1 else "")
+    return (
+        f"Stopped. {study.charged()} trained trials are kept in {os.path.relpath(study.folder)}; "
+        f"what was under way starts again from its recipe.\n  autocompress resume {study.name}{more}"
+    )

@@ -1,0 +1,49 @@
+"""Commands on search spaces, and on the methods that they are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from autocompress.cli.options import Json, SpaceFile
+from autocompress.cli.terminal import print_json, print_table
+
+
+def show(space: SpaceFile, as_json: Json = False) -> None:
+    """The filled space: every knob with what it is searched over."""
+    from autocompress.space import SearchSpace, to_yaml
+
+    filled = SearchSpace.load(space).dump()
+    print_json(filled) if as_json else print(to_yaml(filled))
+
+
+def validate(space: SpaceFile) -> None:
+    """Check a space and run nothing."""
+    from autocompress.space import SearchSpace
+
+    loaded = SearchSpace.load(space)
+    size = "endlessly many" if loaded.size is None else f"{loaded.size:,}"
+    print(f"{space}: in order. {size} recipes, {len(loaded.steps)} steps, {len(loaded.anchors)} anchors.")
+
+
+def schema() -> None:
+    """The JSON schema of search spaces, for editors."""
+    from autocompress.language.schema import schema
+
+    print_json(schema())
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="one method's card")] = None, as_json: Json = False
+) -> None:
+    """The catalogue, or one method's card."""
+    from autocompress import catalogue
+
+    if name:
+        print_json(catalogue.entry(name)) if as_json else print(catalogue.card(name))
+    elif as_json:
+        print_json(catalogue.entries())
+    else:
+        rows = [(e["family"], e["name"], e["pays"]) for e in catalogue.entries()]
+        print_table(("family", "method", "when it pays"), rows)

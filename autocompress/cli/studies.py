@@ -1,0 +1,67 @@
+"""Commands on studies and their trials."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from autocompress.cli.options import Json, StudyName
+from autocompress.cli.terminal import heed_signals, print_json, print_table
+
+
+def studies(as_json: Json = False) -> None:
+    """Every study in studies/."""
+    from autocompress.study import Study, known_studies
+
+    rows = [Study.open(name).row() for name in known_studies()]
+    if as_json:
+        print_json(rows)
+    else:
+        columns = ("study", "model", "trained", "front", "created")
+        print_table(columns, [tuple(str(row[c]) for c in columns) for row in rows])
+
+
+def trials(
+    study: StudyName, as_json: Json = False,
+    refused: Annotated[bool, typer.Option("--refused", help="the refused and repeated recipes instead")] = False,
+) -> None:  # fmt: skip
+    """The trials of a study, with front and constraint marks."""
+    from autocompress.study import Study
+    from autocompress.tables import TRIAL_COLUMNS, trial_rows
+
+    shown = Study.open(study).listed(refused=refused)
+    if as_json:
+        print_json([trial.row() for trial in shown])
+    else:
+        print_table(TRIAL_COLUMNS, trial_rows(shown))
+
+
+def compare(study: StudyName, a: int, b: int, as_json: Json = False) -> None:
+    """Two trials side by side. The baseline is -1."""
+    from autocompress.study import Study
+    from autocompress.tables import compare_rows
+
+    opened = Study.open(study)
+    first, second = opened.trial(a), opened.trial(b)
+    if as_json:
+        print_json([first.row(), second.row()])
+    else:
+        print_table(("", first.label, second.label), compare_rows(first, second))
+
+
+def sync(study: StudyName) -> None:
+    """Log to MLflow what it missed while it did not answer."""
+    from autocompress.study import Study
+
+    print(f"{Study.open(study).sync()} holds the study {study!r}.")
+
+
+def ui(
+    study: StudyName, port: Annotated[int | None, typer.Option(help="5000, or a free one, if left out")] = None
+) -> None:
+    """MLflow's web pages on this study, at 127.0.0.1."""
+    from autocompress.study import Study
+
+    heed_signals()
+    Study.open(study).serve_ui(port)

@@ -1,0 +1,40 @@
+"""What commands write to the terminal, and how they are interrupted."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from autocompress.tables import Row
+
+
+def print_json(data: Any) -> None:
+    """On standard output, where nothing else is then."""
+    print(json.dumps(data, indent=2))
+
+
+def print_table(columns: Row, rows: Sequence[Row], title: str | None = None, on: Console | None = None) -> None:
+    """For people, on this console or on standard output."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    (on or Console()).print(table)
+
+
+def heed_signals() -> None:
+    """SIGTERM is an interrupt like SIGINT; and SIGINT is one even where a shell started us in the background."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)

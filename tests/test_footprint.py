@@ -1,0 +1,149 @@
+"""What a model takes besides time, against what can be worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import context, every_family, fresh, tiny, toy
+from tiny_project import SPACE, make_project
+from torch import Tensor, nn
+from transformers import BertConfig, BertForSequenceClassification
+
+from autocompress import footprint
+from autocompress.errors import ConfigError
+from autocompress.measure import latency_batch
+from autocompress.methods.decomposition.low_rank import LowRank
+from autocompress.methods.pruning.heads import Heads
+from autocompress.precision import PrecisionPlan
+from autocompress.runtime import find_runtime
+from autocompress.settings import Target
+from autocompress.study import Study
+from autocompress.surgery import LowRankLinear
+from autocompress.workbench import Workbench
+
+B, T = 3, 12
+LAYERS, D, NEURONS, C = 4, 32, 64, 3  # of the tiny models
+TARGET = Target(batch_size=B, sequence_length=T)
+
+
+def flops(model: nn.Module) -> float:
+    return footprint.measure_module(model, latency_batch(toy(), TARGET))["flops"]
+
+
+def by_hand(width: int = D) -> int:
+    """Of one text whose heads have `width` dimensions in all: four projections, scores and mixtures, two linears."""
+    layer = T * 4 * D * width + 2 * T * T * width + T * 2 * D * NEURONS
+    head = D * D + D * C  # of the first token alone
+    return 2 * (LAYERS * layer + head)
+
+
+@every_family
+def test_flops_are_two_a_multiply_add_of_every_product(family: str) -> None:
+    assert flops(tiny(family)) == B * by_hand()
+
+
+def test_pruned_heads_are_not_multiplied() -> None:
+    model = tiny()
+    pruned = Heads(keep=0.5).apply(fresh(model), context(model))
+    width = [layer.attention.self.query.out_features for layer in pruned.bert.encoder.layer]
+    whole = by_hand(0)
+    assert flops(pruned) == B * (whole + sum(by_hand(w) - whole for w in width) / LAYERS) < B * by_hand()
+
+
+def test_a_low_rank_pair_counts_its_two_products() -> None:
+    model = tiny()
+    factored = LowRank(keep=0.25).apply(fresh(model), context(model))
+    saved = sum(
+        2 * T * (m.in_features * m.out_features - m.rank * (m.in_features + m.out_features))
+        for m in factored.bert.encoder.modules() if isinstance(m, LowRankLinear)
+    )  # fmt: skip
+    assert saved > 0
+    assert flops(factored) == B * (by_hand() - saved)
+
+
+class Recurrent(nn.Module):
+    """What a fused kernel would hide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(8, 16, batch_first=True, bidirectional=True)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.lstm(torch.zeros(*input_ids.shape, 8))[0]
+
+
+def test_a_recurrent_layer_is_counted_step_by_step() -> None:
+    assert flops(Recurrent()) == B * T * 2 * 2 * 4 * 16 * (8 + 16)  # directions, 2 a product, gates
+
+
+def test_shared_parameters_count_once() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other = nn.Linear(4, 4), nn.Linear(4, 4)
+            self.other.weight = self.one.weight
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+            return self.other(self.one(torch.zeros(*input_ids.shape, 4)))
+
+    assert footprint.measure_module(Tied(), latency_batch(toy(), TARGET))["parameters"] == 16 + 4 + 4
+
+
+def wide(vocabulary: int) -> nn.Module:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=vocabulary, hidden_size=64, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64
+    )
+    return BertForSequenceClassification(config).eval()
+
+
+def memory(runtime: str, model: nn.Module, folder: Path) -> float:
+    target = Target(runtime=runtime, batch_size=B, sequence_length=T)
+    batch = latency_batch(toy(), target)
+    find_runtime(runtime).lower(model, PrecisionPlan(), batch, folder)
+    return footprint.peak_memory_mb(runtime, folder, target, batch)
+
+
+def test_memory_is_the_artefacts_and_not_the_runtimes(tmp_path: Path) -> None:
+    small = memory("onnxruntime", wide(100), tmp_path / "small")
+    large = memory("onnxruntime", wide(200_100), tmp_path / "large")
+    added = 200_000 * 64 * 4 / 1e6  # 51 MB of weights
+    assert 0 < small < 10
+    assert added < large - small < 2.2 * added  # while it is opened, its file is held beside its weights
+
+
+def test_torch_runs_in_a_process_of_its_own_too(tmp_path: Path) -> None:
+    assert 0 < memory("torch", wide(100), tmp_path) < 10
+
+
+def test_an_artefact_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    batch = latency_batch(toy(), TARGET)
+    with pytest.raises(RuntimeError, match=r"^peak_memory_mb could not be measured: .*model\.onnx"):
+        footprint.peak_memory_mb("onnxruntime", tmp_path, TARGET, batch)
+
+
+def test_the_gpus_memory_is_torchs_to_tell(tmp_path: Path) -> None:
+    target = Target(device="cuda")
+    with pytest.raises(ConfigError) as caught:
+        footprint.peak_memory_mb("onnxruntime", tmp_path, target, latency_batch(toy(), target))
+    assert str(caught.value) == (
+        "peak_memory_mb: on cuda it can be measured for the torch runtime only. "
+        "Got target.runtime onnxruntime. Leave it out of objectives and constraints, or use torch."
+    )
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_memory_is_measured_where_a_goal_speaks_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
+    limit = "peak_memory_mb <= 2 * baseline" if asked else "flops <= 0.95 * baseline"
+    space = make_project(tmp_path, SPACE.replace("size_mb <= 0.95 * baseline", limit).replace("epochs: 4", "epochs: 1"))
+    bench = Workbench(Study.create(space).folder)
+    bench.lower_baseline()
+    sizes = bench.sizes(bench.teacher.model, bench.baseline_folder)
+    assert list(sizes) == ["size_mb", "parameters", "flops", *(["peak_memory_mb"] if asked else [])]
+    assert all(value > 0 for value in sizes.values())
