@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from statistics import median
 
+import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from autocompress.goals import Direction
 from autocompress.settings import SearchSettings
 
 Values = list[float | None]  # of the objectives, in their order; None: not measured
@@ -35,6 +38,29 @@ def make(settings: SearchSettings, number: int, *, explore: bool = False) -> Bas
             rest = TPESampler(seed=seed)  # for knobs that only some recipes have
             return GPSampler(seed=seed, independent_sampler=rest, warn_independent_sampling=False)
     return RandomSampler(seed=seed)  # also where the grid has come to its end
+
+
+class Known(FrozenTrial):
+    """A trial that samplers read: its constraints are looked up once, not whenever TPE asks for them.
+
+    And always in the same order, by which the Gaussian process matches them; a database gives them in any.
+    """
+
+    def __init__(self, trial: FrozenTrial) -> None:
+        vars(self).update(vars(trial))
+        self._constraints = dict(sorted(trial.constraints.items()))
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        return self._constraints
+
+
+def sketch(trials: list[FrozenTrial], directions: list[Direction], sampler: BaseSampler) -> optuna.Study:
+    """A study in memory that holds these trials: the trials themselves, where Optuna would copy all of them deeply."""
+    storage = InMemoryStorage()
+    study = optuna.create_study(storage=storage, directions=directions, sampler=sampler)
+    storage._studies[study._study_id].trials = list(trials)
+    return study
 
 
 def lessons(trials: list[FrozenTrial], values: list[Values], settings: SearchSettings) -> list[FrozenTrial]:
