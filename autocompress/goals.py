@@ -116,8 +116,12 @@ class Goals:
 
     def front(self, measurements: Mapping[int, Measurement]) -> set[int]:
         """The numbers of those that no other one beats. Ties are kept; who is feasible is the caller's to say."""
-        costs = {number: self._costs(m) for number, m in measurements.items()}
-        return {n for n, mine in costs.items() if not any(_beats(other, mine) for other in costs.values())}
+        front: list[tuple[tuple[float, ...], int]] = []
+        # In this order nothing is beaten by what comes after it, nor by what is itself beaten alone.
+        for mine, number in sorted((self._costs(m), number) for number, m in measurements.items()):
+            if not any(_beats(other, mine) for other, _ in front):
+                front.append((mine, number))
+        return {number for _, number in front}
 
     def _costs(self, measurement: Measurement) -> tuple[float, ...]:
         """Objectives turned so that less is better."""
