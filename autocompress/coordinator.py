@@ -44,6 +44,7 @@ class Coordinator:
         self._on_end = on_end
         self._trials: dict[int, Trial] = {t.number: t for t in store.trials()}
         self._echoes: list[Trial] = []  # repeats of trials that are under way, not told yet
+        self._cleared: set[int] = set()  # the trials whose folder is gone
         self.ended_because = ""
         self._doubted = False
 
@@ -82,6 +83,7 @@ class Coordinator:
         broken = [text for text, violation in violations.items() if violation > 0]
         if broken:
             return self._end(replace(trial, state="refused", violations=violations, reason=self._why(trial, broken)))
+        self._keep(trial)  # with what it measures: from now on it is one that trains
         kinds: tuple[Kind, ...] = ("train", "evaluate")
         for kind in kinds:
             result = yield self._job(kind, trial)
@@ -104,9 +106,10 @@ class Coordinator:
         self._store.tell(trial)
         self._keep(trial)
         marked = self.marked()
-        for other in marked:
-            if other.state != "running" and not other.front:
+        for other in marked:  # a trial that leaves the front never comes back
+            if other.state != "running" and not other.front and other.number not in self._cleared:
                 shutil.rmtree(trial_folder(self._folder, other.number), ignore_errors=True)
+                self._cleared.add(other.number)
         self._observer.finished(next(t for t in marked if t.number == trial.number))
         self._on_end(marked)
         for echo in [e for e in self._echoes if e.duplicate_of == trial.number]:
