@@ -148,7 +148,7 @@ class Store:
         return [trial.measurement.get(name) for name in self._objectives]
 
     def _sampler(self, number: int, explore: bool) -> optuna.samplers.BaseSampler:
-        return samplers.make(self._settings, number, explore=explore)
+        return samplers.make(self._settings, number, len(self._objectives), explore=explore)
 
 
 def _outcome(trial: Trial) -> dict[str, Any]:

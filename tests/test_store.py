@@ -14,8 +14,10 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 
+from autocompress import samplers
 from autocompress.errors import ConfigError
 from autocompress.ledger import Trial
 from autocompress.method import find
@@ -159,6 +161,23 @@ def test_a_grid_needs_an_end() -> None:
         "steps.0.one_of.2: heads.keep has no end of values, so search.sampler may not be 'grid'. "
         "Give the knob a step, a list or one value."
     )
+
+
+def test_tpe_proposes_what_that_of_optuna_proposes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those under way count too: both are asked while the last two trials run."""
+    space = conditional("tpe")
+
+    def proposed() -> list[Trial]:
+        store = Store(None, "s", OBJECTIVES, space.search)
+        trials = [store.ask(space.sample), store.ask(space.sample)]
+        for number in range(40):
+            trials.append(store.ask(space.sample))
+            store.tell(judged(trials[number]))
+        return trials
+
+    ours = proposed()
+    monkeypatch.setattr(samplers, "Tpe", TPESampler)
+    assert proposed() == ours
 
 
 def seen(store: Store) -> list[Any]:
