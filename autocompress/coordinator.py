@@ -130,10 +130,10 @@ class Coordinator:
             self._end(_broken(trial, result, "refused"))
             return None
         trial = self._judged(trial, result.measurement)
-        if not trial.reason:
-            return trial
-        self._end(replace(trial, state="refused"))
-        return None
+        if trial.reason:
+            self._end(replace(trial, state="refused"))
+            return None
+        return self.standing.keep(trial)  # with what it measures: from now on it is one that trains
 
     def _train(self, trial: Trial) -> Steps:
         """Rung by rung. A variant is trained already; should the cache have lost that, its evaluation trains it."""

@@ -21,7 +21,6 @@ POINTS = {
     "trained": "the last stage is in the cache, the trial still has what it put aside",
     "lowered": "the artefact is written, not measured",
     "evaluated": "all is measured, not told",
-    "outcome": "the outcome is in the database, the trial is still running there",
     "told": "the trial has ended in the database; its files are not tidied up, MLflow knows nothing",
     "logged": "MLflow has it",
     "confirmed": "a finalist was trained once more, not written down",

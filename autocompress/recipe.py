@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from typing import Any
 
 from autocompress.method import Method, find
@@ -12,11 +13,9 @@ Steps = list[dict[str, dict[str, Any]]]
 
 
 class Recipe(tuple[Method, ...]):
-    """What one trial does to the model."""
+    """What one trial does to the model. Its methods are frozen, so what is worked out of them is worked out once."""
 
-    __slots__ = ()
-
-    @property
+    @cached_property
     def key(self) -> str:
         """Equal recipes have equal keys."""
         return digest(self.dump())
@@ -52,6 +51,10 @@ class Recipe(tuple[Method, ...]):
 
     def fault(self) -> str | None:
         """Why this order of steps cannot work, or None. Known before anything runs."""
+        return self._fault
+
+    @cached_property
+    def _fault(self) -> str | None:
         lowered: Method | None = None
         for i, method in enumerate(self):
             if lowered and method.stage in ("student", "structure", "factor"):

@@ -9,10 +9,15 @@ jointly (multivariate, group) gives .420 and 64 candidates instead of 24 .426.
 from __future__ import annotations
 
 from statistics import median
+from typing import Any
 
+import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers._tpe import sampler as tpe
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from autocompress.goals import Direction
 from autocompress.settings import SearchSettings
 
 Values = list[float | None]  # of the objectives, in their order; None: not measured
@@ -20,21 +25,65 @@ Values = list[float | None]  # of the objectives, in their order; None: not meas
 _LEARN_FROM_COMPLETE = ("nsgaii", "gp")
 
 
-def make(settings: SearchSettings, number: int, *, explore: bool = False) -> BaseSampler:
-    """The sampler for one trial. `explore`: draw at random this time.
+def make(settings: SearchSettings, number: int, objectives: int, *, explore: bool = False) -> BaseSampler:
+    """The sampler for one trial, and no other. `explore`: draw at random this time.
 
     Seeded by the trial's number, because a sampler's random state is not stored: resumed equals uninterrupted.
     """
     seed = (settings.seed * 1_000_003 + number) % 2**32
     match "random" if explore else settings.sampler:
         case "tpe":
-            return TPESampler(seed=seed)
+            return Tpe(seed=seed) if objectives > 1 else TPESampler(seed=seed)
         case "nsgaii":
             return NSGAIISampler(seed=seed, population_size=10)
         case "gp":
             rest = TPESampler(seed=seed)  # for knobs that only some recipes have
             return GPSampler(seed=seed, independent_sampler=rest, warn_independent_sampling=False)
     return RandomSampler(seed=seed)  # also where the grid has come to its end
+
+
+class Tpe(TPESampler):
+    """Optuna's TPE for several objectives and one recipe. It proposes the same, in half the time.
+
+    Optuna's sorts all trials into good and bad ones anew for every knob, and they are the same for all knobs of a
+    recipe. What is private to Optuna here is pinned by a test.
+    """
+
+    _sorted: tuple[list[FrozenTrial], list[FrozenTrial]] | None = None
+
+    def _sample(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
+        if self._sorted is None:
+            trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+            ended = sum(t.state != TrialState.RUNNING for t in trials)
+            self._sorted = tpe._split_trials(study, trials, tpe.default_gamma_multiobjective(ended))
+        good = self._build_parzen_estimator(study, search_space, self._sorted[0], handle_below=True)
+        bad = self._build_parzen_estimator(study, search_space, self._sorted[1], handle_below=False)
+        drawn = good.sample(self._rng.rng, self._n_ei_candidates)
+        best = self._compare(drawn, self._compute_acquisition_func(drawn, good, bad))
+        return {name: knob.to_external_repr(best[name]) for name, knob in search_space.items()}
+
+
+class Known(FrozenTrial):
+    """A trial that samplers read: its constraints are looked up once, not whenever TPE asks for them.
+
+    And always in the same order, by which the Gaussian process matches them; a database gives them in any.
+    """
+
+    def __init__(self, trial: FrozenTrial) -> None:
+        vars(self).update(vars(trial))
+        self._constraints = dict(sorted(trial.constraints.items()))
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        return self._constraints
+
+
+def sketch(trials: list[FrozenTrial], directions: list[Direction], sampler: BaseSampler) -> optuna.Study:
+    """A study in memory that holds these trials: the trials themselves, where Optuna would copy all of them deeply."""
+    storage = InMemoryStorage()
+    study = optuna.create_study(storage=storage, directions=directions, sampler=sampler)
+    storage._studies[study._study_id].trials = list(trials)
+    return study
 
 
 def lessons(trials: list[FrozenTrial], values: list[Values], settings: SearchSettings) -> list[FrozenTrial]:

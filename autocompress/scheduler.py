@@ -8,7 +8,7 @@ script, and several trials run at once.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 
 from autocompress.executors import Executor
 from autocompress.jobs import Job, Result
@@ -27,8 +27,8 @@ def drive(lives: Iterator[Life | None], executor: Executor) -> None:
             _submit(life, None, executor, waiting)
         if not waiting:
             return
-        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-        for future in done:
+        ended = executor.wait(waiting)
+        for future in [f for f in waiting if f in ended]:  # in the order of their beginnings
             _submit(waiting.pop(future), future.result(), executor, waiting)
 
 

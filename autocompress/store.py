@@ -7,18 +7,18 @@ again, or has only its parameters, and is run.
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import json
-import sqlite3
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from autocompress import samplers
+from autocompress.database import Database
 from autocompress.goals import Direction
 from autocompress.ledger import Trial
 from autocompress.recipe import Recipe
@@ -30,8 +30,20 @@ _OUTCOME, _RECIPE, _DECIDED, _QUEUE = "autocompress", "recipe", "decided", "queu
 _VALID = "valid"  # the first constraint: 1 where a recipe cannot be carried out at all
 
 
+class _Row(NamedTuple):
+    """One trial in the mirror."""
+
+    frozen: FrozenTrial  # as the database holds it
+    seen: FrozenTrial  # as a sampler sees it
+    trial: Trial
+
+
 class Store:
-    """One study in a database. Only one process may write to it."""
+    """One study in a database. Only one process may write to it.
+
+    What the database holds is mirrored in memory, so that a sampler need not read it: written first, then mirrored.
+    `trials` and `finish_told` bring the mirror up to date with what another process may have written before.
+    """
 
     def __init__(
         self, path: Path | None, name: str, objectives: Mapping[str, Direction], settings: SearchSettings,
@@ -44,104 +56,100 @@ class Store:
         self._objectives = list(objectives)
         self._directions = list(objectives.values())
         self._points = points or iter(())
-        self._study = optuna.create_study(
-            study_name=name, storage=_database(path) if path else None, load_if_exists=True,
-            directions=self._directions,
-            sampler=optuna.samplers.RandomSampler(),  # never asked: sampling happens in a copy
-        )  # fmt: skip
+        self._database = Database(path, name, self._directions)
+        self._queue: list[Params] = []
+        self._mirror: list[_Row] = []  # by the trials' numbers
+        self._refresh()
 
     def enqueue(self, params: Params) -> None:
         """Try these parameters before any sampled ones. Enqueued once however often this is called."""
-        queue = self._study.user_attrs.get(_QUEUE, [])
-        if params not in queue:
-            self._study.set_user_attr(_QUEUE, [*queue, params])
+        if params not in self._queue:
+            self._database.write_note(_QUEUE, [*self._queue, params])
+            self._queue.append(params)
 
     def ask(
         self, sample: Callable[[Any], Recipe], *, explore: bool = False, decided: Params | None = None
     ) -> Trial:  # fmt: skip
         """A new trial. `explore` gets a sampler out of repeating itself: what was not tried yet, else a random draw.
 
-        It is sampled in a copy of the study in memory and then written whole. So a sampler's many small reads and
-        writes cost nothing, and a crash leaves either nothing or a trial with all of its parameters.
+        `decided`: the parameters of a trial that no sampler proposed.
+
+        It is sampled in a study in memory and then written whole. So a sampler's many small reads and writes cost
+        nothing, and a crash leaves either nothing or a trial with all of its parameters.
         """
-        known = self._study.get_trials(deepcopy=False)
-        copy = optuna.create_study(directions=self._directions, sampler=self._sampler(len(known), explore))
-        copy.add_trials(samplers.lessons(known, [self._values(t) for t in known], self._settings))
+        sampler = self._sampler(len(self._mirror), explore or decided is not None)
+        known, values = [row.seen for row in self._mirror], [self._values(row.trial) for row in self._mirror]
+        sketch = samplers.sketch(samplers.lessons(known, values, self._settings), self._directions, sampler)
         if decided is not None:
-            copy.enqueue_trial(decided)
-        elif (decided := self._decided(known, sample, explore)) is not None:
-            copy.enqueue_trial(decided, user_attrs={_DECIDED: decided})
-        handle = copy.ask()
+            sketch.enqueue_trial(decided)
+        elif (queued := self._next_decided(sample, explore)) is not None:
+            sketch.enqueue_trial(queued, user_attrs={_DECIDED: queued})
+        handle = sketch.ask()
         recipe = sample(handle)
         handle.relative_params  # noqa: B018  asked for even where all is decided: NSGA-II notes its generation here
         handle.set_user_attr(_RECIPE, json.dumps(recipe.dump()))
-        self._study.add_trial(copy.get_trials(deepcopy=False)[-1])
-        return Trial(handle.number, "running", recipe, dict(handle.params))
+        frozen = sketch.get_trials(deepcopy=False)[-1]
+        self._database.add(frozen)
+        return self._reflect(frozen)
 
     def tell(self, trial: Trial) -> None:
         """Record the outcome for good."""
-        handle = self._handle(trial.number)
-        handle.set_user_attr(_OUTCOME, json.dumps(_outcome(trial)))
-        self._finish(handle, trial)
+        measured = trial.state in ("complete", "duplicate") and trial.measurement.keys() >= set(self._objectives)
+        before = self._mirror[trial.number].frozen
+        told = copy.deepcopy(before)
+        told.set_user_attr(_OUTCOME, json.dumps(_outcome(trial)))
+        # A trial that has no constraints counts as feasible.
+        valid = measured or trial.violations or trial.state == "stopped"
+        for name, violation in ({_VALID: 0.0 if valid else 1.0} | trial.violations).items():
+            if told.constraints.get(name) is None:  # what an older version had set already is left as it is
+                told.set_constraint(name, violation)
+        told.values = [trial.measurement[name] for name in self._objectives] if measured else None
+        told.state = TrialState.COMPLETE if measured else TrialState.PRUNED
+        self._database.finish(before, told)
+        self._reflect(told)
 
     def finish_told(self) -> None:
-        """Tell again what a crash cut off between the outcome and the telling."""
-        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if _OUTCOME in frozen.user_attrs:
-                self._finish(self._handle(frozen.number), _read(frozen))
+        """Tell again what a crash cut off between the outcome and the telling, in studies of older versions."""
+        self._refresh()
+        for row in [row for row in self._mirror if row.frozen.state == TrialState.RUNNING]:
+            if _OUTCOME in row.frozen.user_attrs:
+                self.tell(row.trial)
 
     def trials(self) -> list[Trial]:
         """Every trial there is, in the order of their numbers."""
-        return [_read(t) for t in self._study.get_trials(deepcopy=False)]
+        self._refresh()
+        return [row.trial for row in self._mirror]
 
-    def _finish(self, handle: optuna.Trial, trial: Trial) -> None:
-        """Constraints first, always in the same order: a trial that has none counts as feasible."""
-        measured = trial.state in ("complete", "duplicate") and trial.measurement.keys() >= set(self._objectives)
-        constraints = {
-            _VALID: 0.0 if measured or trial.violations or trial.state == "stopped" else 1.0
-        } | trial.violations
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what a crashed process had set already is left as it is
-            for name, violation in constraints.items():
-                handle.set_constraint(name, violation)
-        if measured:
-            self._study.tell(handle, [trial.measurement[name] for name in self._objectives])
-        else:
-            self._study.tell(handle, state=TrialState.PRUNED)
+    def _refresh(self) -> None:
+        """Mirror what the database holds by now. A finished trial never changes."""
+        self._queue = self._database.note(_QUEUE, [])
+        for frozen in self._database.trials():
+            if frozen.number >= len(self._mirror) or not self._mirror[frozen.number].frozen.state.is_finished():
+                self._reflect(frozen)
 
-    def _handle(self, number: int) -> optuna.Trial:
-        """Adopt a RUNNING trial. Optuna has no public way; a test pins this one."""
-        frozen = self._study.get_trials(deepcopy=False)[number]
-        return optuna.Trial(self._study, frozen._trial_id)
+    def _reflect(self, frozen: FrozenTrial) -> Trial:
+        row = _Row(frozen, samplers.Known(frozen), _read(frozen))
+        self._mirror[frozen.number : frozen.number + 1] = [row]
+        return row.trial
 
-    def _decided(self, known: list[FrozenTrial], sample: Callable[[Any], Recipe], explore: bool) -> Params | None:
+    def _next_decided(self, sample: Callable[[Any], Recipe], explore: bool) -> Params | None:
         """The parameters of the next trial where no sampler has a say: the queue's first, then the grid's next."""
-        done = [t.user_attrs.get(_DECIDED) for t in known]
-        waiting: list[Params] = [params for params in self._study.user_attrs.get(_QUEUE, []) if params not in done]
+        done = [row.frozen.user_attrs.get(_DECIDED) for row in self._mirror]
+        waiting = [params for params in self._queue if params not in done]
         if waiting or not (explore or self._settings.sampler == "grid"):
             return waiting[0] if waiting else None
-        tried = {_recipe(t).key for t in known}
+        tried = {row.trial.recipe.key for row in self._mirror}
         for params in self._points:
             recipe = sample(optuna.trial.FixedTrial(params))
             if recipe.fault() is None and recipe.key not in tried:
                 return params
         return None
 
-    def _values(self, frozen: FrozenTrial) -> samplers.Values:
-        measurement = json.loads(frozen.user_attrs.get(_OUTCOME, "{}")).get("measurement", {})
-        return [measurement.get(name) for name in self._objectives]
+    def _values(self, trial: Trial) -> samplers.Values:
+        return [trial.measurement.get(name) for name in self._objectives]
 
     def _sampler(self, number: int, explore: bool) -> optuna.samplers.BaseSampler:
-        return samplers.make(self._settings, number, explore=explore)
-
-
-def _database(path: Path) -> str:
-    """SQLite with a write-ahead log: half the waiting of a rollback journal, others may read while a search writes, and
-    what is told is on the disk before the search goes on (`synchronous` stays FULL), so not even a power cut loses it.
-    """
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-    return f"sqlite:///{path}"
+        return samplers.make(self._settings, number, len(self._objectives), explore=explore)
 
 
 def _outcome(trial: Trial) -> dict[str, Any]:
@@ -150,9 +158,8 @@ def _outcome(trial: Trial) -> dict[str, Any]:
 
 
 def _read(frozen: FrozenTrial) -> Trial:
+    """Older studies lack some fields, and those of a newer version may have more."""
     outcome = json.loads(frozen.user_attrs.get(_OUTCOME, '{"state": "running"}'))
-    return Trial(frozen.number, recipe=_recipe(frozen), params=dict(frozen.params), **outcome)
-
-
-def _recipe(frozen: FrozenTrial) -> Recipe:
-    return Recipe.load(json.loads(frozen.user_attrs[_RECIPE]))
+    known = {name: value for name, value in outcome.items() if name in Trial.__dataclass_fields__}
+    recipe = Recipe.load(json.loads(frozen.user_attrs[_RECIPE]))
+    return Trial(frozen.number, recipe=recipe, params=dict(frozen.params), **known)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from autocompress.executors import Executor
 from autocompress.hypervolume import hypervolume
 from autocompress.jobs import Job, Result
 from autocompress.ledger import Measurement
@@ -125,7 +126,7 @@ def _shapes(steps: int) -> Iterator[Recipe]:
 
 
 @dataclass
-class Simulation:
+class Simulation(Executor):
     """An executor that looks the answers up in the formula. Without `screening` a rehearsal tells nothing."""
 
     screening: bool = True

@@ -26,7 +26,7 @@ LAYERS = [
     {"trial"},
     {"jobs"},
     {"executors", "observer", "reconstruction"},
-    {"exported", "samplers", "scheduler"},
+    {"database", "exported", "samplers", "scheduler"},
     {"store", "tracking", "verify", "budget", "confirmation", "progress"},
     {"coordinator"},
     {"run"},
@@ -37,7 +37,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 OWNERS = {
-    "optuna": {"store", "samplers"}, "mlflow": {"tracking.tracker"}, "yaml": {"language.yaml_source"},
+    "optuna": {"database", "samplers", "store"}, "mlflow": {"tracking.tracker"}, "yaml": {"language.yaml_source"},
     "datasets": {"data.readers"},
     "onnx": {"runtimes.onnxruntime"}, "onnxruntime": {"runtimes.onnxruntime"}, "typer": {"cli"},
     "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "run", "tracking.tracker"},

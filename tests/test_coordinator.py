@@ -14,6 +14,7 @@ from tiny_project import SPACE, make_project
 from autocompress.budget import Budget
 from autocompress.coordinator import Coordinator
 from autocompress.errors import Paused
+from autocompress.executors import Executor
 from autocompress.jobs import Failure, Job, Result
 from autocompress.ledger import Trial
 from autocompress.observer import Observer
@@ -25,7 +26,7 @@ from autocompress.store import Store
 BASELINE = {"score": 0.9, "latency_ms": 2.0, "size_mb": 2.0}
 
 
-class Workers:
+class Workers(Executor):
     """Pretends to work: some recipes are too large, some fail, and each job takes its own time."""
 
     def __init__(self, workers: int, size_mb: tuple[float, ...] = (1.0, 1.0, 9.0), failing: float = 0.1) -> None:

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from autocompress.executors import Executor
 from autocompress.jobs import Job, Result
 from autocompress.scheduler import Life, drive
 
 
-class Threads:
+class Threads(Executor):
     """Runs every job as `name -> name.upper()`, remembering how many ran at once."""
 
     def __init__(self, workers: int) -> None:
@@ -58,6 +59,40 @@ def test_a_new_life_is_asked_for_only_when_a_worker_is_free() -> None:
     drive(lives(), Threads(2))
     assert alive == [0]
     assert most[0] <= 2 + 1, "two at work, and the one just asked for"
+
+
+def test_an_executor_with_a_clock_of_its_own_says_when_jobs_end() -> None:
+    """The longest job is begun first: its end is the last one, and nobody waits for it in real time."""
+
+    class Clock(Executor):
+        workers = 3
+        now = 0.0
+
+        def __init__(self) -> None:
+            self._ends: dict[Future[Result], float] = {}
+
+        def submit(self, job: Job) -> Future[Result]:
+            future: Future[Result] = Future()
+            self._ends[future] = self.now + 3600 * (10 - job.number)
+            return future
+
+        def wait(self, pending: Collection[Future[Result]]) -> set[Future[Result]]:
+            first = min(pending, key=self._ends.__getitem__)
+            self.now = self._ends[first]
+            first.set_result(Result({"ended": self.now}))
+            return {first}
+
+        def close(self) -> None:
+            """Nothing runs on."""
+
+    order = []
+
+    def life(number: int) -> Life:
+        result = yield Job("train", "", number)
+        order.append((number, result.measurement["ended"] / 3600))
+
+    drive((life(n) for n in range(5)), Clock())
+    assert order == [(2, 8), (1, 9), (0, 10), (3, 15), (4, 15)]
 
 
 def test_what_an_executor_raises_reaches_the_caller() -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sqlite3
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage
 
+from autocompress import samplers
 from autocompress.errors import ConfigError
 from autocompress.ledger import Trial
 from autocompress.method import find
@@ -158,6 +163,69 @@ def test_a_grid_needs_an_end() -> None:
     )
 
 
+def test_tpe_proposes_what_that_of_optuna_proposes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those under way count too: both are asked while the last two trials run."""
+    space = conditional("tpe")
+
+    def proposed() -> list[Trial]:
+        store = Store(None, "s", OBJECTIVES, space.search)
+        trials = [store.ask(space.sample), store.ask(space.sample)]
+        for number in range(40):
+            trials.append(store.ask(space.sample))
+            store.tell(judged(trials[number]))
+        return trials
+
+    ours = proposed()
+    monkeypatch.setattr(samplers, "Tpe", TPESampler)
+    assert proposed() == ours
+
+
+def seen(store: Store) -> list[Any]:
+    """What samplers are shown of each trial."""
+    rows = [row.seen for row in store._mirror]
+    return [(t.number, t._trial_id, t.state, t.params, t.distributions, t.values, t.constraints) for t in rows]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsgaii"])
+def test_the_mirror_is_what_the_database_holds(sampler: str, tmp_path: Path) -> None:
+    space = conditional(sampler)
+
+    def fresh() -> Store:
+        return Store(tmp_path / "study.db", "s", OBJECTIVES, space.search)
+
+    store = fresh()
+    store.enqueue(space.locate(Recipe([find("finetune")(lr=1e-3)])))
+    for number in range(15):
+        trial = store.ask(space.sample, explore=number % 5 == 4)
+        assert seen(store) == seen(fresh())
+        if number % 4:
+            store.tell(judged(trial))
+            assert seen(store) == seen(fresh())
+    assert [t.state for t in store.trials()].count("running") == 4
+
+
+def test_what_another_process_wrote_is_seen_before_a_search_goes_on(tmp_path: Path) -> None:
+    first, second = opened(tmp_path), opened(tmp_path)
+    trial = second.ask(sample)
+    first.finish_told()
+    second.tell(outcome(trial, 0.5))
+    second.enqueue(anchor := {"0.layers.keep": 0.5, "1.finetune.lr": 1e-4})
+    first.finish_told()
+    assert first.trials() == [outcome(trial, 0.5)]
+    assert (asked := first.ask(sample)).params == anchor
+    assert second.trials()[1] == asked
+
+
+def test_a_trial_that_the_caller_decided_waits_for_no_queue(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.enqueue(anchor := {"0.layers.keep": 0.5, "1.finetune.lr": 1e-4})
+    variant = {"0.layers.keep": 0.25, "1.finetune.lr": 1e-3}
+    asked = store.ask(sample, decided=variant)
+    assert asked.params == variant
+    assert opened(tmp_path).trials() == [asked]
+    assert store.ask(sample).params == anchor
+
+
 def test_a_trial_killed_while_it_was_sampled_leaves_nothing_and_is_asked_again(tmp_path: Path) -> None:
     def cut_off(trial: Any) -> Recipe:
         trial.suggest_float("0.layers.keep", 0.1, 0.9)
@@ -206,18 +274,42 @@ def test_another_process_reads_while_one_writes(tmp_path: Path) -> None:
     assert [t.state for t in opened(tmp_path).trials()] == ["complete"]
 
 
-def test_an_outcome_that_was_written_but_not_told_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_telling_that_is_cut_off_anywhere_is_as_if_it_had_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The outcome, the constraints and the state are one transaction, and only then does the mirror move on."""
     store = opened(tmp_path)
     trial = store.ask(sample)
-    monkeypatch.setattr(optuna.Study, "tell", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        store.tell(outcome(trial, 0.7, size=-0.5))
-    monkeypatch.undo()
-    again = opened(tmp_path)
-    again.finish_told()
+    for write in ("set_trial_user_attr", "set_trial_system_attr", "set_trial_state_values"):
+        with monkeypatch.context() as patched:
+            real = getattr(RDBStorage, write)
+
+            def cut_off(*args: Any, real: Any = real, **more: Any) -> None:
+                real(*args, **more)
+                raise KeyboardInterrupt
+
+            patched.setattr(RDBStorage, write, cut_off)
+            with pytest.raises(KeyboardInterrupt):
+                store.tell(outcome(trial, 0.7, size=-0.5))
+        assert store.trials() == opened(tmp_path).trials() == [trial]
+    store.tell(outcome(trial, 0.7, size=-0.5))
+    assert store.trials() == opened(tmp_path).trials() == [outcome(trial, 0.7, size=-0.5)]
+
+
+def test_an_outcome_that_an_older_version_wrote_but_did_not_tell_is_told(tmp_path: Path) -> None:
+    trial = opened(tmp_path).ask(sample)
     study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}")
-    assert [t.values for t in study.trials] == [[0.7, 9.0]]
-    assert study.trials[0].constraints == {"valid": 0.0, "size": -0.5}
+    handle = optuna.Trial(study, study.get_trials()[0]._trial_id)
+    known = {k: v for k, v in vars(outcome(trial, 0.7, size=-0.5)).items() if k in ("state", "measurement")}
+    violations = {"size": -0.5}
+    handle.set_user_attr("autocompress", json.dumps(known | {"violations": violations, "of_a_newer_version": 1}))
+    handle.set_constraint("valid", 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        opened(tmp_path).finish_told()
+    assert [t.values for t in study.get_trials()] == [[0.7, 9.0]]
+    assert study.get_trials()[0].constraints == {"valid": 0.0, "size": -0.5}
+    assert opened(tmp_path).trials() == [outcome(trial, 0.7, size=-0.5)]
 
 
 def test_what_optuna_learns_of_each_outcome(tmp_path: Path) -> None:

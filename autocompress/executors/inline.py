@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from autocompress.executors import OnStep
+from autocompress.executors import Executor, OnStep
 from autocompress.jobs import Job, Result, perform
 
 
-class InlineExecutor:
+class InlineExecutor(Executor):
     """`submit` returns when the job is done."""
 
     workers = 1

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from autocompress.errors import Paused
-from autocompress.executors import OnStep
+from autocompress.executors import Executor, OnStep
 from autocompress.executors.worker import settle, work
 from autocompress.jobs import Failure, Job, Result
 from autocompress.ledger import BASELINE
@@ -26,7 +26,7 @@ from autocompress.ledger import BASELINE
 _TICK = 0.02  # seconds between two looks at whether a job is done
 
 
-class ProcessExecutor:
+class ProcessExecutor(Executor):
     """`workers` jobs at a time. A job whose worker dies is tried once more; a trial's job ends after `trial_timeout`.
 
     `on_step` is called from other threads than the one that submits.

@@ -12,13 +12,15 @@ from autocompress.errors import Paused
 from autocompress.ledger import BASELINE, Trial
 from autocompress.settings import Target
 from autocompress.tables import FRONT_COLUMNS, front_rows, markdown
-from autocompress.tracking.runs import Status, StudyView
+from autocompress.tracking.runs import Status, StudyView, is_evaluated
 from autocompress.tracking.tracker import Tracker
 from autocompress.tracking.ui import serve_ui
 from autocompress.trial import trial_folder
 
 if TYPE_CHECKING:
     from autocompress.study import Study
+
+_LAG = 10.0  # seconds
 
 
 class Log:
@@ -28,13 +30,22 @@ class Log:
         self._study = study
         self._baseline = baseline
         self._tracker = Tracker(on_warning=on_warning)
+        self._shown: list[Trial] | None = None
+        self._shown_at = 0.0
         self.seconds = 0.0  # spent on logging
 
     def sync(self, trials: list[Trial], status: Status = "RUNNING") -> bool:
-        """Make MLflow hold these trials and the baseline. False if it could not be reached."""
+        """Make MLflow hold these trials and the baseline. False if it could not be reached.
+
+        While a search runs, news of nothing but refused recipes and training curves may wait for some seconds.
+        """
         start = time.perf_counter()
+        shown = [trial for trial in trials if is_evaluated(trial)]
+        if status == "RUNNING" and shown == self._shown and start < self._shown_at + _LAG:
+            return True
         view = study_view(self._study, self._baseline, trials, status)
         done = self._tracker.sync(view, [self._baseline, *trials], self._folder)
+        self._shown, self._shown_at = (shown if done else None), start
         self.seconds += time.perf_counter() - start
         return done
 

@@ -15,7 +15,9 @@ from autocompress.ledger import BASELINE, Trial
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 Point = tuple[str, float, int]  # metric, value, step
 
-EVALUATED = ("complete", "stopped", "failed", "running")  # the other trials are one table, not runs
+_LINES = ",\n"
+_UNCHARGED = ("refused", "duplicate")
+_ENDED = ("complete", "stopped", "failed")
 STUDY = "study"  # the key of the study's own run; a trial's key is its number
 
 
@@ -47,11 +49,16 @@ class Run:
     seconds: float = 0.0  # how long it took before it was first seen
 
 
+def is_evaluated(trial: Trial) -> bool:
+    """Whether it has a run of its own: once it trains. The others are one table, and a rehearsal is nothing yet."""
+    return trial.state in _ENDED or (trial.state == "running" and bool(trial.measurement))
+
+
 def study_run(view: StudyView, trials: Iterable[Trial]) -> Run:
     """The parent run: the study's constants, its story and its files."""
     artifacts = {path.name: path.read_bytes() for path in view.artifacts if path.is_file()}
     tags = {"mlflow.note.content": view.description, **view.tags}
-    if refused := [trial for trial in trials if trial.state not in EVALUATED]:
+    if refused := [trial for trial in trials if trial.state in _UNCHARGED]:
         artifacts["refused.json"] = _table(refused)
         tags["mlflow.loggedArtifacts"] = '[{"path": "refused.json", "type": "table"}]'  # shown as a table, not as text
     return Run(view.name, view.status, _tags(view, STUDY, tags), _params(view.params), {}, artifacts)
@@ -154,8 +161,8 @@ def _allowed(name: str) -> str:
 
 def _table(trials: list[Trial]) -> bytes:
     columns = ["number", "recipe", "state", "reason", "violations"]
-    rows = [[t.number, t.recipe.title, t.state, t.reason or _twin(t), _broken(t)] for t in trials]
-    return _json({"columns": columns, "data": rows})
+    rows = [json.dumps([t.number, t.recipe.title, t.state, t.reason or _twin(t), _broken(t)]) for t in trials]
+    return f'{{"columns": {json.dumps(columns)}, "data": [\n{_LINES.join(rows)}\n]}}\n'.encode()
 
 
 def _twin(trial: Trial) -> str:

@@ -24,7 +24,7 @@ from filelock import FileLock
 
 from autocompress.errors import Paused
 from autocompress.ledger import Trial
-from autocompress.tracking.runs import EVALUATED, STUDY, Run, StudyView, points, study_run, table_view, trial_run
+from autocompress.tracking.runs import STUDY, Run, StudyView, is_evaluated, points, study_run, table_view, trial_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -118,17 +118,21 @@ class _Session:
         self.client = _client(uri)
         self.experiment = self._find_experiment(uri, view)
         self.held: dict[str, _Held] = {}  # by STUDY or the trial's number
+        self._settled: dict[str, Trial] = {}  # what is written of trials that have ended: compared at no cost
         self._learn(view)
 
     def sync(self, view: StudyView, trials: list[Trial], folder_of: FolderOf) -> None:
-        evaluated = {str(trial.number): trial for trial in trials if trial.state in EVALUATED}
+        evaluated = {str(trial.number): trial for trial in trials if is_evaluated(trial)}
         first = STUDY not in self.held
         self._write(STUDY, study_run(view, trials))
         if first:  # and never again: a person may change the view
             table = table_view(view, self.held[STUDY].start)
             self.client.set_experiment_tag(self.experiment, f"mlflow.sharedViewState.{view.id}", table)
         for key, trial in evaluated.items():
-            self._write(key, trial_run(view, trial, folder_of(trial), self.held[STUDY].id))
+            if self._settled.get(key) != trial:
+                self._write(key, trial_run(view, trial, folder_of(trial), self.held[STUDY].id))
+            if trial.state != "running":
+                self._settled[key] = trial
         for key, held in self.held.items():
             if held.status == "RUNNING" and key != STUDY and key not in evaluated:  # a ghost: no such trial
                 self.client.set_terminated(held.id, "KILLED")
