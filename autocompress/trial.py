@@ -140,13 +140,12 @@ def judge(bench: Workbench, recipe: Recipe, number: int, on_step: OnStep) -> Don
 
 def load_trained(folder: Path) -> tuple[nn.Module, PrecisionPlan]:
     """A trained module and the precisions its recipe planned for it."""
-    plan = PrecisionPlan.load(json.loads((folder / "precision.json").read_text()))
-    return structure.load(folder), plan
+    return structure.load(folder), PrecisionPlan.load(folder)
 
 
 def _save(model: nn.Module, plan: PrecisionPlan, folder: Path) -> None:
     structure.save(model, folder)
-    cache.write_json(folder / "precision.json", plan.dump())
+    plan.save(folder)
 
 
 def _apply(bench: Workbench, recipe: Recipe, ctx: Context) -> tuple[nn.Module, Context]:

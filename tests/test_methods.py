@@ -21,6 +21,7 @@ from autocompress.methods.pruning.heads import Heads
 from autocompress.methods.pruning.layers import Layers, contributions
 from autocompress.methods.pruning.neurons import Neurons
 from autocompress.methods.quantization.int8_dynamic import Int8Dynamic
+from autocompress.precision import Precision
 from autocompress.surgery import LowRankLinear, linear, linears
 
 
@@ -285,7 +286,7 @@ def test_int8_dynamic_plan(exclude, planned):
     ctx = context(model)
     Int8Dynamic(exclude=exclude, per_channel=True).apply(model, ctx)
     table = ctx.precision.pop("bert.embeddings.word_embeddings")
-    assert (table.weight, table.activation) == ("int8", "float32")
+    assert table == Precision("int8", per_channel=True)
     assert len(ctx.precision) == planned
     assert set(ctx.precision) <= set(linears(model))
     assert {p.activation for p in ctx.precision.values()} == {"dynamic_int8"}
