@@ -71,6 +71,42 @@ def watch(
             handle.remove()
 
 
+@dataclass
+class Moments:
+    """Of one tensor that layers read: the sum over tokens of x xᵀ, and the mean of |x|."""
+
+    H_II: Tensor
+    size_I: Tensor
+    tokens: int = 0
+
+
+def moments(model: nn.Module, seen: Mapping[str, Seen], batches: list[Batch]) -> dict[str, Moments]:
+    """By path. Layers that read one tensor have one `Moments` between them."""
+    first = _readers(seen)
+    found = {
+        path: Moments(torch.zeros(len(seen[path].low_I), len(seen[path].low_I)), torch.zeros(())) for path in first
+    }
+
+    def look(path: str, x: Tensor, x_NI: Tensor) -> None:
+        one = found[path]
+        one.H_II += x_NI.T @ x_NI
+        one.size_I, one.tokens = one.size_I + x_NI.abs().sum(0), one.tokens + len(x_NI)
+
+    watch(model, first, batches, look)
+    for one in found.values():
+        one.size_I /= one.tokens
+    by_source = {seen[path].source: one for path, one in found.items()}
+    return {path: by_source[one.source] for path, one in seen.items()}
+
+
+def _readers(seen: Mapping[str, Seen]) -> list[str]:
+    """The path of one layer for each tensor that is read."""
+    first: dict[int, str] = {}
+    for path, one in seen.items():
+        first.setdefault(one.source, path)
+    return list(first.values())
+
+
 def ranges(
     observer: Observer, model: nn.Module, seen: Mapping[str, Seen], batches: list[Batch], smooth: Mapping[str, Tensor]
 ) -> dict[str, tuple[Tensor, Tensor]]:
@@ -82,10 +118,7 @@ def ranges(
     ends = {path: _ends(one, smooth.get(path)) for path, one in seen.items()}
     if observer == "minmax":
         return ends
-    first: dict[int, str] = {}  # one layer for each tensor that is read
-    for path, one in seen.items():
-        first.setdefault(one.source, path)
-    most = {path: max(-ends[path][0].item(), ends[path][1].item(), 1e-12) for path in first.values()}
+    most = {path: max(-ends[path][0].item(), ends[path][1].item(), 1e-12) for path in _readers(seen)}
     counts = {path: torch.zeros(_BINS) for path in most}
 
     def look(path: str, x: Tensor, x_NI: Tensor) -> None:
@@ -94,8 +127,8 @@ def ranges(
 
     watch(model, most, batches, look)
     cut = percentile_bin if observer == "percentile" else entropy_bin
-    limit = {path: most[path] * cut(counts_N) / _BINS for path, counts_N in counts.items()}
-    limits = {path: limit[first[one.source]] for path, one in seen.items()}
+    limit = {seen[path].source: most[path] * cut(counts_N) / _BINS for path, counts_N in counts.items()}
+    limits = {path: limit[one.source] for path, one in seen.items()}
     return {path: (low.clamp_min(-limits[path]), high.clamp_max(limits[path])) for path, (low, high) in ends.items()}
 
 

@@ -81,8 +81,18 @@ def round_input(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
     return ((x / scale).round().add(zero_point).clamp(0, 255) - zero_point) * scale
 
 
-def simulate(model: nn.Module, plan: PrecisionPlan) -> nn.Module:
-    """A copy of `model` that computes in float32 with the rounded numbers that the plan says."""
+def round_groups(x: Tensor, group: int) -> Tensor:
+    """Signed 8-bit codes with one scale for `group` adjacent numbers: how kernels for packed weights read floats."""
+    x_Gg = F.pad(x, (0, -x.shape[-1] % group)).reshape(*x.shape[:-1], -1, group)
+    scale_G1 = (x_Gg.abs().amax(-1, keepdim=True) / 127).clamp_min(_TINY)
+    return ((x_Gg / scale_G1).round() * scale_G1).flatten(-2)[..., : x.shape[-1]]
+
+
+def simulate(model: nn.Module, plan: PrecisionPlan, *, rounds_groups: bool = False) -> nn.Module:
+    """A copy of `model` that computes in float32 with the rounded numbers that the plan says.
+
+    `rounds_groups`: also round the float inputs of packed weights, as a runtime may that multiplies in 8 bits.
+    """
     simulated = copy.deepcopy(model)
     for path, precision in plan.items():
         module = simulated.get_submodule(path)
@@ -91,6 +101,8 @@ def simulate(model: nn.Module, plan: PrecisionPlan) -> nn.Module:
         scale, zero_point = plan.scale(path, "input_scale"), plan.scale(path, "input_zero_point")
         if precision.activation.endswith("int8"):
             module.register_forward_pre_hook(_Rounded(scale, zero_point, smooth_I))
+        elif rounds_groups and precision.group_size and not isinstance(module, nn.Embedding):
+            module.register_forward_pre_hook(_Grouped(precision, smooth_I))
     return simulated
 
 
@@ -121,3 +133,14 @@ class _Rounded:
         else:
             scale, zero_point = self.scale, self.zero_point
         return (round_input(x, scale, zero_point) * self.smooth,)
+
+
+class _Grouped:
+    """A hook that rounds a module's input by groups."""
+
+    def __init__(self, precision: Precision, smooth_I: Tensor | None) -> None:
+        self.precision, self.smooth = precision, torch.ones(()) if smooth_I is None else smooth_I
+
+    def __call__(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        x = args[0]
+        return (round_groups(x / self.smooth, group_of(self.precision, x.shape[-1])) * self.smooth,)

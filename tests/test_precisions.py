@@ -33,6 +33,16 @@ RECIPES = {  # what is asked for -> operators that a tiny BERT has for its 26 pr
     "int8_static smooth": ([("int8_static", {})], {"MatMulIntegerToFloat": 26, "QuantizeLinear": 18}),
     "int8_static entropy": ([("int8_static", {"observer": "entropy"})], {"MatMulIntegerToFloat": 26}),
     "int8_static percentile": ([("int8_static", {"observer": "percentile"})], {"MatMulIntegerToFloat": 26}),
+    **{
+        f"weight_only {algorithm} {bits}": (
+            [("weight_only", {"algorithm": algorithm, "bits": bits})],
+            {"MatMulNBits": 26, "GatherBlockQuantized": 1},
+        )
+        for algorithm in ("rtn", "gptq", "awq")
+        for bits in (4, 8)
+    },
+    "embedding 8": ([("embedding", {"bits": 8})], {"GatherBlockQuantized": 1}),
+    "embedding 4": ([("embedding", {"bits": 4})], {"GatherBlockQuantized": 1}),
     "half": ([("half", {})], {}),
     "half bfloat16": ([("half", {"dtype": "bfloat16"})], {}),
 }
@@ -79,15 +89,19 @@ def test_labels_are_those_of_the_simulation(name: str, family: str, tmp_path: Pa
     """It rounds where the simulation rounds: at least 99 % of labels agree, and logits within 3 % of their range."""
     model, ctx = tiny(family), context(tiny(family))
     changed = lowered(model, RECIPES[name][0], tmp_path, ctx)
-    ran, expected = run(tmp_path), torch_logits(simulate(changed, ctx.precision))
+    ran, expected = run(tmp_path), torch_logits(simulate(changed, ctx.precision, rounds_groups=True))
     assert (ran.argmax(1) == expected.argmax(1)).mean() >= 0.99
     assert np.abs(ran - expected).max() <= 0.03 * np.ptp(expected)
     assert np.abs(expected - torch_logits(model)).max() > 0, "the simulation rounds something"
 
 
-@pytest.mark.parametrize(
-    ("name", "share"), [("int8_dynamic", 0.36), ("int8_static", 0.36), ("half", 0.53), ("half bfloat16", 0.53)]
-)
+SHARES = {
+    "int8_dynamic": 0.36, "int8_static": 0.36, "weight_only gptq 4": 0.24, "weight_only awq 8": 0.36,
+    "half": 0.53, "half bfloat16": 0.53, "embedding 8": 0.98, "embedding 4": 0.97,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "share"), SHARES.items())
 def test_the_file_is_smaller_by_what_the_bits_say(name: str, share: float, tmp_path: Path) -> None:
     """`share` of float32's bytes: 1/4 or 1/2, and at this width the scales, biases and positions beside it."""
     ONNX.lower(tiny(), PrecisionPlan(), toy().batch([0]), tmp_path / "dense")

@@ -14,8 +14,10 @@ from torch import nn
 from autocompress import rounding
 from autocompress.examples import inputs
 from autocompress.methods.quantization.int8_static import smoothing
-from autocompress.observers import entropy_bin, observe, percentile_bin, ranges
+from autocompress.methods.quantization.weight_only import awq, gptq, output_error
+from autocompress.observers import entropy_bin, moments, observe, percentile_bin, ranges
 from autocompress.precision import Precision, PrecisionPlan
+from autocompress.rounding import round_weight, weight_scale
 from autocompress.surgery import products
 
 torch.manual_seed(0)
@@ -136,6 +138,32 @@ def test_percentile_by_hand():
 
 def test_entropy_keeps_all_where_every_bin_is_as_full():
     assert entropy_bin(torch.ones(2048)) == 2048
+
+
+@pytest.mark.parametrize("bits", ["int4", "int8"])
+def test_gptq_and_awq_have_less_error_than_rounding_to_nearest(bits):
+    """On inputs that are alike, as a layer's are, and some of which are larger than the others."""
+    precision, x_NI = Precision(bits, group_size=32), torch.randn(500, 20) @ torch.randn(20, 80)
+    x_NI += 0.1 * torch.randn(500, 80)
+    x_NI[:, ::10] *= 10
+    layer = nn.Linear(80, 24, bias=False)
+    seen = moments(Tower(layer), observe(Tower(layer), ["layer"], [{"x": x_NI}]), [{"x": x_NI}])["layer"]
+    W_OI = layer.weight.detach()
+    rtn, gptq_OI, s_I = round_weight(W_OI, precision), gptq(W_OI, seen, precision), awq(W_OI, seen, precision)
+    awq_OI = round_weight(W_OI * s_I, precision) / s_I
+    errors = [((W_OI - Q_OI) @ x_NI.T).square().sum().item() for Q_OI in (rtn, gptq_OI, awq_OI)]
+    assert errors[1] < 0.7 * errors[0]
+    assert errors[2] < 0.7 * errors[0]
+    assert output_error(W_OI, rtn, seen) == pytest.approx(errors[0], rel=1e-3)
+    torch.testing.assert_close(round_weight(gptq_OI, precision, weight_scale(W_OI, precision)), gptq_OI)
+
+
+def test_gptq_rounds_to_nearest_where_inputs_are_unrelated():
+    layer, x_NI = nn.Linear(40, 8, bias=False), torch.eye(40)
+    seen = moments(Tower(layer), observe(Tower(layer), ["layer"], [{"x": x_NI}]), [{"x": x_NI}])["layer"]
+    precision = Precision("int4", group_size=32)
+    expected = round_weight(layer.weight.detach(), precision)
+    torch.testing.assert_close(gptq(layer.weight.detach(), seen, precision), expected)
 
 
 class Tower(nn.Module):

@@ -150,7 +150,7 @@ def look_up(graph: Graph, node: NodeProto, precision: Precision) -> None:
     q_VD, scales = rounding.codes(W_VD, scale_VG, precision), graph.weight(f"{table}_scale", scale_VG.numpy())
     if precision.group_size:
         bits, group = _BITS[precision.weight], rounding.group_of(precision, W_VD.shape[1])
-        codes = graph.weight(f"{table}_codes", pack(rounding.grouped(q_VD, group).flatten(1).numpy(), bits))
+        codes = graph.weight(f"{table}_codes", pack(q_VD.numpy(), bits))
         graph.add(
             "GatherBlockQuantized", [codes, rows, scales], [out], node.name, domain=MICROSOFT,
             bits=bits, block_size=group, gather_axis=0, quantize_axis=1,
