@@ -34,15 +34,32 @@ class _Logits(nn.Module):
         return logits.float()
 
 
-def export(model: nn.Module, batch: Batch, path: Path) -> None:
-    """Trace `model` with free batch and length axes."""
+def export(model: nn.Module, batch: Batch, path: Path) -> dict[str, str]:
+    """Trace `model` with free batch and length axes.
+
+    Returns the modules that ran: every path of each -> its first path. (A shared module has several.)
+    """
     names = list(inputs(batch))
     axes = {name: {0: "batch", 1: "tokens"} for name in names} | {"logits": {0: "batch"}}
-    with quiet(), _plain_attention(), torch.no_grad():
+    with quiet(), _plain_attention(), _recorded(model) as ran, torch.no_grad():
         torch.onnx.export(
             _Logits(model, names).eval(), tuple(batch[name] for name in names), str(path), dynamo=False,
             input_names=names, output_names=["logits"], dynamic_axes=axes, opset_version=OPSET,
         )  # fmt: skip
+    first = {module: name for name, module in model.named_modules()}
+    return {name: first[m] for name, m in model.named_modules(remove_duplicate=False) if m in ran}
+
+
+@contextmanager
+def _recorded(model: nn.Module) -> Iterator[set[nn.Module]]:
+    """The modules that run inside this block."""
+    ran: set[nn.Module] = set()
+    handles = [m.register_forward_pre_hook(lambda module, args: ran.add(module)) for m in model.modules()]
+    try:
+        yield ran
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ operators onnxruntime recognises only some, and runs the others three times slow
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -25,11 +26,14 @@ _HALVES = {"float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
 _ACCURACY = 4  # MatMulNBits multiplies int8 codes of the inputs: 1.1 to 2.3 times faster here than with float32 ones
 
 
-def quantize(plain: Path, plan: PrecisionPlan, path: Path, *, spare_bit: bool) -> None:
-    """Rewrite the graph in `plain` into `path`. `spare_bit`: 7-bit weights, for CPUs whose int8 products saturate."""
-    graph, lost = Graph(onnx.load(plain)), set(plan)
+def quantize(plain: Path, ran: Mapping[str, str], plan: PrecisionPlan, path: Path, *, spare_bit: bool) -> None:
+    """Rewrite the graph in `plain`, of which `export` said `ran`, into `path`.
+
+    `spare_bit`: 7-bit weights, for CPUs whose int8 products saturate.
+    """
+    graph, lost = Graph(onnx.load(plain)), set(plan) & set(ran.values())
     for node in graph.old:
-        place = path_of(node)
+        place = ran.get(path_of(node), "")
         if place in plan and graph.matrices(node):
             replace(graph, node, place, plan, spare_bit=spare_bit)
             lost.discard(place)

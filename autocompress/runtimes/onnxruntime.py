@@ -74,8 +74,8 @@ class OnnxRuntime:
         else:
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 plain = Path(scratch) / _FILE
-                export(model, batch, plain)
-                quantize(plain, plan, folder / _FILE, spare_bit=products_saturate())
+                ran = export(model, batch, plain)
+                quantize(plain, ran, plan, folder / _FILE, spare_bit=products_saturate())
 
     def open(self, folder: Path, target: Target) -> OnnxSession:
         return OnnxSession(folder / _FILE, target)
