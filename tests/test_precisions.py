@@ -43,6 +43,8 @@ RECIPES = {  # what is asked for -> operators that a tiny BERT has for its 26 pr
     },
     "embedding 8": ([("embedding", {"bits": 8})], {"GatherBlockQuantized": 1}),
     "embedding 4": ([("embedding", {"bits": 4})], {"GatherBlockQuantized": 1}),
+    "mixed_precision": ([("mixed_precision", {})], {}),
+    "int8_dynamic first_last": ([("int8_dynamic", {"exclude": "first_last"})], {"MatMulIntegerToFloat": 12}),
     "half": ([("half", {})], {}),
     "half bfloat16": ([("half", {"dtype": "bfloat16"})], {}),
 }
