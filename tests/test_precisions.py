@@ -30,7 +30,7 @@ TEXTS = toy(200)
 RECIPES = {  # what is asked for -> operators that a tiny BERT has for its 26 products and its table
     "int8_dynamic": ([("int8_dynamic", {})], {"MatMulIntegerToFloat": 26, "DynamicQuantizeLinear": 18}),
     "int8_static": ([("int8_static", {"smooth": 0.0})], {"MatMulIntegerToFloat": 26, "QuantizeLinear": 18}),
-    "int8_static smooth": ([("int8_static", {})], {"MatMulIntegerToFloat": 26, "QuantizeLinear": 18}),
+    "int8_static smooth": ([("int8_static", {"smooth": 0.5})], {"MatMulIntegerToFloat": 26, "QuantizeLinear": 18}),
     "int8_static entropy": ([("int8_static", {"observer": "entropy"})], {"MatMulIntegerToFloat": 26}),
     "int8_static percentile": ([("int8_static", {"observer": "percentile"})], {"MatMulIntegerToFloat": 26}),
     **{
