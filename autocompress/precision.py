@@ -5,35 +5,82 @@ Methods add to the plan while the recipe is applied; the runtime carries it out 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
 from autocompress.errors import NotApplicable
+
+_FILE, _SCALES = "precision.json", "precision.safetensors"
+
+Weight = Literal["int8", "int4", "float16", "bfloat16"]
+Activation = Literal["float32", "dynamic_int8", "static_int8", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True)
 class Precision:
-    """Of one layer: its weights' format, its activations' format, one scale a tensor or one an output channel."""
+    """Of one layer: its weights' format, what they are multiplied with, and how many weights share a scale.
 
-    weight: Literal["int8"]
-    activation: Literal["float32", "dynamic_int8"] = "float32"
+    One scale a tensor; with `per_channel` one an output channel (of an embedding: a row); with `group_size` one for
+    that many adjacent inputs of an output channel.
+    """
+
+    weight: Weight
+    activation: Activation = "float32"
     per_channel: bool = False
+    group_size: int = 0
 
 
 class PrecisionPlan(dict[str, Precision]):
-    """Module path -> Precision. A module that is absent stays in float32."""
+    """Module path -> Precision. A module that is absent stays in float32.
 
-    def add(self, paths: Iterable[str], precision: Precision) -> None:
+    `scales` holds what the weights alone do not tell, as "<path>.<name>": `weight_scale` (O, G), `input_scale` and
+    `input_zero_point` (scalars; real = scale · (code - zero point), codes 0 to 255), and `input_smooth` (I,), by which
+    inputs are divided and the weight's columns multiplied before either is rounded.
+    """
+
+    def __init__(self, entries: Mapping[str, Precision] | None = None, scales: Mapping[str, Tensor] | None = None):
+        super().__init__(entries or {})
+        self.scales: dict[str, Tensor] = dict(scales or {})
+
+    def add(self, paths: Iterable[str], precision: Precision, scales: Mapping[str, Tensor] | None = None) -> None:
         """Plan `precision` for the modules at `paths`. Raise `NotApplicable` where another one is planned."""
         for path in paths:
             if path in self and self[path] != precision:
                 raise NotApplicable(f"two precisions for {path}: {self[path]} and {precision}")
             self[path] = precision
+        for name, tensor in (scales or {}).items():
+            if name in self.scales:
+                raise NotApplicable(f"two scales for {name}: a tensor has one precision")
+            self.scales[name] = tensor.detach()
+
+    def scale(self, path: str, name: str) -> Tensor | None:
+        """The scale `name` of the module at `path`, or None if it follows from the weights."""
+        return self.scales.get(f"{path}.{name}")
 
     def dump(self) -> dict[str, dict[str, Any]]:
-        return {path: asdict(precision) for path, precision in sorted(self.items())}
+        """As plain data, without the scales' values: equal dumps have equal kernels and bytes."""
+        return {path: asdict(precision) | {"scales": self._scales_of(path)} for path, precision in sorted(self.items())}
+
+    def save(self, folder: Path) -> None:
+        """Write precision.json, and precision.safetensors if there are scales."""
+        (folder / _FILE).write_text(json.dumps(self.dump(), indent=1))
+        if self.scales:
+            save_file({name: tensor.contiguous() for name, tensor in self.scales.items()}, folder / _SCALES)
 
     @classmethod
-    def load(cls, data: dict[str, dict[str, Any]]) -> PrecisionPlan:
-        return cls({path: Precision(**fields) for path, fields in data.items()})
+    def load(cls, folder: Path) -> PrecisionPlan:
+        """The inverse of `save`."""
+        entries = json.loads((folder / _FILE).read_text())
+        fields = {path: {k: v for k, v in entry.items() if k != "scales"} for path, entry in entries.items()}
+        scales = load_file(folder / _SCALES) if (folder / _SCALES).exists() else {}
+        return cls({path: Precision(**known) for path, known in fields.items()}, scales)
+
+    def _scales_of(self, path: str) -> list[str]:
+        start = f"{path}."
+        return sorted(name.removeprefix(start) for name in self.scales if name.rpartition(".")[0] == path)

@@ -150,10 +150,9 @@ def apply(
 
 def save_model(model: Model, folder: Path) -> None:
     structure.save(model.module, folder)
-    cache.write_json(folder / "precision.json", model.plan.dump())
+    model.plan.save(folder)
 
 
 def open_model(folder: Path) -> Model:
     """The inverse of `save_model`, in eval mode."""
-    plan = PrecisionPlan.load(json.loads((folder / "precision.json").read_text()))
-    return Model(structure.load(folder), plan)
+    return Model(structure.load(folder), PrecisionPlan.load(folder))

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+
+from autocompress.errors import NotApplicable
+
+Exclude = Literal["none", "classifier", "first_last"]
 
 
 class LowRankLinear(nn.Module):
@@ -41,6 +47,53 @@ AnyLinear = nn.Linear | LowRankLinear
 def linears(model: nn.Module) -> dict[str, nn.Linear]:
     """Every linear layer by path, the inner ones of low-rank pairs too."""
     return {path: m for path, m in model.named_modules() if isinstance(m, nn.Linear)}
+
+
+def products(model: nn.Module) -> dict[str, nn.Module]:
+    """Every layer that multiplies its input by a weight, by path: the linears, and GPT-2's transposed ones."""
+    return {path: m for path, m in model.named_modules() if isinstance(m, nn.Linear) or holds_transposed(m)}
+
+
+def holds_transposed(module: nn.Module) -> bool:
+    """Whether its weight is (I, O), as in the Conv1D that transformers keeps for GPT-2."""
+    return type(module).__name__ == "Conv1D" and type(module).__module__ == "transformers.pytorch_utils"
+
+
+def weight_OI(module: nn.Module) -> Tensor:
+    """The weight of a product, detached: a view, so what is written to it changes the module."""
+    weight: Tensor = module.weight.detach()  # type: ignore[operator]
+    return weight.T if holds_transposed(module) else weight
+
+
+def token_tables(model: nn.Module) -> dict[str, nn.Embedding]:
+    """The embedding tables of the vocabulary, by path: those with the most rows. Positions and types have fewer."""
+    tables = {path: m for path, m in model.named_modules() if isinstance(m, nn.Embedding)}
+    most = max((m.num_embeddings for m in tables.values()), default=0)
+    return {path: m for path, m in tables.items() if m.num_embeddings == most}
+
+
+def quantizable(model: nn.Module, exclude: Exclude) -> dict[str, nn.Module]:
+    """The products by path, without the `classifier` (those in no stack of layers), or also without `first_last`.
+
+    Raises `NotApplicable` if none are left.
+    """
+    least = {"none": -1, "classifier": 0, "first_last": 1}[exclude]
+    depth = stacked(model)
+    left = {path: module for path, module in products(model).items() if depth.get(path, -1) >= least}
+    if not left:
+        raise NotApplicable(f"exclude={exclude!r} leaves no linear layer to quantize")
+    return left
+
+
+def stacked(model: nn.Module) -> dict[str, int]:
+    """Of every module in a stack of layers (a `ModuleList`): how many layers lie between it and the nearer end."""
+    stacks = {path: m for path, m in model.named_modules() if isinstance(m, nn.ModuleList)}
+    depth: dict[str, int] = {}
+    for path, stack in stacks.items():
+        if not any(path.startswith(f"{outer}.") for outer in stacks):
+            for i, layer in enumerate(stack):
+                depth |= {f"{path}.{i}.{name}": min(i, len(stack) - 1 - i) for name, _ in layer.named_modules() if name}
+    return depth
 
 
 def linear(model: nn.Module, path: str) -> AnyLinear:

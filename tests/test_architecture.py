@@ -11,8 +11,9 @@ PACKAGE = Path(__file__).parent.parent / "autocompress"
 LAYERS = [
     {"errors", "distributions", "settings", "faults"},
     {"examples", "precision", "method", "cache", "quiet"},
-    {"context", "surgery", "recipe"},
-    {"architectures", "importance", "ledger", "runtime"},
+    {"surgery", "recipe"},
+    {"context", "rounding"},
+    {"architectures", "importance", "ledger", "observers", "runtime"},
     {"structure", "goals", "manifest", "measure", "footprint"},
     {"standing"},
     {"methods", "safety"},
@@ -39,7 +40,8 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 OWNERS = {
     "optuna": {"database", "samplers", "store"}, "mlflow": {"tracking.tracker"}, "yaml": {"language.yaml_source"},
     "datasets": {"data.readers"},
-    "onnx": {"runtimes.onnxruntime"}, "onnxruntime": {"runtimes.onnxruntime"}, "typer": {"cli"},
+    "onnx": {"runtimes.onnxruntime", "runtimes.onnx_graph", "runtimes.onnx_quantize"},
+    "onnxruntime": {"runtimes.onnxruntime"}, "typer": {"cli"},
     "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "run", "tracking.tracker"},
     "pebble": {"executors.processes"},
 }  # fmt: skip

@@ -20,6 +20,7 @@ from autocompress.examples import inputs
 from autocompress.method import Method, methods
 from autocompress.precision import PrecisionPlan
 from autocompress.recipe import Recipe
+from autocompress.rounding import simulate
 from autocompress.runtime import find_runtime
 
 every_method = pytest.mark.parametrize("method", methods().values(), ids=methods())
@@ -136,18 +137,18 @@ def test_saved_and_loaded_it_gives_the_same_logits(method, family, tmp_path):
 
 @pytest.mark.parametrize("method", [m for m in methods().values() if not m.values_only], ids=lambda m: m.name)
 def test_lowered_artefact_really_changed(method, tmp_path):
-    """Fewer bytes in the ONNX file, and it still says what the module says."""
+    """Fewer bytes in the ONNX file, and it says what the module says with the numbers rounded that the plan rounds."""
     runtime, model, batch = find_runtime("onnxruntime"), tiny(), toy(8).batch(list(range(8)))
     ctx = context(model)
-    changed = method().apply(fresh(model), ctx)
-    expected = logits(changed)
+    changed = apply(method(), model, ctx)
+    expected = logits(simulate(changed, ctx.precision))
     runtime.lower(model, PrecisionPlan(), batch, tmp_path / "dense")
     runtime.lower(changed, ctx.precision, batch, tmp_path / "changed")
     sizes = [runtime.artefact(tmp_path / name).stat().st_size for name in ("dense", "changed")]
-    assert sizes[1] < 0.95 * sizes[0]
+    assert sizes[1] < sizes[0]
     assert not changed.training, "lowering must leave the module in eval mode: later steps and the teacher rely on it"
     given = torch.from_numpy(runtime.open(tmp_path / "changed", ctx.target).run(batch))
-    torch.testing.assert_close(given, expected, rtol=0, atol=0.1 if ctx.precision else 1e-5)
+    torch.testing.assert_close(given, expected, rtol=0, atol=0.02 if ctx.precision else 1e-5)
 
 
 @every_method

@@ -21,7 +21,10 @@ from autocompress.methods.pruning.heads import Heads
 from autocompress.methods.pruning.layers import Layers, contributions
 from autocompress.methods.pruning.neurons import Neurons
 from autocompress.methods.quantization.int8_dynamic import Int8Dynamic
-from autocompress.surgery import LowRankLinear, linear, linears
+from autocompress.methods.quantization.mixed_precision import MixedPrecision, answers, divergence, fisher
+from autocompress.precision import Precision, PrecisionPlan
+from autocompress.rounding import simulate
+from autocompress.surgery import LowRankLinear, linear, linears, products
 
 
 def batch(rows: int = 8) -> Batch:
@@ -285,7 +288,7 @@ def test_int8_dynamic_plan(exclude, planned):
     ctx = context(model)
     Int8Dynamic(exclude=exclude, per_channel=True).apply(model, ctx)
     table = ctx.precision.pop("bert.embeddings.word_embeddings")
-    assert (table.weight, table.activation) == ("int8", "float32")
+    assert table == Precision("int8", per_channel=True)
     assert len(ctx.precision) == planned
     assert set(ctx.precision) <= set(linears(model))
     assert {p.activation for p in ctx.precision.values()} == {"dynamic_int8"}
@@ -305,3 +308,54 @@ def test_int8_dynamic_says_when_nothing_is_left():
     shallow = Layers(keep=0.5).apply(tiny(), context(tiny()))
     with pytest.raises(NotApplicable, match=r"^exclude='first_last' leaves no linear layer to quantize$"):
         Int8Dynamic(exclude="first_last").apply(shallow, context(tiny()))
+
+
+# ---- mixed_precision
+
+
+def fragile() -> nn.Module:
+    """The classifier reads one input that is always 0 with weights so large that all others are rounded to 0."""
+    model = tiny()
+    with torch.no_grad():
+        model.bert.pooler.dense.weight[0] = 0
+        model.bert.pooler.dense.bias[0] = 0
+        model.classifier.bias[:] = 0  # then a classifier of zeros always answers 0
+        model.classifier.weight.mul_(10)
+        model.classifier.weight[:, 0] = 1e5
+    return model
+
+
+@pytest.mark.parametrize("measure", [fisher, divergence])
+def test_sensitivity_finds_the_fragile_layer(measure):
+    model = fragile()
+    found = measure(model, list(products(model)), toy(32).batch(list(range(32))))
+    assert max(found, key=found.__getitem__) == "classifier"
+    assert min(found.values()) > -1e-8
+
+
+def test_fisher_by_hand():
+    model, b = tiny(), batch(2)
+    path = "bert.encoder.layer.1.output.dense"
+    expected = 0.0
+    for i in range(2):
+        weight = model.get_submodule(path).weight
+        one = {name: tensor[i : i + 1] for name, tensor in b.items()}
+        loss = F.cross_entropy(model(**inputs(one)).logits, one["labels"])
+        [gradient] = torch.autograd.grad(loss, [weight])
+        scale = weight.abs().amax(1, keepdim=True) / 127
+        expected += (gradient * (weight - (weight / scale).round() * scale)).square().sum().item()
+    assert fisher(model, [path], b)[path] == pytest.approx(expected, rel=1e-3)
+
+
+def test_mixed_precision_keeps_the_fewest_layers_that_must_be_kept():
+    model, ctx = fragile(), context(fragile())
+    MixedPrecision(drop=0.0, metric="kl").apply(model, ctx)
+    kept = {path for path, precision in ctx.precision.items() if precision.weight == "float16"}
+    assert "classifier" in kept
+    assert len(kept) < len(products(model))
+    generous = context(fragile())
+    MixedPrecision(drop=0.99).apply(model, generous)
+    assert {p.weight for p in generous.precision.values()} == {"int8"}
+    labels = answers(model, ctx.calibration).argmax(1)
+    rounded = PrecisionPlan({path: p for path, p in ctx.precision.items() if p.activation == "dynamic_int8"})
+    assert torch.equal(answers(simulate(model, rounded), ctx.calibration).argmax(1), labels)

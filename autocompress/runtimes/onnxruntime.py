@@ -1,17 +1,16 @@
 """ONNX Runtime: one `model.onnx` that needs no autocompress to run.
 
-The graph comes from `torch.onnx.export` (the TorchScript exporter: 1 s where the dynamo exporter takes 16 s, and its
-node names carry module paths, which is how a precision plan finds its nodes). int8 comes from
-`onnxruntime.quantization`: weights signed, activations scaled on the fly, the pairing that has fast kernels on x86.
+The session itself fuses what it has faster kernels for (GELU with its bias, layer norm, the scale of attention scores),
+for candidates and baseline alike and whatever their widths.
 """
 
 from __future__ import annotations
 
-import logging
+import copy
+import platform
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,17 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from torch import Tensor, nn
+from torch import nn
 
 from autocompress.errors import NotApplicable
-from autocompress.examples import Batch, inputs
-from autocompress.precision import Precision, PrecisionPlan
+from autocompress.examples import Batch
+from autocompress.precision import PrecisionPlan
+from autocompress.runtimes.onnx_export import OPSET, export
+from autocompress.runtimes.onnx_quantize import quantize
 from autocompress.settings import Target
 
 _FILE = "model.onnx"
-_OPSET = 17  # the first with LayerNormalization as one node
-_INT8 = Precision(weight="int8", activation="dynamic_int8")
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_GATHER_OR_MATMUL = {"Gather", "MatMul", "Gemm"}
 
 
 class OnnxSession:
@@ -51,25 +48,34 @@ class OnnxSession:
 
 
 class OnnxRuntime:
-    """float32 and dynamic int8, on CPU and CUDA providers."""
+    """float32, 4- and 8-bit weights with float or 8-bit inputs on a CPU; float32 and float16 on CUDA."""
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
         if _PROVIDERS[target.device] not in onnxruntime.get_available_providers():
             raise NotApplicable(
                 f"target.device is {target.device}, but this onnxruntime has no {_PROVIDERS[target.device]}"
             )
-        if plan and target.device == "cuda":
-            raise NotApplicable("onnxruntime has no int8 kernels on CUDA")
+        for path, precision in plan.items():
+            kind = (precision.weight, precision.activation)
+            if kind not in _KERNELS[target.device]:
+                raise NotApplicable(
+                    f"onnxruntime has no kernels on {target.device} for {kind[0]} weights with {kind[1]} inputs, "
+                    f"planned for {path}"
+                )
+            if kind == _HALF and set(plan.values()) != {precision}:
+                raise NotApplicable(f"{path} computes in float16, which is all of a model or nothing")
 
     def lower(self, model: nn.Module, plan: PrecisionPlan, batch: Batch, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        if not plan:
-            _export(model, batch, folder / _FILE)
-            return
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            plain = Path(scratch) / _FILE
-            _export(model, batch, plain)
-            _quantize(plain, plan, folder / _FILE)
+        if any((p.weight, p.activation) == _HALF for p in plan.values()):
+            export(copy.deepcopy(model).half(), batch, folder / _FILE)
+        elif not plan:
+            export(model, batch, folder / _FILE)
+        else:
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                plain = Path(scratch) / _FILE
+                ran = export(model, batch, plain)
+                quantize(plain, ran, plan, folder / _FILE, spare_bit=products_saturate())
 
     def open(self, folder: Path, target: Target) -> OnnxSession:
         return OnnxSession(folder / _FILE, target)
@@ -78,69 +84,35 @@ class OnnxRuntime:
         return folder / _FILE
 
     def describe(self) -> dict[str, Any]:
-        return {"onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__, "opset": _OPSET}
+        bits = 7 if products_saturate() else 8
+        return {
+            "onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__, "opset": OPSET,
+            "torch": torch.__version__, "int8_weight_bits": bits, "graph": 2,
+        }  # fmt: skip
 
 
-class _Logits(nn.Module):
-    """Positional inputs in, bare logits out: what the exporter traces."""
-
-    def __init__(self, model: nn.Module, names: list[str]) -> None:
-        super().__init__()
-        self.model = model
-        self._names = names
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        logits: Tensor = self.model(**dict(zip(self._names, tensors, strict=True))).logits
-        return logits
+_HALF = ("float16", "float16")
+_KERNELS = {
+    "cpu": {
+        ("int8", "dynamic_int8"), ("int8", "static_int8"), ("int8", "float32"), ("int4", "float32"),
+        ("float16", "float32"), ("bfloat16", "float32"),
+    },
+    "cuda": {_HALF},
+}  # fmt: skip
 
 
-def _export(model: nn.Module, batch: Batch, path: Path) -> None:
-    """Trace `model` with free batch and length axes."""
-    names = list(inputs(batch))
-    axes = {name: {0: "batch", 1: "tokens"} for name in names} | {"logits": {0: "batch"}}
-    with _quiet(), torch.no_grad():
-        torch.onnx.export(
-            _Logits(model, names).eval(), tuple(batch[name] for name in names), str(path), dynamo=False,
-            input_names=names, output_names=["logits"], dynamic_axes=axes, opset_version=_OPSET,
-        )  # fmt: skip
-
-
-def _quantize(plain: Path, plan: PrecisionPlan, path: Path) -> None:
-    """Carry out the plan: linear layers as MatMulInteger, embedding tables as int8 rows."""
-    nodes = _nodes_of(plain, plan)
-    with _quiet():
-        quantize_dynamic(
-            plain, path, weight_type=QuantType.QInt8, nodes_to_quantize=nodes,
-            op_types_to_quantize=["MatMul", "Gather"], per_channel=any(p.per_channel for p in plan.values()),
-        )  # fmt: skip
-
-
-def _nodes_of(plain: Path, plan: PrecisionPlan) -> list[str]:
-    """The names of the nodes that hold the planned modules' weights. Gemm nodes are renamed by the quantizer."""
-    found: dict[str, list[str]] = {path: [] for path in plan}
-    for node in onnx.load(plain, load_external_data=False).graph.node:
-        path = ".".join(node.name.split("/")[2:-1])
-        if node.op_type in _GATHER_OR_MATMUL and path in found:
-            found[path] += [node.name, node.name + "_MatMul"] if node.op_type == "Gemm" else [node.name]
-    lost = [path for path, names in found.items() if not names]
-    if lost:
-        raise RuntimeError(
-            f"the exported graph has no node for {lost}: the exporter names nodes otherwise than expected"
+@cache
+def products_saturate() -> bool:
+    """Whether this CPU adds pairs of 8-bit products in 16 bits, which overflow: x86 without the VNNI instructions."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    flags = Path("/proc/cpuinfo")
+    saturate = not flags.exists() or "vnni" not in flags.read_text()
+    if saturate:
+        warnings.warn(
+            "this CPU has no VNNI instructions: int8 weights keep to 7 bits, and int8 gains less speed.", stacklevel=2
         )
-    return [name for names in found.values() for name in names]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter and the quantizer warn about what is known here: tracing, and an unoptimised input graph."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    return saturate
 
 
 RUNTIME = OnnxRuntime()

@@ -1,0 +1,101 @@
+"""int8 for the layers that bear it, float16 for those that do not: each layer's precision by its measured sensitivity.
+
+Sensitivity of a layer, by `metric`: `fisher` = Σ E[g²] (W - Q(W))², g the gradient of a text's loss in W: what rounding
+the weights adds to the loss, to second order; `kl` = the mean Kullback-Leibler divergence of the model's answers when
+that layer alone is quantized, inputs too. Then the most sensitive layers stay in float16, as few as keep the labels of
+at least 1 - `drop` of the calibration texts what they were (found by bisection).
+
+After Dong et al. 2019, "HAWQ", arXiv:1905.03696, and Shen et al. 2019, "Q-BERT", arXiv:1909.05840. Departures: bits
+that have kernels, a bound on what is lost instead of on bytes, and the diagonal of the Fisher matrix for the Hessian.
+
+A rehearsal does not know how sensitive the trained layers will be and assumes that all of them bear int8: its size and
+latency are the least that the real run can have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autocompress.context import Context, forward
+from autocompress.distributions import Choice, Range
+from autocompress.examples import Batch
+from autocompress.method import Method, Stage
+from autocompress.precision import Precision, PrecisionPlan
+from autocompress.rounding import round_weight, simulate
+from autocompress.surgery import holds_transposed, products, token_tables, weight_OI
+
+_INT8, _FLOAT16 = Precision("int8", "dynamic_int8", per_channel=True), Precision("float16")
+
+
+class MixedPrecision(Method):
+    """Nearly the bytes and latency of int8_dynamic for models that lose too much by it."""
+
+    stage: ClassVar[Stage] = "lower"
+
+    drop: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.1)] = 0.05
+    metric: Annotated[Literal["fisher", "kl"], Choice(("fisher", "kl"))] = "fisher"
+
+    def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
+        layers = list(products(model))
+        if ctx.train is not None:
+            measure = fisher if self.metric == "fisher" else divergence
+            sensitivity = measure(model, layers, ctx.calibration[0])
+            layers = bearable(model, sorted(layers, key=sensitivity.__getitem__), ctx.calibration, self.drop)
+        ctx.precision.add(layers, _INT8)
+        ctx.precision.add(products(model).keys() - set(layers), _FLOAT16)
+        ctx.precision.add(token_tables(model), Precision("int8", per_channel=True))
+        return model
+
+
+def bearable(model: nn.Module, layers: list[str], batches: list[Batch], drop: float) -> list[str]:
+    """The longest beginning of `layers` that may be quantized together without changing more than `drop` of labels."""
+    labels_N = answers(model, batches).argmax(1)
+    low, high = 0, len(layers)  # `low` of them are known to be bearable
+    while low < high:
+        middle = (low + high + 1) // 2
+        same_N = answers(simulate(model, int8(layers[:middle])), batches).argmax(1) == labels_N
+        low, high = (middle, high) if same_N.float().mean() >= 1 - drop else (low, middle - 1)
+    return layers[:low]
+
+
+def fisher(model: nn.Module, layers: list[str], batch: Batch) -> dict[str, float]:
+    """By path: Σ g² (W - Q(W))², g² summed over the batch's texts."""
+    modules = [model.get_submodule(path) for path in layers]
+    weights: list[Tensor] = [module.weight for module in modules]  # type: ignore[misc]
+    off = [weight_OI(module) - round_weight(weight_OI(module), _INT8) for module in modules]
+    found = dict.fromkeys(layers, 0.0)
+    model.eval()
+    for i in range(len(batch["labels"])):
+        text = {name: tensor[i : i + 1] for name, tensor in batch.items()}
+        with torch.enable_grad():
+            loss = F.cross_entropy(forward(model, text, frozenset({"logits"})).logits, text["labels"])
+            gradients = torch.autograd.grad(loss, weights)
+        for path, module, g, D_OI in zip(layers, modules, gradients, off, strict=True):
+            found[path] += float(((g.T if holds_transposed(module) else g) * D_OI).square().sum())
+    return found
+
+
+def divergence(model: nn.Module, layers: list[str], batch: Batch) -> dict[str, float]:
+    """By path: the mean KL(p ‖ q) over the batch, q the answers with that layer quantized."""
+    p_BC = answers(model, [batch]).log_softmax(1)
+    found = {}
+    for path in layers:
+        q_BC = answers(simulate(model, int8([path])), [batch]).log_softmax(1)
+        found[path] = float(F.kl_div(q_BC, p_BC, reduction="batchmean", log_target=True))
+    return found
+
+
+def int8(paths: Iterable[str]) -> PrecisionPlan:
+    return PrecisionPlan(dict.fromkeys(paths, _INT8))
+
+
+@torch.no_grad()
+def answers(model: nn.Module, batches: list[Batch]) -> Tensor:
+    """Logits (N, C)."""
+    return torch.cat([forward(model.eval(), batch, frozenset({"logits"})).logits for batch in batches])

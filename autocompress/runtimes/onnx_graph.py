@@ -1,0 +1,77 @@
+"""An ONNX graph being rewritten node by node."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+from torch import Tensor
+
+MICROSOFT = "com.microsoft"  # the domain of the operators that onnxruntime has beyond the standard's
+
+
+class Graph:
+    """The old nodes, to be read; the new ones, to be added in order; and the weights of both by name."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
+        self.old = list(model.graph.node)
+        self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._new: list[NodeProto] = []
+        self._made: dict[Hashable, tuple[str, ...]] = {}
+
+    def matrices(self, node: NodeProto) -> list[str]:
+        """The node's inputs that are weights of two dimensions or more."""
+        return [name for name in node.input if name in self.weights and len(self.weights[name].dims) > 1]
+
+    def values(self, name: str) -> Tensor:
+        """A weight."""
+        return torch.from_numpy(numpy_helper.to_array(self.weights[name]).copy())
+
+    def keep(self, node: NodeProto) -> None:
+        """Take a node over."""
+        self._new.append(node)
+
+    def add(self, op: str, inputs: list[str], outputs: list[str], name: str, **attributes: Any) -> None:
+        """Add a new node."""
+        self._new.append(helper.make_node(op, inputs, outputs, name, **attributes))
+
+    def weight(self, name: str, values: np.ndarray, dtype: int | None = None) -> str:
+        """Store a weight, as the ONNX type `dtype` if it is given. Its name: equal values of a name are stored once."""
+        dtype = helper.np_dtype_to_tensor_dtype(values.dtype) if dtype is None else dtype
+        data = values.astype(helper.tensor_dtype_to_np_dtype(dtype)).tobytes()
+        name = f"{name}_{zlib.crc32(data):08x}"
+        self.weights[name] = helper.make_tensor(name, dtype, values.shape, data, raw=True)
+        return name
+
+    def cast(self, name: str, to: str) -> tuple[str]:
+        """`to` = `name` as float32."""
+        self.add("Cast", [name], [to], f"{to}_Cast", to=TensorProto.FLOAT)
+        return (to,)
+
+    def once(self, key: Hashable, make: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+        """What `make` names, made for the first who asks."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def finish(self) -> onnx.ModelProto:
+        """The model with the new nodes, and without weights that nothing reads."""
+        graph = self._model.graph
+        read = {name for node in self._new for name in node.input}
+        kept = [tensor for name, tensor in self.weights.items() if name in read]
+        for field, new in ((graph.node, self._new), (graph.initializer, kept), (graph.value_info, [])):
+            del field[:]
+            field.extend(new)
+        self._model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
+        return self._model
+
+
+def path_of(node: NodeProto) -> str:
+    """The module that a node was traced in: "/model/encoder/layer.0/query/MatMul" -> "encoder.layer.0.query"."""
+    return ".".join(node.name.split("/")[2:-1])

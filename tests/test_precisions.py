@@ -1,0 +1,155 @@
+"""Every precision is real in the file that ships: its operators, its bytes, and the labels of its simulation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import FAMILIES, context, fresh, tiny, toy
+from onnx import TensorProto
+from torch import nn
+
+from autocompress.context import Context
+from autocompress.errors import NotApplicable
+from autocompress.examples import inputs
+from autocompress.method import find
+from autocompress.precision import Precision, PrecisionPlan
+from autocompress.rounding import simulate
+from autocompress.runtime import find_runtime
+from autocompress.settings import Target
+from autocompress.structure import load, save
+from autocompress.surgery import products
+
+ONNX, TARGET = find_runtime("onnxruntime"), Target()
+TEXTS = toy(200)
+
+RECIPES = {  # what is asked for -> operators that a tiny BERT has for its 26 products and its table
+    "int8_dynamic": ([("int8_dynamic", {})], {"MatMulIntegerToFloat": 26, "DynamicQuantizeLinear": 18}),
+    "int8_static": ([("int8_static", {"smooth": 0.0})], {"MatMulIntegerToFloat": 26, "QuantizeLinear": 18}),
+    "int8_static smooth": ([("int8_static", {"smooth": 0.5})], {"MatMulIntegerToFloat": 26, "QuantizeLinear": 18}),
+    "int8_static entropy": ([("int8_static", {"observer": "entropy"})], {"MatMulIntegerToFloat": 26}),
+    "int8_static percentile": ([("int8_static", {"observer": "percentile"})], {"MatMulIntegerToFloat": 26}),
+    **{
+        f"weight_only {algorithm} {bits}": (
+            [("weight_only", {"algorithm": algorithm, "bits": bits})],
+            {"MatMulNBits": 26, "GatherBlockQuantized": 1},
+        )
+        for algorithm in ("rtn", "gptq", "awq")
+        for bits in (4, 8)
+    },
+    "embedding 8": ([("embedding", {"bits": 8})], {"GatherBlockQuantized": 1}),
+    "embedding 4": ([("embedding", {"bits": 4})], {"GatherBlockQuantized": 1}),
+    "mixed_precision": ([("mixed_precision", {})], {}),
+    "int8_dynamic first_last": ([("int8_dynamic", {"exclude": "first_last"})], {"MatMulIntegerToFloat": 12}),
+    "half": ([("half", {})], {}),
+    "half bfloat16": ([("half", {"dtype": "bfloat16"})], {}),
+}
+
+
+def lowered(model: nn.Module, steps: list[tuple[str, dict]], folder: Path, ctx: Context) -> nn.Module:
+    model = fresh(model)
+    for name, knobs in steps:
+        model = find(name)(**knobs).apply(model, ctx)
+    ONNX.support(ctx.precision, ctx.target)
+    ONNX.lower(model, ctx.precision, toy().batch([0]), folder)
+    return model
+
+
+def run(folder: Path) -> np.ndarray:
+    session = ONNX.open(folder, TARGET)
+    return np.concatenate([session.run(batch) for batch in TEXTS.batches(1)])
+
+
+def torch_logits(model: nn.Module) -> np.ndarray:
+    with torch.no_grad():
+        return np.concatenate([model(**inputs(batch)).logits.numpy() for batch in TEXTS.batches(1)])
+
+
+def operators(folder: Path) -> Counter[str]:
+    return Counter(node.op_type for node in onnx.load(ONNX.artefact(folder)).graph.node)
+
+
+def weight_bytes(folder: Path) -> int:
+    return sum(len(t.raw_data) for t in onnx.load(ONNX.artefact(folder)).graph.initializer)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_kernels_are_there(name: str, tmp_path: Path) -> None:
+    steps, expected = RECIPES[name]
+    lowered(tiny(), steps, tmp_path, context(tiny()))
+    counts = operators(tmp_path)
+    assert {op: counts[op] for op in expected} == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", RECIPES)
+def test_labels_are_those_of_the_simulation(name: str, family: str, tmp_path: Path) -> None:
+    """It rounds where the simulation rounds: at least 99 % of labels agree, and logits within 3 % of their range."""
+    model, ctx = tiny(family), context(tiny(family))
+    changed = lowered(model, RECIPES[name][0], tmp_path, ctx)
+    ran, expected = run(tmp_path), torch_logits(simulate(changed, ctx.precision, rounds_groups=True))
+    assert (ran.argmax(1) == expected.argmax(1)).mean() >= 0.99
+    assert np.abs(ran - expected).max() <= 0.03 * np.ptp(expected)
+    assert np.abs(expected - torch_logits(model)).max() > 0, "the simulation rounds something"
+
+
+SHARES = {
+    "int8_dynamic": 0.36, "int8_static": 0.36, "weight_only gptq 4": 0.24, "weight_only awq 8": 0.36,
+    "half": 0.53, "half bfloat16": 0.53, "embedding 8": 0.98, "embedding 4": 0.97,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "share"), SHARES.items())
+def test_the_file_is_smaller_by_what_the_bits_say(name: str, share: float, tmp_path: Path) -> None:
+    """`share` of float32's bytes: 1/4 or 1/2, and at this width the scales, biases and positions beside it."""
+    ONNX.lower(tiny(), PrecisionPlan(), toy().batch([0]), tmp_path / "dense")
+    lowered(tiny(), RECIPES[name][0], tmp_path / "small", context(tiny()))
+    assert weight_bytes(tmp_path / "small") < share * weight_bytes(tmp_path / "dense")
+
+
+def test_saved_and_loaded_it_lowers_to_the_same_artefact(tmp_path: Path) -> None:
+    ctx = context(tiny())
+    changed = lowered(tiny(), RECIPES["int8_static smooth"][0], tmp_path / "one", ctx)
+    save(changed, tmp_path / "module")
+    ctx.precision.save(tmp_path / "module")
+    plan = PrecisionPlan.load(tmp_path / "module")
+    ONNX.lower(load(tmp_path / "module"), plan, toy().batch([0]), tmp_path / "two")
+    assert ONNX.artefact(tmp_path / "one").read_bytes() == ONNX.artefact(tmp_path / "two").read_bytes()
+
+
+def test_what_has_no_kernel_is_refused() -> None:
+    for weight, activation in (("int4", "dynamic_int8"), ("float16", "float16"), ("bfloat16", "bfloat16")):
+        plan = PrecisionPlan()
+        plan.add(products(tiny()), Precision(weight, activation))
+        said = f"^onnxruntime has no kernels on cpu for {weight} weights with {activation} inputs, planned for bert"
+        with pytest.raises(NotApplicable, match=said):
+            ONNX.support(plan, TARGET)
+
+
+def test_two_precisions_for_one_layer_are_refused() -> None:
+    ctx = context(tiny())
+    find("int8_dynamic")().apply(tiny(), ctx)
+    with pytest.raises(NotApplicable, match="two precisions for"):
+        find("half")().apply(tiny(), ctx)
+
+
+def test_static_without_channels_and_smoothing_is_refused() -> None:
+    with pytest.raises(NotApplicable, match="loses too much"):
+        find("int8_static")(smooth=0, per_channel=False).apply(tiny(), context(tiny()))
+
+
+def test_all_of_a_model_in_float16_is_a_float16_graph(tmp_path: Path) -> None:
+    """What `half` asks for on a GPU. A CPU runs that file too, through casts, so its numbers can be looked at here."""
+    ctx = context(tiny())
+    ctx.target = Target(device="cuda")
+    find("half")().apply(tiny(), ctx)
+    assert {p.activation for p in ctx.precision.values()} == {"float16"}
+    ONNX.lower(tiny(), ctx.precision, toy().batch([0]), tmp_path)
+    graph = onnx.load(ONNX.artefact(tmp_path)).graph
+    kinds = Counter(t.data_type for t in graph.initializer if len(t.dims) > 1)
+    assert set(kinds) == {TensorProto.FLOAT16}
+    np.testing.assert_allclose(run(tmp_path), torch_logits(tiny()), atol=0.02)
