@@ -38,6 +38,19 @@ class LowRankLinear(nn.Module):
 AnyLinear = nn.Linear | LowRankLinear
 
 
+class Logits(nn.Module):
+    """Positional inputs in, bare logits out: what an exporter traces."""
+
+    def __init__(self, model: nn.Module, names: list[str]) -> None:
+        super().__init__()
+        self.model = model
+        self._names = names
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        logits: Tensor = self.model(**dict(zip(self._names, tensors, strict=True))).logits
+        return logits
+
+
 def linears(model: nn.Module) -> dict[str, nn.Linear]:
     """Every linear layer by path, the inner ones of low-rank pairs too."""
     return {path: m for path, m in model.named_modules() if isinstance(m, nn.Linear)}

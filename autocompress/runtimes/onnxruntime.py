@@ -3,6 +3,7 @@
 The graph comes from `torch.onnx.export` (the TorchScript exporter: 1 s where the dynamo exporter takes 16 s, and its
 node names carry module paths, which is how a precision plan finds its nodes). int8 comes from
 `onnxruntime.quantization`: weights signed, activations scaled on the fly, the pairing that has fast kernels on x86.
+What lowers is imported when it is needed: who serves a model needs neither torch nor onnx.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 import onnxruntime
-import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
-from autocompress.examples import Batch, inputs
 from autocompress.precision import Precision, PrecisionPlan
 from autocompress.settings import Target
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from autocompress.examples import Batch
+    from autocompress.runtime import Inputs
 
 _FILE = "model.onnx"
 _OPSET = 17  # the first with LayerNormalization as one node
@@ -45,13 +47,15 @@ class OnnxSession:
         self._session = onnxruntime.InferenceSession(path, options, providers=[_PROVIDERS[target.device]])
         self._names = [node.name for node in self._session.get_inputs()]
 
-    def run(self, batch: Batch) -> np.ndarray:
-        logits: np.ndarray = self._session.run(None, {name: batch[name].numpy() for name in self._names})[0]
+    def run(self, batch: Inputs) -> np.ndarray:
+        logits: np.ndarray = self._session.run(None, {name: np.asarray(batch[name]) for name in self._names})[0]
         return logits
 
 
 class OnnxRuntime:
     """float32 and dynamic int8, on CPU and CUDA providers."""
+
+    packages: tuple[str, ...] = ("onnxruntime",)
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
         if _PROVIDERS[target.device] not in onnxruntime.get_available_providers():
@@ -78,35 +82,31 @@ class OnnxRuntime:
         return folder / _FILE
 
     def describe(self) -> dict[str, Any]:
+        import onnx
+
         return {"onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__, "opset": _OPSET}
-
-
-class _Logits(nn.Module):
-    """Positional inputs in, bare logits out: what the exporter traces."""
-
-    def __init__(self, model: nn.Module, names: list[str]) -> None:
-        super().__init__()
-        self.model = model
-        self._names = names
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        logits: Tensor = self.model(**dict(zip(self._names, tensors, strict=True))).logits
-        return logits
 
 
 def _export(model: nn.Module, batch: Batch, path: Path) -> None:
     """Trace `model` with free batch and length axes."""
+    import torch
+
+    from autocompress.examples import inputs
+    from autocompress.surgery import Logits
+
     names = list(inputs(batch))
     axes = {name: {0: "batch", 1: "tokens"} for name in names} | {"logits": {0: "batch"}}
     with _quiet(), torch.no_grad():
         torch.onnx.export(
-            _Logits(model, names).eval(), tuple(batch[name] for name in names), str(path), dynamo=False,
+            Logits(model, names).eval(), tuple(batch[name] for name in names), str(path), dynamo=False,
             input_names=names, output_names=["logits"], dynamic_axes=axes, opset_version=_OPSET,
         )  # fmt: skip
 
 
 def _quantize(plain: Path, plan: PrecisionPlan, path: Path) -> None:
     """Carry out the plan: linear layers as MatMulInteger, embedding tables as int8 rows."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
     nodes = _nodes_of(plain, plan)
     with _quiet():
         quantize_dynamic(
@@ -117,6 +117,8 @@ def _quantize(plain: Path, plan: PrecisionPlan, path: Path) -> None:
 
 def _nodes_of(plain: Path, plan: PrecisionPlan) -> list[str]:
     """The names of the nodes that hold the planned modules' weights. Gemm nodes are renamed by the quantizer."""
+    import onnx
+
     found: dict[str, list[str]] = {path: [] for path in plan}
     for node in onnx.load(plain, load_external_data=False).graph.node:
         path = ".".join(node.name.split("/")[2:-1])
