@@ -23,6 +23,16 @@ app = typer.Typer(
     help="Search for small and fast versions of a text model, under constraints.",
 )  # fmt: skip
 
+
+def _model_name(name: str | None) -> str | None:
+    """Checked before a search of hours, not after it."""
+    if name is not None:
+        from autocompress.tracking.registry import checked_name
+
+        checked_name(name)
+    return name
+
+
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="the search space")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="a study's name or folder")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON alone")]
@@ -30,6 +40,7 @@ Trials = Annotated[int | None, typer.Option(min=1, help="recipes to train in all
 Timeout = Annotated[str | None, typer.Option(metavar="30m", help="stop after this time: 90s, 30m, 2h")]
 Workers = Annotated[int, typer.Option(min=1, help="trials at once, each with its share of the threads, or a GPU")]
 TrialTimeout = Annotated[str | None, typer.Option(metavar="10m", help="a trial that trains for longer fails")]
+Register = Annotated[str | None, typer.Option(metavar="NAME", callback=_model_name, help="also a model in MLflow")]
 Rule = Annotated[str, typer.Option(help="which of the front: best_score, fastest, smallest, knee")]
 
 _EXIT = {ConfigError: 2, NothingFeasible: 3, Paused: 4}
@@ -50,28 +61,28 @@ def search(
     study: Annotated[str | None, typer.Option(metavar="NAME", help="the study's name, else the file's")] = None,
     rule: Rule = "knee",
     to: Annotated[Path | None, typer.Option(help="where the chosen model goes; exported/STUDY if left out")] = None,
-    workers: Workers = 1, trial_timeout: TrialTimeout = None,
+    workers: Workers = 1, trial_timeout: TrialTimeout = None, register: Register = None,
 ) -> None:  # fmt: skip
     """Run a search. On a study that exists it goes on where it stopped."""
     from autocompress.study import Study
 
-    _search(Study.create(space, study), trials, timeout, rule, to, workers, trial_timeout)
+    _search(Study.create(space, study), trials, timeout, rule, to, workers, trial_timeout, register)
 
 
 @app.command()
 def resume(
     study: StudyName, trials: Trials = None, timeout: Timeout = None, rule: Rule = "knee", to: Path | None = None,
-    workers: Workers = 1, trial_timeout: TrialTimeout = None,
+    workers: Workers = 1, trial_timeout: TrialTimeout = None, register: Register = None,
 ) -> None:  # fmt: skip
     """Go on with a study, from its own copy of its space."""
     from autocompress.study import Study
 
-    _search(Study.open(study), trials, timeout, rule, to, workers, trial_timeout)
+    _search(Study.open(study), trials, timeout, rule, to, workers, trial_timeout, register)
 
 
 def _search(
     study: Study, trials: int | None, timeout: str | None, rule: str, to: Path | None, workers: int,
-    trial_timeout: str | None,
+    trial_timeout: str | None, register: str | None,
 ) -> None:  # fmt: skip
     """Search under a display, then show the front and export the chosen one."""
     from rich.console import Console
@@ -96,10 +107,10 @@ def _search(
         sys.exit(130)
     if reason:
         console.print(f"The search ended early: {reason}.")
-    _conclude(study, console, rule, to)
+    _conclude(study, console, rule, to, register)
 
 
-def _conclude(study: Study, console: Any, rule: str, to: Path | None) -> None:
+def _conclude(study: Study, console: Any, rule: str, to: Path | None, register: str | None) -> None:
     """The front as a table, the chosen model as a folder, and the next lines to type."""
     from autocompress.tables import FRONT_COLUMNS, front_rows
 
@@ -116,6 +127,8 @@ def _conclude(study: Study, console: Any, rule: str, to: Path | None) -> None:
         f"  autocompress ui {study.name}",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
+    if register:
+        print(f"\n{study.register(to, register, best.number)}")
 
 
 @app.command()
@@ -208,11 +221,16 @@ def compare(study: StudyName, a: int, b: int, as_json: Json = False) -> None:
 def export(
     study: StudyName, to: Annotated[Path, typer.Option(help="a new folder")],
     trial: Annotated[int | None, typer.Option(help="this trial instead of the rule's")] = None, rule: Rule = "knee",
+    register: Register = None,
 ) -> None:  # fmt: skip
     """Write the winner (or a trial) as a folder that loads and serves."""
     from autocompress.study import Study
 
-    print(f'{Study.open(study).export(to, trial, rule)}/ is ready: autocompress predict {to} "some text"')
+    opened = Study.open(study)
+    number = opened.best(rule).number if trial is None else trial
+    print(f'{opened.export(to, number)}/ is ready: autocompress predict {to} "some text"')
+    if register:
+        print(f"\n{opened.register(to, register, number)}")
 
 
 @app.command()

@@ -43,6 +43,11 @@ class Serving(Settings):
     texts: Scored
     inputs: dict[Literal["input_ids", "attention_mask", "token_type_ids"], Token] | None = None
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a table of texts to classify calls them: `text`; the task's own names where they are two."""
+        return self.task.text if len(self.task.text) > 1 else ("text",)
+
 
 class Measured(Settings):
     """The trial's figures, the baseline's, and where they were taken."""

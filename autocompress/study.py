@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -41,6 +41,9 @@ from autocompress.space import SearchSpace
 from autocompress.store import Store
 from autocompress.tracking.log import Log
 from autocompress.trial import trial_folder
+
+if TYPE_CHECKING:
+    from autocompress.tracking.registry import Registered
 
 STUDIES = Path("studies")
 REMAKE: tuple[Kind, ...] = ("train", "evaluate")
@@ -252,6 +255,22 @@ class Study:
         from autocompress.export import export
 
         return export(self, self.trial(trial) if trial is not None else self.best(rule), Path(to))
+
+    def register(self, folder: str | Path, name: str, trial: int) -> Registered:
+        """Make `folder`, which `trial` was exported to, the champion of the model `name` in MLflow's registry.
+
+        Raises `Paused` for trouble at MLflow; the folder is kept.
+        """
+        from autocompress.registration import register
+
+        return register(self, self.trial(trial), Path(folder), name)
+
+    def run_of(self, trial: Trial) -> tuple[str, str]:
+        """MLflow's address and the id of the trial's run there. Raises `Paused` if it cannot be had."""
+        log = self._log(lambda said: None)
+        with contextlib.suppress(ConfigError), self._held():  # a search that is under way logs by itself
+            log.sync(self.trials, "FINISHED")
+        return log.run_of(trial)
 
     def _check_the_machine(self) -> None:
         """Latencies of two machines are not compared."""

@@ -28,14 +28,14 @@ LAYERS = [
     {"store", "tracking", "verify"},
     {"coordinator"},
     {"card", "study"},
-    {"export", "display"},
+    {"export", "registration", "display"},
     {"cli"},
     {"__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 OWNERS = {
-    "optuna": {"store", "samplers"}, "mlflow": {"tracking.tracker"}, "yaml": {"language.yaml_source"},
-    "datasets": {"data.readers"},
+    "optuna": {"store", "samplers"}, "mlflow": {"tracking.tracker", "tracking.registry", "tracking.served"},
+    "yaml": {"language.yaml_source"}, "datasets": {"data.readers"},
     "onnx": {"runtimes.onnxruntime"}, "onnxruntime": {"runtimes.onnxruntime"}, "typer": {"cli"},
     "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "study", "tracking.tracker"},
     "pebble": {"executors.processes"},
