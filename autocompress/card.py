@@ -30,7 +30,7 @@ def card(
         f"# {space.model}, compressed: {trial.recipe.title}\n\n"
         f"Trial {trial.number} of the study `{name}`: a classifier of texts ({', '.join(serving.labels[:20])}), "
         f"made by autocompress {measured.versions['autocompress']}.",
-        _figures(measured),
+        f"## Figures\n\n{figures(measured)}",
         _circumstances(space, measured),
         _front(trial, front, baseline),
         _use(serving, artefact),
@@ -40,10 +40,11 @@ def card(
     return "\n\n".join(sections) + "\n"
 
 
-def _figures(measured: Measured) -> str:
+def figures(measured: Measured) -> str:
+    """A table: what was measured, its interval, and the same of the baseline."""
     scores = [("score", f"{measured.metric}, validation"), ("test_score", f"{measured.metric}, test")]
     rows = [_row(measured, *line, ".3f") for line in scores]
-    return "## Figures\n\n" + markdown(_COLUMNS, [*rows, *(_row(measured, *line) for line in _FIGURES)])
+    return markdown(_COLUMNS, [*rows, *(_row(measured, *line) for line in _FIGURES)])
 
 
 def _row(measured: Measured, name: str, title: str, form: str) -> Row:

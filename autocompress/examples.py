@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 Batch = dict[str, Tensor]
+Values = TypeVar("Values")  # tensors, or arrays
 
 _NOT_INPUTS = {"labels", "index"}
 
 
-def inputs(batch: Batch) -> Batch:
+def inputs(batch: Mapping[str, Values]) -> dict[str, Values]:
     """What the model reads: the batch without labels and row numbers."""
     return {name: tensor for name, tensor in batch.items() if name not in _NOT_INPUTS}
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from autocompress import cache
 from autocompress.card import card
+from autocompress.data.encoding import padding
 from autocompress.errors import ConfigError
 from autocompress.ledger import Trial
 from autocompress.manifest import MEASURED, SERVING, Measured, Scored, Serving, digest_of
@@ -63,8 +64,9 @@ def _serving(study: Study, task: Task) -> Serving:
         for which, split in (("validation", texts.validation), ("test", texts.test))
     }
     return Serving(
-        target=space.target, labels=texts.labels, task=space.task, seed=space.search.seed, texts=Scored(**scored)
-    )
+        target=space.target, labels=texts.labels, task=space.task, seed=space.search.seed, texts=Scored(**scored),
+        inputs=padding(task.tokenizer),
+    )  # fmt: skip
 
 
 def _measured(study: Study, trial: Trial, scores: dict[str, float]) -> Measured:

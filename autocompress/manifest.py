@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -19,6 +19,9 @@ SERVING, MEASURED = "serving.json", "measurement.json"
 _LARGEST = 16_000_000  # bytes: this is read before anything else was looked at
 
 
+Token = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
+
+
 class Scored(Settings):
     """A digest of each split that was scored: a score is compared on the same texts only."""
 
@@ -27,7 +30,10 @@ class Scored(Settings):
 
 
 class Serving(Settings):
-    """What a pipeline needs besides the model, and what `verify` needs to find the texts again."""
+    """What a pipeline needs besides the model, and what `verify` needs to find the texts again.
+
+    `inputs`: what the model reads, and what fills each beyond a text's end. The first folders of format 1 lack it.
+    """
 
     format: Literal[1] = 1
     target: Target
@@ -35,6 +41,12 @@ class Serving(Settings):
     task: TaskSettings
     seed: int
     texts: Scored
+    inputs: dict[Literal["input_ids", "attention_mask", "token_type_ids"], Token] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a table of texts to classify calls them: `text`; the task's own names where they are two."""
+        return self.task.text if len(self.task.text) > 1 else ("text",)
 
 
 class Measured(Settings):

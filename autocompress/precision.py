@@ -9,12 +9,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from autocompress.errors import NotApplicable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FILE, _SCALES = "precision.json", "precision.safetensors"
 
@@ -71,11 +71,15 @@ class PrecisionPlan(dict[str, Precision]):
         """Write precision.json, and precision.safetensors if there are scales."""
         (folder / _FILE).write_text(json.dumps(self.dump(), indent=1))
         if self.scales:
+            from safetensors.torch import save_file  # with torch: who serves a model needs neither
+
             save_file({name: tensor.contiguous() for name, tensor in self.scales.items()}, folder / _SCALES)
 
     @classmethod
     def load(cls, folder: Path) -> PrecisionPlan:
         """The inverse of `save`."""
+        from safetensors.torch import load_file
+
         entries = json.loads((folder / _FILE).read_text())
         fields = {path: {k: v for k, v in entry.items() if k != "scales"} for path, entry in entries.items()}
         scales = load_file(folder / _SCALES) if (folder / _SCALES).exists() else {}

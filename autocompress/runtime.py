@@ -7,26 +7,33 @@ One file each in `runtimes/`; the file name is what `target.runtime` says. Addin
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from torch import nn
-
-from autocompress.examples import Batch
 from autocompress.precision import PrecisionPlan
 from autocompress.settings import Target
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from autocompress.examples import Batch
+
+    Inputs = Mapping[str, Tensor | np.ndarray]
 
 
 class Session(Protocol):
     """An opened artefact."""
 
-    def run(self, batch: Batch) -> np.ndarray:
-        """Logits (B, C), float32."""
+    def run(self, batch: Inputs) -> np.ndarray:
+        """Logits (B, C), float32. `batch` holds tensors or arrays by name."""
 
 
 class Runtime(Protocol):
     """Lowers, opens and describes. Everything that is reported was run through `open`."""
+
+    packages: tuple[str, ...]  # what `open` and the session import: all that a served model needs to have installed
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
         """Raise `NotApplicable` with the reason if this plan cannot be carried out on that target."""

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autocompress import cache, confirmation, measure
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, nearest
@@ -37,6 +37,9 @@ from autocompress.standing import Standing
 from autocompress.store import Store
 from autocompress.tracking.log import Log
 from autocompress.trial import trial_folder
+
+if TYPE_CHECKING:
+    from autocompress.tracking.registry import Registered
 
 STUDIES = Path("studies")
 _VERSIONS = ("autocompress", "torch", "transformers", "onnxruntime", "optuna")
@@ -248,3 +251,19 @@ class Study:
         from autocompress.export import export
 
         return export(self, self.trial(trial) if trial is not None else self.best(rule), Path(to))
+
+    def register(self, folder: str | Path, name: str, trial: int) -> Registered:
+        """Make `folder`, which `trial` was exported to, the champion of the model `name` in MLflow's registry.
+
+        Raises `Paused` for trouble at MLflow; the folder is kept.
+        """
+        from autocompress.registration import register
+
+        return register(self, self.trial(trial), Path(folder), name)
+
+    def run_of(self, trial: Trial) -> tuple[str, str]:
+        """MLflow's address and the id of the trial's run there. Raises `Paused` if it cannot be had."""
+        log = self.log(lambda said: None)
+        with contextlib.suppress(ConfigError), held(self):  # a search that is under way logs by itself
+            log.sync(self.trials, "FINISHED")
+        return log.run_of(trial)

@@ -32,14 +32,14 @@ LAYERS = [
     {"coordinator"},
     {"run"},
     {"card", "study"},
-    {"export", "display"},
+    {"export", "registration", "display"},
     {"cli"},
     {"__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 OWNERS = {
-    "optuna": {"database", "samplers", "store"}, "mlflow": {"tracking.tracker"}, "yaml": {"language.yaml_source"},
-    "datasets": {"data.readers"},
+    "optuna": {"database", "samplers", "store"}, "datasets": {"data.readers"}, "yaml": {"language.yaml_source"},
+    "mlflow": {"tracking.tracker", "tracking.registry", "tracking.served"},
     "onnx": {"runtimes.onnxruntime", "runtimes.onnx_graph", "runtimes.onnx_quantize"},
     "onnxruntime": {"runtimes.onnxruntime"}, "typer": {"cli"},
     "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "run", "tracking.tracker"},

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pkgutil
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,6 +115,18 @@ def test_answers_come_in_the_order_of_the_texts(plain: Path) -> None:
     assert classify.logits(TEXTS[::-1])[::-1] == pytest.approx(classify.logits(TEXTS), abs=1e-5)
 
 
+LIGHT = """
+import sys, autocompress
+print(autocompress.pipeline(sys.argv[1])("honey tree")[0]["label"])
+print(sorted({"datasets", "mlflow", "onnx", "optuna", "torch", "transformers"} & set(sys.modules)))
+"""
+
+
+def test_a_pipeline_needs_neither_torch_nor_transformers(plain: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT, plain], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["sweet", "[]"], done.stderr
+
+
 def test_texts_of_like_length_run_together(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     classify = autocompress.pipeline(plain)
     run, shapes = classify.session.run, []
@@ -131,11 +145,19 @@ def test_scores_are_the_softmax_of_the_logits_and_no_texts_have_no_answers(plain
 def test_texts_are_cut_and_paired_as_the_tokenizer_does_it(plain: Path) -> None:
     classify, tokenizer = autocompress.pipeline(plain), AutoTokenizer.from_pretrained(plain)
     module = autocompress.load(plain)
-    for text in ("honey " * 40, ("honey tree", "stone river"), ("tree " * 20, "lemon " * 20)):
+    for text in ("", "honey " * 40, ("honey tree", "stone river"), ("tree " * 20, "lemon " * 20)):
         pair = (text,) if isinstance(text, str) else text
         encoded = tokenizer(*pair, truncation=True, max_length=16, return_tensors="pt")
         with torch.no_grad():
             assert classify.logits([text])[0] == pytest.approx(module(**encoded).logits[0].numpy(), abs=1e-4)
+
+
+def test_texts_are_cut_at_the_side_that_the_tokenizer_says(plain: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(plain, tmp_path / "left")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"truncation_side": "left"}))
+    text = "honey " + "tree " * 20 + "lemon"
+    assert [autocompress.pipeline(place)(text)[0]["label"] for place in (plain, folder)] == ["sweet", "sour"]
 
 
 def test_a_stock_shape_loads_with_plain_transformers(plain: Path) -> None:

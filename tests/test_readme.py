@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from tiny_project import make_project
 
+from autocompress.tracking.registry import Registered
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -55,6 +57,14 @@ def test_every_python_block_runs(project: tuple[Path, dict[str, str]]) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert "label" in done.stdout
+
+
+def test_the_lines_that_serve_are_those_that_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tests/test_serving.py runs the first and asks it."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    made = Registered("reviews", "1", "sqlite:///mlflow.db", ("text",))
+    assert blocks("bash") == [f"{made.serve}\n{made.ask}\n"]
 
 
 def test_links_and_methods_are_there() -> None:

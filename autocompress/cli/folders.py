@@ -8,18 +8,23 @@ from typing import Annotated
 
 import typer
 
-from autocompress.cli.options import Json, Rule, StudyName
+from autocompress.cli.options import Json, Register, Rule, StudyName
 from autocompress.cli.terminal import print_json, print_table
 
 
 def export(
     study: StudyName, to: Annotated[Path, typer.Option(help="a new folder")],
     trial: Annotated[int | None, typer.Option(help="this trial instead of the rule's")] = None, rule: Rule = None,
+    register: Register = None,
 ) -> None:  # fmt: skip
     """Write the winner (or a trial) as a folder that loads and serves."""
     from autocompress.study import Study
 
-    print(f'{Study.open(study).export(to, trial, rule)}/ is ready: autocompress predict {to} "some text"')
+    opened = Study.open(study)
+    number = opened.best(rule).number if trial is None else trial
+    print(f'{opened.export(to, number)}/ is ready: autocompress predict {to} "some text"')
+    if register:
+        print(f"\n{opened.register(to, register, number)}")
 
 
 def predict(folder: Path, texts: list[str], as_json: Json = False) -> None:

@@ -24,6 +24,18 @@ Hours = Annotated[
 ]
 
 
+def _model_name(name: str | None) -> str | None:
+    """Checked before a search of hours, not after it."""
+    if name is not None:
+        from autocompress.tracking.registry import checked_name
+
+        checked_name(name)
+    return name
+
+
+Register = Annotated[str | None, typer.Option(metavar="NAME", callback=_model_name, help="also a model in MLflow")]
+
+
 def seconds_of(option: str, text: str | None) -> float | None:
     """`90s`, `30m`, `2h` or plain seconds."""
     if text is None:

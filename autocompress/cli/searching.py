@@ -11,6 +11,7 @@ import typer
 
 from autocompress.cli.options import (
     Hours,
+    Register,
     Rule,
     SpaceFile,
     StudyName,
@@ -19,7 +20,7 @@ from autocompress.cli.options import (
     TrialTimeout,
     Workers,
     seconds_of,
-)
+)  # fmt: skip
 from autocompress.cli.terminal import heed_signals, print_table
 from autocompress.errors import Paused
 
@@ -39,6 +40,7 @@ class Run(NamedTuple):
     hours: float | None
     rule: str | None
     to: Path | None
+    register: str | None
 
 
 def search(
@@ -47,21 +49,26 @@ def search(
     rule: Rule = None,
     to: Annotated[Path | None, typer.Option(help="where the chosen model goes; exported/STUDY if left out")] = None,
     workers: Workers = 1, trial_timeout: TrialTimeout = None, max_hours_of_training: Hours = None,
+    register: Register = None,
 ) -> None:  # fmt: skip
     """Run a search. On a study that exists it goes on where it stopped."""
     from autocompress.study import Study
 
-    _search(Study.create(space, study), Run(trials, timeout, workers, trial_timeout, max_hours_of_training, rule, to))
+    _search(
+        Study.create(space, study),
+        Run(trials, timeout, workers, trial_timeout, max_hours_of_training, rule, to, register),
+    )
 
 
 def resume(
     study: StudyName, trials: Trials = None, timeout: Timeout = None, rule: Rule = None, to: Path | None = None,
     workers: Workers = 1, trial_timeout: TrialTimeout = None, max_hours_of_training: Hours = None,
+    register: Register = None,
 ) -> None:  # fmt: skip
     """Go on with a study, from its own copy of its space."""
     from autocompress.study import Study
 
-    _search(Study.open(study), Run(trials, timeout, workers, trial_timeout, max_hours_of_training, rule, to))
+    _search(Study.open(study), Run(trials, timeout, workers, trial_timeout, max_hours_of_training, rule, to, register))
 
 
 def _search(study: Study, run: Run) -> None:
@@ -92,16 +99,16 @@ def _search(study: Study, run: Run) -> None:
         sys.exit(130)
     if reason:
         console.print(f"The search ended early: {reason}.")
-    _conclude(study, console, run.rule, run.to)
+    _conclude(study, console, run)
 
 
-def _conclude(study: Study, console: Console, rule: str | None, to: Path | None) -> None:
+def _conclude(study: Study, console: Console, run: Run) -> None:
     """The front as a table, the chosen model as a folder, and the next lines to type."""
     from autocompress.tables import FRONT_COLUMNS, front_rows
 
     assert study.baseline
     print_table(FRONT_COLUMNS, front_rows(study.baseline, study.front), f"The front of {study.name}", console)
-    rule, to = rule or study.space.search.rule, to or Path("exported") / study.name
+    rule, to = run.rule or study.space.search.rule, run.to or Path("exported") / study.name
     best = study.best(rule)
     scores = study.judged(best)
     study.export(to, best.number)
@@ -113,6 +120,8 @@ def _conclude(study: Study, console: Console, rule: str | None, to: Path | None)
         f"  autocompress ui {study.name}",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
+    if run.register:
+        print(f"\n{study.register(to, run.register, best.number)}")
 
 
 def _kept(study: Study, run: Run) -> str:

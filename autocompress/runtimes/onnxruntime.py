@@ -1,7 +1,8 @@
 """ONNX Runtime: one `model.onnx` that needs no autocompress to run.
 
 The session itself fuses what it has faster kernels for (GELU with its bias, layer norm, the scale of attention scores),
-for candidates and baseline alike and whatever their widths.
+for candidates and baseline alike and whatever their widths. What lowers is imported when it is needed: who serves a
+model needs neither torch nor onnx.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 import onnxruntime
-import torch
-from torch import nn
 
 from autocompress.errors import NotApplicable
-from autocompress.examples import Batch
-from autocompress.precision import PrecisionPlan
-from autocompress.runtimes.onnx_export import OPSET, export
-from autocompress.runtimes.onnx_quantize import quantize
 from autocompress.settings import Target
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from autocompress.examples import Batch
+    from autocompress.precision import PrecisionPlan
+    from autocompress.runtime import Inputs
 
 _FILE = "model.onnx"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -42,13 +43,15 @@ class OnnxSession:
         self._session = onnxruntime.InferenceSession(path, options, providers=[_PROVIDERS[target.device]])
         self._names = [node.name for node in self._session.get_inputs()]
 
-    def run(self, batch: Batch) -> np.ndarray:
-        logits: np.ndarray = self._session.run(None, {name: batch[name].numpy() for name in self._names})[0]
+    def run(self, batch: Inputs) -> np.ndarray:
+        logits: np.ndarray = self._session.run(None, {name: np.asarray(batch[name]) for name in self._names})[0]
         return logits
 
 
 class OnnxRuntime:
     """float32, 4- and 8-bit weights with float or 8-bit inputs on a CPU; float32 and float16 on CUDA."""
+
+    packages: tuple[str, ...] = ("onnxruntime",)
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
         if _PROVIDERS[target.device] not in onnxruntime.get_available_providers():
@@ -66,6 +69,9 @@ class OnnxRuntime:
                 raise NotApplicable(f"{path} computes in float16, which is all of a model or nothing")
 
     def lower(self, model: nn.Module, plan: PrecisionPlan, batch: Batch, folder: Path) -> None:
+        from autocompress.runtimes.onnx_export import export
+        from autocompress.runtimes.onnx_quantize import quantize
+
         folder.mkdir(parents=True, exist_ok=True)
         if any((p.weight, p.activation) == _HALF for p in plan.values()):
             export(copy.deepcopy(model).half(), batch, folder / _FILE)
@@ -84,6 +90,11 @@ class OnnxRuntime:
         return folder / _FILE
 
     def describe(self) -> dict[str, Any]:
+        import onnx
+        import torch
+
+        from autocompress.runtimes.onnx_export import OPSET
+
         bits = 7 if products_saturate() else 8
         return {
             "onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__, "opset": OPSET,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from autocompress.examples import Batch, inputs
 from autocompress.precision import PrecisionPlan
 from autocompress.settings import Target
 
+if TYPE_CHECKING:
+    from autocompress.runtime import Inputs
+
 
 class TorchSession:
     """A module in eval mode on the target's device and threads."""
@@ -23,13 +26,13 @@ class TorchSession:
         self._model = model.to(target.device)
         self._target = target
 
-    def run(self, batch: Batch) -> np.ndarray:
+    def run(self, batch: Inputs) -> np.ndarray:
         """Logits (B, C). The thread count is the process's own, so it is set back after every run."""
         before = torch.get_num_threads()
         torch.set_num_threads(self._target.threads)
         try:
             with torch.inference_mode():
-                moved = {name: tensor.to(self._target.device) for name, tensor in inputs(batch).items()}
+                moved = {name: torch.as_tensor(x, device=self._target.device) for name, x in inputs(batch).items()}
                 logits: np.ndarray = self._model(**moved).logits.float().cpu().numpy()
                 return logits
         finally:
@@ -38,6 +41,8 @@ class TorchSession:
 
 class TorchRuntime:
     """Carries out float32 only: eager int8 kernels are slower than float32 on CPUs, so none are offered."""
+
+    packages: tuple[str, ...] = ("safetensors", "torch", "transformers")
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
         if plan:

@@ -55,6 +55,11 @@ class Log:
             raise Paused(f"MLflow at {self._tracker.place} does not answer. Start it, then say this again.")
         return self._tracker.place
 
+    def run_of(self, trial: Trial) -> tuple[str, str]:
+        """MLflow's address and the id of the trial's run there. Raises `Paused` if it cannot be had."""
+        view = study_view(self._study, self._baseline, [], "FINISHED")
+        return self._tracker.uri, self._tracker.run_of(view, trial)
+
     def serve(self, port: int | None) -> None:
         """Show the study's trials on MLflow's web pages, until Ctrl-C."""
         view = study_view(self._study, self._baseline, self._study.trials, "FINISHED")

@@ -41,6 +41,7 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
@@ -48,6 +49,11 @@ def tracking_uri(uri: str | None = None) -> str:
     """`uri`, else what MLFLOW_TRACKING_URI says, else mlflow.db in the current folder. SQLite files become absolute."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     return f"sqlite:///{file.resolve().as_posix()}" if (file := _database(uri)) else uri
+
+
+def shown(uri: str) -> str:
+    """The address without a password."""
+    return re.sub("//[^/]*@", "//***@", uri)
 
 
 class Tracker:
@@ -77,23 +83,32 @@ class Tracker:
 
     def page(self, view: StudyView) -> str:
         """Where the MLflow UI shows the study's trials, relative to the server's address."""
+        experiment = self._opened(view).experiment
+        return f"#/experiments/{experiment}/runs?viewStateShareKey={view.id}&workflowType=machine_learning"
+
+    def run_of(self, view: StudyView, trial: Trial) -> str:
+        """The id of a trial's run. Raises `Paused` if MLflow does not answer, or does not hold it."""
+        held = self._opened(view).held.get(str(trial.number))
+        if held is None:
+            raise Paused(f"MLflow at {self.place} does not hold {trial.label}.")
+        return held.id
+
+    def _opened(self, view: StudyView) -> _Session:
         try:
-            session = self._session or _Session(self.uri, view)
+            return self._session or _Session(self.uri, view)
         except Exception as error:
-            raise Paused(f"MLflow at {self.place} does not answer ({_cause(error)}).") from error
-        return f"#/experiments/{session.experiment}/runs?viewStateShareKey={view.id}&workflowType=machine_learning"
+            raise Paused(f"MLflow at {self.place} does not answer ({cause(error)}).") from error
 
     @property
     def place(self) -> str:
-        """The address as it may be shown: without a password."""
-        return re.sub("//[^/]*@", "//***@", self.uri)
+        return shown(self.uri)
 
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + PATIENCE
         if not self._warned:
             self._warned = True
             self._on_warning(
-                f"MLflow at {self.place} does not answer ({_cause(error)}): "
+                f"MLflow at {self.place} does not answer ({cause(error)}): "
                 "the search goes on; `autocompress sync STUDY` will log what is missing"
             )
 
@@ -115,7 +130,7 @@ class _Session:
     """A connection, one study's experiment, and what the study's runs are known to hold."""
 
     def __init__(self, uri: str, view: StudyView) -> None:
-        self.client = _client(uri)
+        self.client = connect(uri)
         self.experiment = self._find_experiment(uri, view)
         self.held: dict[str, _Held] = {}  # by STUDY or the trial's number
         self._settled: dict[str, Trial] = {}  # what is written of trials that have ended: compared at no cost
@@ -208,7 +223,7 @@ class _Session:
             points, pairs, labels = points[800:], pairs[100:], []
 
 
-def _client(uri: str) -> MlflowClient:
+def connect(uri: str) -> MlflowClient:
     """A client whose first use is over: importing takes 1.5 s and making a database's tables some seconds."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
@@ -242,7 +257,7 @@ def _database(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
-def _cause(error: BaseException) -> str:
+def cause(error: BaseException) -> str:
     """What began it, in one line: MLflow and urllib3 wrap a refused connection four times."""
     while inner := error.__cause__ or error.__context__:
         error = inner
