@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from autocompress import cache, faults, selection
-from autocompress.errors import AutocompressError
 from autocompress.goals import Goals
 from autocompress.jobs import Job, Kind
 from autocompress.ledger import Measurement, Trial
@@ -58,7 +57,9 @@ def _life(study: Path, trial: Trial, repeat: int, observer: Observer) -> Life:
         observer.begin(job)
         result = yield job
         if result.failure:
-            raise AutocompressError(f"{trial.label} could not be trained again: {result.failure.reason}")
+            observer.note(f"{trial.label} is not confirmed, it could not be trained again: {result.failure.reason}")
+            shutil.rmtree(trial_folder(study, trial.number, repeat), ignore_errors=True)
+            return
         measurement |= result.measurement
     faults.point("confirmed")
     known = repeats(study)

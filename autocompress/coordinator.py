@@ -173,7 +173,7 @@ class Coordinator:
         if not lost:
             return ""
         named = ", ".join(f"t{number:03d}" for number in lost)
-        return f"stopped at {share:.0%} of its training with a score of {trial.rungs[name]:.3f}; it lost to {named}"
+        return f"at {share:.0%} of its training it scored {trial.rungs[name]:.3f} and lost to {named}"
 
     def _job(self, kind: Kind, trial: Trial, share: float = 1.0) -> Job:
         job = Job(kind, str(self._folder), trial.number, trial.recipe.dump(), share)

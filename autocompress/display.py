@@ -113,6 +113,7 @@ def _line(trial: Trial) -> str:
     if trial.number == BASELINE:
         return f"[bold]baseline[/]  {_figures(trial)}"
     name = f"[bold]t{trial.number:03d}[/]  {escape(short(trial))}"
+    name += f" [dim](trained as t{trial.variant_of:03d})[/]" if trial.variant_of is not None else ""
     if trial.state != "complete":
         colour = "red" if trial.state == "failed" else "dim"
         return f"{name}  [{colour}]{trial.state}: {escape(trial.reason)}[/]"

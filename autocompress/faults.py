@@ -17,7 +17,7 @@ POINTS = {
     "asked": "a new trial is in the database, nothing else knows of it",
     "rehearsed": "its size and latency are known, not told",
     "aside": "its training was put aside at a rung",
-    "entry": "a cache entry is written, not in its place",
+    "entry": "a folder (of the cache, an artefact, what is put aside) is written, not in its place",
     "trained": "the last stage is in the cache, the trial still has what it put aside",
     "lowered": "the artefact is written, not measured",
     "evaluated": "all is measured, not told",

@@ -7,14 +7,18 @@ other quantities that should be high, twice the corner's.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from autocompress.goals import Goals
 from autocompress.hypervolume import hypervolume
 from autocompress.ledger import Measurement, Trial
 from autocompress.standing import Standing
+
+PROGRESS = "progress.jsonl"  # in the study's folder
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,14 @@ class Progress:
         front = [self._goals.costs(standing[number].measurement) for number in standing.front]
         volume = hypervolume(front, self._corner) / self._box
         return Point(standing.count("charged"), latest.ended, volume)
+
+
+def write(points: Iterable[Point], place: Path) -> None:
+    """One line a point, as the tracking of curves reads it; whole or not at all."""
+    rows = [{"step": p.trials, "search/seconds": p.seconds, "search/hypervolume": p.hypervolume} for p in points]
+    draft = place.with_suffix(".draft")
+    draft.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    draft.replace(place)
 
 
 def _scale(goals: Goals, baseline: Measurement) -> tuple[tuple[float, ...], float]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from autocompress import anchors, cache, confirmation, measure
+from autocompress import anchors, cache, confirmation, measure, progress
 from autocompress.budget import Budget
 from autocompress.coordinator import Coordinator
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible
@@ -62,6 +62,7 @@ def run(study: Study, limits: Limits, observer: Observer, executor: Executor | N
         with log:
             drive(coordinator.lives(_budget(study, limits)), executor)
             _confirm(study, limits, executor, observer)
+            progress.write(study.progress, study.folder / progress.PROGRESS)
         spent = study.record.get("log_seconds", 0.0) + log.seconds
         cache.write_json(study.folder / "study.json", study.record | {"log_seconds": spent})
     if not study.front:

@@ -3,6 +3,8 @@
 studies/<name>/  space.yaml   the study's own copy of its space
                  study.json   where it came from, the machine, the baseline's measurement
                  study.db     Optuna's storage: the truth about every trial
+                 progress.jsonl  the front's hypervolume after every charged trial
+                 confirmed.json  what finalists measured with other seeds
                  baseline/    the baseline's artefact
                  trials/017/  what an unfinished or a front trial made: model/, artefact/, curve.jsonl
 """

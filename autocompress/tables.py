@@ -56,6 +56,7 @@ def trial_rows(trials: Iterable[Trial]) -> list[Row]:
 def _trial_row(trial: Trial) -> Row:
     figures = [_figure(trial.measurement, *column) for column in _FIGURES]
     marks = "front" if trial.front else "feasible" if trial.feasible else trial.reason
+    marks += f", trained as t{trial.variant_of:03d}" if trial.variant_of is not None else ""
     name = "baseline" if trial.number == BASELINE else f"t{trial.number:03d}"
     return (name, trial.state, short(trial), *figures, marks, f"{sum(trial.seconds.values()):.0f}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,6 +104,7 @@ def rehearse(work: Work) -> Done:
 def train(work: Work) -> Done:
     """Train up to a share of the recipe's steps. What was trained before, by whomever, is not trained again."""
     clock = Stopwatch()
+    _sweep(work.place)
     ascent = Ascent(work.bench, work.recipe, work.place, work.on_step, work.share, work.repeat)
     with clock("train"):
         trained = ascent.train()
@@ -116,6 +118,7 @@ def train(work: Work) -> Done:
 def evaluate(work: Work) -> Done:
     """Do what follows the training, lower the module, and measure the artefact that would ship."""
     bench, place, clock = work.bench, work.place, Stopwatch()
+    _sweep(place)
     with clock("train"):
         model = _finished(work)
     artefact = place / "artefact"
@@ -142,6 +145,12 @@ def judge(work: Work) -> Done:
         chosen = bench.runtime.open(work.place / "artefact", bench.target)
         scores = {"test_score": bench.test_score(chosen), "baseline_test_score": bench.test_score(bench.baseline)}
     return Done(scores, clock.seconds)
+
+
+def _sweep(place: Path) -> None:
+    """Delete what a process that was killed at it was writing there."""
+    for draft in place.glob(".*"):
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _finished(work: Work) -> Model:

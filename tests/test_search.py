@@ -384,8 +384,8 @@ def test_trainings_that_fall_behind_are_stopped_and_say_to_whom(project: Path, m
         assert t.rungs
         assert "score" not in t.measurement
         assert t.measurement["size_mb"] > 0
-        assert t.reason.startswith("stopped at ")
-        assert "it lost to t0" in t.reason
+        assert t.reason.startswith("at ")
+        assert " and lost to t0" in t.reason
         assert trained[t.number, "train"] == t.measurement["training_steps"] < 8
     done = [t for t in study.trials if t.state == "complete"]
     assert all(list(t.rungs) == ["0.111", "0.333"] for t in done)
@@ -450,3 +450,5 @@ def test_progress_is_kept(project: Path) -> None:
     volumes = [p.hypervolume for p in points]
     assert volumes == sorted(volumes)
     assert 0 < volumes[-1] < 1
+    rows = [json.loads(line) for line in (study.folder / "progress.jsonl").read_text().splitlines()]
+    assert [row["search/hypervolume"] for row in rows] == volumes

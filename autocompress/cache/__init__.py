@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from autocompress import faults
 from autocompress.cache import eviction, shelf
 from autocompress.cache.eviction import clear, usage
 from autocompress.cache.shelf import cache_root, lease
@@ -80,6 +81,7 @@ def write_folder(place: Path, build: Callable[[Path], None]) -> None:
         for file in draft.rglob("*"):
             if file.is_file():
                 _settle(file)
+        faults.point("entry")
         if place.exists():
             place.rename(old)  # who is killed while deleting must not leave half of it there
         draft.rename(place)

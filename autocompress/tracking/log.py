@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from autocompress.errors import Paused
 from autocompress.ledger import BASELINE, Trial
+from autocompress.progress import PROGRESS
 from autocompress.settings import Target
 from autocompress.tables import FRONT_COLUMNS, front_rows, markdown
 from autocompress.tracking.runs import Status, StudyView, is_evaluated
@@ -103,6 +104,7 @@ def study_view(study: Study, baseline: Trial, trials: list[Trial], status: Statu
             **{f"search.{k}": v for k, v in space.search.model_dump(mode="json").items() if k != "trials"},
         },
         artifacts=(study.folder / "space.yaml", study.folder / "study.json"),
+        curve=study.folder / PROGRESS,
         status=status,
     )  # fmt: skip
 

@@ -32,6 +32,7 @@ class StudyView:
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)  # what never changes: MLflow keeps the first value of a param
     artifacts: tuple[Path, ...] = ()
+    curve: Path | None = None  # of the search
     status: Status = "RUNNING"  # anything else is the last sync of this process: nothing stays RUNNING
 
 
@@ -61,13 +62,13 @@ def study_run(view: StudyView, trials: Iterable[Trial]) -> Run:
     if refused := [trial for trial in trials if trial.state in _UNCHARGED]:
         artifacts["refused.json"] = _table(refused)
         tags["mlflow.loggedArtifacts"] = '[{"path": "refused.json", "type": "table"}]'  # shown as a table, not as text
-    return Run(view.name, view.status, _tags(view, STUDY, tags), _params(view.params), {}, artifacts)
+    return Run(view.name, view.status, _tags(view, STUDY, tags), _params(view.params), {}, artifacts, view.curve)
 
 
 def trial_run(view: StudyView, trial: Trial, folder: Path | None, parent: str) -> Run:
     """The run of one evaluated trial, or of the baseline, under the study's."""
     metrics = {_allowed(name): value for name, value in trial.measurement.items()}
-    metrics |= _margins(trial.violations)
+    metrics |= _margins(trial.violations) | {f"rung_score/{share}": score for share, score in trial.rungs.items()}
     metrics |= {f"seconds/{_allowed(stage)}": seconds for stage, seconds in trial.seconds.items()}
     artifacts = {"recipe.json": _json(trial.recipe.dump())}
     artifacts |= {"measurement.json": _json(trial.measurement)} if trial.measurement else {}
@@ -106,12 +107,13 @@ def table_view(view: StudyView, created: int) -> str:
 
 
 def points(curve: Path | None, skip: int) -> tuple[list[Point], int]:
-    """The points of a training curve after its first `skip` lines, and how many lines it has by now."""
+    """The points of a curve after its first `skip` lines, and how many lines it has. A plain name is of a training."""
     lines = curve.read_text().splitlines(keepends=True) if curve and curve.is_file() else []
     whole = [line for line in lines if line.endswith("\n")]  # the last line may still be being written
     found = [json.loads(line) for line in whole[skip:]]
-    values = ((f"train/{_allowed(k)}", float(v), int(row["step"])) for row in found for k, v in row.items())
-    return [(k, v, step) for k, v, step in values if k != "train/step" and math.isfinite(v)], len(whole)
+    values = ((k, float(v), int(row["step"])) for row in found for k, v in row.items() if k != "step")
+    named = ((_allowed(k if "/" in k else f"train/{k}"), v, step) for k, v, step in values)
+    return [point for point in named if math.isfinite(point[1])], len(whole)
 
 
 def _status(view: StudyView, trial: Trial) -> Status:
@@ -140,6 +142,7 @@ def _facts(trial: Trial) -> dict[str, str]:
         "autocompress.feasible": str(trial.feasible).lower(),
         "autocompress.front": str(trial.front).lower(),
         "autocompress.reason": trial.reason,
+        "autocompress.variant_of": "" if trial.variant_of is None else str(trial.variant_of),
     }
 
 
