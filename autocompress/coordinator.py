@@ -139,7 +139,8 @@ class Coordinator:
         """Rung by rung. A variant is trained already; should the cache have lost that, its evaluation trains it."""
         for share in () if trial.variant_of is not None else (*self._shares, 1.0):
             result = yield self._job("train", trial, share)
-            trial = self.standing.keep(replace(_with(trial, result), rungs=result.rungs))
+            known = replace(_with(trial, result), rungs=result.rungs, rung_seconds=result.rung_seconds)
+            trial = self.standing.keep(known)
             if result.failure:
                 self._end(_broken(trial, result, "failed"))
                 return None

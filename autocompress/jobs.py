@@ -48,6 +48,7 @@ class Result:
     notes: tuple[str, ...] = ()
     failure: Failure | None = None
     rungs: dict[str, float] = field(default_factory=dict)  # share of the training -> score then, as far as known
+    rung_seconds: dict[str, float] = field(default_factory=dict)  # share -> seconds of training steps by then
     trained: bool = True  # no training is left to do
 
 
@@ -59,7 +60,10 @@ def perform(job: Job, on_step: OnStep) -> Result:
         with cache.lease(), Floor() as floor:
             recipe, told = Recipe.load(job.recipe), _pausing(on_step, floor)
             done = do(trial.Work(bench, recipe, job.number, told, job.share, job.repeat))
-        return Result(done.measurement, done.seconds, done.notes, rungs=done.rungs, trained=done.trained)
+        return Result(
+            done.measurement, done.seconds, done.notes, rungs=done.rungs, rung_seconds=done.rung_seconds,
+            trained=done.trained,
+        )  # fmt: skip
     except (NotApplicable, Diverged) as e:
         return Result(failure=Failure(str(e), expected=True))
     except (ConfigError, Paused):

@@ -31,6 +31,7 @@ class Trial:
     variant_of: int | None = None  # the trial that trained for this one too: only what follows the training differs
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> seconds: rehearse, train, lower, evaluate, ...
     rungs: dict[str, float] = field(default_factory=dict)  # share of the training, as `share_name` has it -> score then
+    rung_seconds: dict[str, float] = field(default_factory=dict)  # share -> seconds of training steps by then
     ended: float = 0.0  # seconds into the search, interruptions not counted
 
     @property

@@ -42,6 +42,7 @@ class Record:
 
     seconds: float = 0.0  # of steps alone
     rungs: dict[str, float] = field(default_factory=dict)
+    rung_seconds: dict[str, float] = field(default_factory=dict)  # of steps alone, up to each rung
     curve: list[dict[str, float]] = field(default_factory=list)  # a step and its loss each
 
 
@@ -115,7 +116,9 @@ class Ascent(Course):
         self.on_step(done, self._steps, loss)
         due = self._share < 1 and done >= math.ceil(self._share * self._steps)
         if due and training.step < training.steps and not self._ctx.hooks:
-            self.record.rungs[share_name(self._share)] = self._score(training.model)
+            name = share_name(self._share)
+            self.record.rungs[name] = self._score(training.model)
+            self.record.rung_seconds[name] = self.record.seconds
             cache.write_folder(self._aside, lambda draft: self._put(training, draft))
             faults.point("aside")
             raise PutAside

@@ -16,6 +16,7 @@ from autocompress import cache, faults, measure, structure
 from autocompress.context import OnStep
 from autocompress.ledger import Measurement
 from autocompress.recipe import Recipe, digest
+from autocompress.rungs import share_name
 from autocompress.stages import Ascent, Model, apply, save_model
 from autocompress.workbench import Workbench
 
@@ -47,6 +48,7 @@ class Done:
     seconds: Seconds
     notes: tuple[str, ...] = ()
     rungs: dict[str, float] = field(default_factory=dict)
+    rung_seconds: dict[str, float] = field(default_factory=dict)
     trained: bool = True
 
 
@@ -112,7 +114,8 @@ def train(work: Work) -> Done:
         work.place.mkdir(parents=True, exist_ok=True)
         (work.place / "curve.jsonl").write_text("".join(json.dumps(point) + "\n" for point in record.curve))
     measured = {"training_steps": float(len(record.curve))} | _training_seconds(work.bench, record.seconds)
-    return Done(measured, clock.seconds, rungs=record.rungs, trained=trained)
+    spent = record.rung_seconds | ({share_name(1.0): record.seconds} if trained else {})
+    return Done(measured, clock.seconds, rungs=record.rungs, rung_seconds=spent, trained=trained)
 
 
 def evaluate(work: Work) -> Done:

@@ -33,7 +33,7 @@ LAYERS = [
     {"coordinator"},
     {"run"},
     {"card", "study"},
-    {"export", "registration", "display"},
+    {"export", "registration", "display", "tabulate"},
     {"cli"},
     {"__init__", "__main__"},
 ]

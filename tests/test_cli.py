@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 from tiny_project import SPACE, make_project
+
+import autocompress
+from autocompress.recipe import Recipe
+from autocompress.space import SearchSpace
+
+RUNGS = SPACE.replace("variants: 0", "variants: 2, rungs: watch").replace("0.95 * baseline", "0.8 * baseline")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -75,6 +82,35 @@ def test_the_exported_onnx_file_needs_no_autocompress(home: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True)
     assert done.stdout.strip() == "(1, 2)", done.stderr
+
+
+def test_a_study_becomes_a_table_from_which_its_trainings_can_be_replayed(tmp_path: Path) -> None:
+    make_project(tmp_path, RUNGS)
+    assert _run(tmp_path, "search", "space.yaml", "--trials", "3").returncode == 0
+    done = _run(tmp_path, "tabulate", "space", "--to", "tables/space.parquet")
+    assert done.returncode == 0, done.stderr
+    study = autocompress.open_study(str(tmp_path / "studies" / "space"))
+    file = parquet.read_table(tmp_path / "tables" / "space.parquet")
+    assert done.stdout == f"tables/space.parquet holds {file.num_rows} recipes of the study 'space'.\n"
+    rows, trials = file.to_pylist(), {t.number: t for t in study.trials}
+    assert [row["number"] for row in rows] == [n for n, t in trials.items() if t.state != "duplicate"]
+    assert {"complete", "refused"} <= {row["state"] for row in rows}
+    for row in rows:
+        trial = trials[row["number"]]
+        trained = trials.get(trial.variant_of, trial) if trial.variant_of is not None else trial
+        assert Recipe.load(json.loads(row["recipe"])) == trial.recipe
+        assert [row["rung_0.111"], row["rung_0.333"]] == [trained.rungs.get(s) for s in ("0.111", "0.333")]
+        assert (row["score"], row["size_mb"]) == tuple(trial.measurement.get(name) for name in ("score", "size_mb"))
+        assert row["seconds_rehearse"] == trial.seconds.get("rehearse")
+        spent = [row[f"rung_seconds_{share}"] for share in ("0.111", "0.333", "1.000")]
+        assert (0 < spent[0] < spent[1] < spent[2]) if trained.charged else spent == [None] * 3
+    variants = [row for row in rows if row["variant_of"] is not None]
+    assert variants
+    assert all(row["training"] == rows[[r["number"] for r in rows].index(row["variant_of"])]["training"]
+               for row in variants)  # fmt: skip
+    facts = json.loads(file.schema.metadata[b"autocompress"])
+    assert facts["baseline"] == study.baseline.measurement
+    assert SearchSpace.parse(facts["space"]).fingerprint == study.space.fingerprint
 
 
 def test_a_fresh_process_gives_the_measured_models_logits(home: Path) -> None:

@@ -15,7 +15,7 @@ __all__ = ["app", "main"]
 _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {  # as `--help` lists them; the function's name is the command
     "Search": (searching.search, searching.resume),
     "Search spaces": (spaces.show, spaces.validate, spaces.schema, spaces.methods),
-    "Studies": (studies.studies, studies.trials, studies.compare, studies.ui, studies.sync),
+    "Studies": (studies.studies, studies.trials, studies.compare, studies.tabulate, studies.ui, studies.sync),
     "Exported models": (folders.export, folders.predict, folders.verify),
     "Cache": (caches.cache,),
 }

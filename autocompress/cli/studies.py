@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,6 +49,19 @@ def compare(study: StudyName, a: int, b: int, as_json: Json = False) -> None:
         print_json([first.row(), second.row()])
     else:
         print_table(("", first.label, second.label), compare_rows(first, second))
+
+
+def tabulate(
+    study: StudyName,
+    to: Annotated[Path | None, typer.Option(metavar="FILE.parquet", help="the file; STUDY.parquet if left out")] = None,
+) -> None:
+    """Write every recipe that was tried, with its rungs, costs and measurements, as a table."""
+    from autocompress.study import Study
+    from autocompress.tabulate import tabulate
+
+    opened = Study.open(study)
+    to = to or Path(f"{opened.name}.parquet")
+    print(f"{to} holds {tabulate(opened, to)} recipes of the study {opened.name!r}.")
 
 
 def sync(study: StudyName) -> None:
