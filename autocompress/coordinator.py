@@ -17,6 +17,7 @@ from pathlib import Path
 from autocompress import faults, rungs
 from autocompress.budget import Budget
 from autocompress.errors import Paused
+from autocompress.goals import Cost
 from autocompress.jobs import Job, Kind, Result
 from autocompress.ledger import Measurement, State, Trial
 from autocompress.observer import Observer
@@ -164,13 +165,16 @@ class Coordinator:
     def _lost(self, trial: Trial, share: float) -> str:
         """Why the trial is stopped at this rung, or nothing."""
         name, goals = rungs.share_name(share), self._space.goals
+        scored = [t for t in self.standing if name in t.rungs and t.number != trial.number]
+        allowed = rungs.allowance([t.measurement["score"] - t.rungs[name] for t in scored if t.state == "complete"])
+        if self._watching or name not in trial.rungs or allowed is None:
+            return ""
 
-        def cost(t: Trial) -> tuple[float, ...]:
-            return goals.costs(t.measurement | {"score": t.rungs[name]})
+        def cost(t: Trial, more: float = 0.0) -> Cost:
+            return goals.costs(t.measurement | {"score": t.rungs[name] + more})
 
-        peers = {t.number: cost(t) for t in self.standing if name in t.rungs and t.number != trial.number}
         front = {number: goals.costs(self.standing[number].measurement) for number in self.standing.front}
-        lost = [] if self._watching or name not in trial.rungs else rungs.losses(cost(trial), peers, front)
+        lost = rungs.losses(cost(trial, allowed), {t.number: cost(t) for t in scored}, front)
         if not lost:
             return ""
         named = ", ".join(f"t{number:03d}" for number in lost)

@@ -1,10 +1,11 @@
-"""How good are the recipes after so many charged trials? Our search, with parts switched off, beside plain samplers.
+"""How good is the front after so many charged trials, and at what cost? Our search, with parts switched off in turn.
 
-    python -m benchmarks.search_quality [--seeds 10] [--trials 120] [--processes 2]
+    python -m benchmarks.search_quality [--seeds 10] [--processes 2]
 
-Drives the real coordinator, scheduler and store; only the executor is a simulation (`analytic.py`). Prints a table of
-feasible hypervolumes, as a share of the true front's, with 95 % bootstrap intervals over the seeds, and writes
-`results/search_quality.{md,json}`. Exit code 1 if a bar is missed.
+Drives the real coordinator, scheduler and store; only the executor is a simulation with a virtual clock, on two
+problems: a formula (`analytic.py`) and a table of real trainings (`table.py`). Prints feasible hypervolumes, as a share
+of the true front's, with 95 % bootstrap intervals over the seeds, and writes `results/search_quality.{md,json}`. Exit
+code 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -21,18 +22,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from optuna._hypervolume import compute_hypervolume
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from autocompress import anchors
 from autocompress.budget import Budget
 from autocompress.coordinator import Coordinator
+from autocompress.hypervolume import hypervolume
+from autocompress.ledger import Trial
 from autocompress.observer import Observer
 from autocompress.scheduler import drive
 from autocompress.store import Store
-from benchmarks import analytic
+from benchmarks.analytic import Analytic
+from benchmarks.simulation import Problem, Simulation
+from benchmarks.table import Tabulated
 
 RESULTS = Path(__file__).parent / "results"
-AT = (10, 20, 30, 40, 60, 120)  # charged trials
+PROBLEMS: dict[str, Callable[[], Problem]] = {"analytic": Analytic, "tabulated": Tabulated}
+AT = (5, 10, 20, 24, 30, 40, 60, 120)  # charged trials
+ENOUGH = 0.95  # of the final volume without rungs: what the cost is counted to
 
 
 @dataclass(frozen=True)
@@ -42,19 +50,22 @@ class Variant:
     about: str
     screening: bool = True
     anchors: bool = True
+    tails: bool = True
+    rungs: bool = True
     sampler: str = "tpe"
     plain: Callable[..., BaseSampler] | None = None
 
 
-PLAIN = partial(Variant, screening=False, anchors=False)
+PLAIN = partial(Variant, screening=False, anchors=False, tails=False, rungs=False)
 VARIANTS = {
     "random": PLAIN("Optuna's random sampler, refused recipes charged", plain=RandomSampler),
     "nsgaii": PLAIN("Optuna's NSGA-II, likewise", plain=NSGAIISampler),
     "tpe": PLAIN("Optuna's TPE, likewise", plain=TPESampler),
-    "ours": Variant("TPE, built-in anchors, refused recipes not charged"),
+    "ours": Variant("TPE, built-in anchors, refused recipes not charged, variants, rungs"),
     "ours, no anchors": Variant("the same without anchors", anchors=False),
     "ours, no screening": Variant("the same, refused recipes charged", screening=False),
-    "ours, nsgaii": Variant("`sampler: nsgaii`", sampler="nsgaii"),
+    "ours, no variants": Variant("the same, one recipe a training", tails=False),
+    "ours, no rungs": Variant("the same, every training to its end", rungs=False),
 }
 
 
@@ -67,85 +78,135 @@ class PlainStore(Store):
         return self.plain(seed=self._settings.seed * 1_000_003 + number)
 
 
-def search(name: str, seed: int, trials: int) -> dict[str, Any]:
+def search(problem: str, name: str, seed: int) -> dict[str, Any]:
     """One search: hypervolumes on the way, and what went wrong with the budget."""
-    variant = VARIANTS[name]
-    space = analytic.space(seed=seed, trials=trials, sampler=variant.sampler, built_in_anchors=variant.anchors)
-    store = (PlainStore if variant.plain else Store)(None, "analytic", space.objectives, space.search)
+    posed, variant = PROBLEMS[problem](), VARIANTS[name]
+    trials = 120 if variant.plain and problem == "analytic" else posed.trials
+    space = posed.space(
+        seed=seed, trials=trials, sampler=variant.sampler, built_in_anchors=variant.anchors,
+        variants=32 if variant.tails else 0, rungs="stop" if variant.rungs else "none",
+    )  # fmt: skip
+    store = (PlainStore if variant.plain else Store)(None, problem, space.objectives, space.search)
     if isinstance(store, PlainStore) and variant.plain:
         store.plain = variant.plain
     for anchor in anchors.tried_first(space):
         store.enqueue(space.locate(anchor))
+    simulation = Simulation(posed, screening=variant.screening)
     with tempfile.TemporaryDirectory() as folder:
-        coordinator = Coordinator(Path(folder), space, store, analytic.BASELINE, Observer(), lambda _: None)
-        drive(coordinator.lives(Budget(trials)), analytic.Simulation(variant.screening))
+        coordinator = Coordinator(
+            Path(folder), space, store, posed.baseline, Observer(), lambda _: None, simulation.clock
+        )
+        drive(coordinator.lives(Budget(trials)), simulation)
     every = store.trials()
     charged = [t for t in every if t.charged]
     return {
-        "variant": name, "seed": seed,
-        "volume": [analytic.volume([t.measurement for t in charged[:count]]) for count in AT if count <= trials],
-        "refused": sum(t.state == "refused" for t in every),
-        "charged_over_a_limit": sum(not t.feasible for t in charged),
+        "problem": problem, "variant": name, "seed": seed, **_course(posed, every),
+        "refused": sum(t.state == "refused" for t in every), "stopped": sum(t.state == "stopped" for t in every),
+        "charged_over_a_limit": sum(any(v > 0 for c, v in t.violations.items() if "score" not in c) for t in charged),
         "charged_twice": len(charged) - len({t.recipe.key for t in charged}),
     }  # fmt: skip
 
 
-def summary(runs: list[dict[str, Any]], best: float) -> dict[str, Any]:
-    """Means and 95 % intervals over the seeds, in shares of the true front's volume."""
-    volumes = np.array([run["volume"] for run in runs]) / best
-    draws = np.random.default_rng(0).integers(0, len(runs), (5000, len(runs)))
-    low, high = np.percentile(volumes[draws].mean(1), [2.5, 97.5], axis=0)
-    counts = {
-        key: float(np.mean([run[key] for run in runs])) for key in runs[0] if key not in ("variant", "seed", "volume")
-    }
-    return {"mean": volumes.mean(0).tolist(), "low": low.tolist(), "high": high.tolist(), **counts}
+def _course(problem: Problem, every: list[Trial]) -> dict[str, Any]:
+    """The volume after every charged trial, and the virtual seconds until then. Variants come with their training."""
+    volumes, seconds, found = [], [], list[dict[str, float]]()
+    ended = sorted((t for t in every if t.state in ("complete", "stopped", "failed")), key=lambda t: t.ended)
+    for i, trial in enumerate(ended):
+        found += [trial.measurement] if trial.state == "complete" else []
+        if not any(t.variant_of is not None for t in ended[i + 1 : i + 2]):  # the last of what one training gave
+            volumes.append(round(problem.volume(found), 5))
+            seconds.append(round(trial.ended, 1))
+    _checked([(-m["score"], m["latency_ms"], m["size_mb"]) for m in found])
+    return {"volume": volumes, "seconds": seconds}
 
 
-def bars(found: dict[str, Any], at: list[int]) -> dict[str, bool]:
-    """What has to hold."""
-    ours, least = found["ours"], found["random"]
-    return {
-        f"ours at 30 charged trials is at least random at {at[-1]}": ours["mean"][at.index(30)] >= least["mean"][-1],
-        "ours charges no recipe twice": ours["charged_twice"] == 0,
-        "ours charges no recipe over a limit on size or latency": ours["charged_over_a_limit"] == 0,
-    }
+def _checked(points: list[tuple[float, ...]]) -> None:
+    """Our hypervolume is Optuna's."""
+    if points:
+        corner = tuple(max(column) + 1 for column in zip(*points, strict=True))
+        theirs = compute_hypervolume(np.array(sorted(set(points))), np.array(corner))
+        assert abs(hypervolume(points, corner) / theirs - 1) < 1e-9
 
 
-def table(found: dict[str, Any], at: list[int], seeds: int, held: dict[str, bool]) -> str:
-    """As markdown."""
+def interval(values: list[float], of: Callable[..., Any] = np.mean) -> tuple[float, float, float]:
+    """The mean (or another statistic) over the seeds, and its 95 % bootstrap interval."""
+    array = np.array(values)
+    draws = array[np.random.default_rng(0).integers(0, len(array), (5000, len(array)))]
+    low, high = np.percentile(of(draws, axis=1), [2.5, 97.5])
+    return float(of(array)), float(low), float(high)
+
+
+def cost_to(run: dict[str, Any], volume: float) -> float:
+    """Virtual seconds until the volume is reached; all there were if it never is."""
+    reached = [s for s, v in zip(run["seconds"], run["volume"], strict=True) if v >= volume]
+    return float(reached[0] if reached else run["seconds"][-1])
+
+
+def saved(runs: dict[str, list[dict[str, Any]]]) -> tuple[float, float, float]:
+    """How many times less it costs with rungs than without to come to 95 % of the final volume: median over seeds."""
+    pairs = zip(runs["ours, no rungs"], runs["ours"], strict=True)
+    enough = [(without, with_, ENOUGH * without["volume"][-1]) for without, with_ in pairs]
+    return interval([cost_to(a, v) / cost_to(b, v) for a, b, v in enough], np.median)
+
+
+def table(problem: str, runs: dict[str, list[dict[str, Any]]], best: float) -> list[str]:
+    """One problem as markdown."""
+    seeds = len(runs["ours"])
+    at = [n for n in AT if n <= max(len(r["volume"]) for rs in runs.values() for r in rs)]
     lines = [
-        "# Search quality on the analytic problem", "",
-        f"Feasible hypervolume as a share of the true front's, mean over {seeds} seeds [95 % bootstrap interval], "
-        "after so many charged trials. `search_quality.json`, beside this file, holds every run.", "",
-        "| search | " + " | ".join(map(str, at)) + " | refused, uncharged | charged over a limit |",
-        "|---" * (len(at) + 3) + "|",
+        f"## The {problem} problem", "",
+        f"Feasible hypervolume as a share of the true front's after so many charged trials, mean over {seeds} seeds "
+        "[95 % bootstrap interval]; seconds: virtual, of the whole search.", "",
+        "| search | " + " | ".join(map(str, at)) + " | seconds | stopped | refused, uncharged | charged over a limit |",
+        "|---" * (len(at) + 5) + "|",
     ]  # fmt: skip
-    for name, s in found.items():
-        cells = [f"{m:.3f} [{a:.3f}, {b:.3f}]" for m, a, b in zip(s["mean"], s["low"], s["high"], strict=True)]
-        uncharged = s["refused"]
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {uncharged:.0f} | {s['charged_over_a_limit']:.0f} |")
-    lines += ["", *[f"- **{name}**: {variant.about}." for name, variant in VARIANTS.items()], ""]
-    return "\n".join([*lines, *[f"- {'met' if ok else 'MISSED'}: {bar}." for bar, ok in held.items()], ""])
+    for name, rs in runs.items():
+        cells = []
+        for n in at:
+            known = [r["volume"][n - 1] / best for r in rs if len(r["volume"]) >= n]
+            cells.append("{:.3f} [{:.3f}, {:.3f}]".format(*interval(known)) if len(known) == seeds else "")
+        counts = [np.mean([r[key] for r in rs]) for key in ("stopped", "refused", "charged_over_a_limit")]
+        seconds = np.mean([r["seconds"][-1] for r in rs])
+        lines.append(
+            f"| {name} | {' | '.join(cells)} | {seconds:.0f} | " + " | ".join(f"{c:.0f}" for c in counts) + " |"
+        )
+    ratio, low, high = saved(runs)
+    said = f"With rungs it costs {ratio:.2f} [{low:.2f}, {high:.2f}] times less to come to {ENOUGH:.0%} of the volume "
+    return [*lines, "", said + "that the search without rungs ends with (median over the seeds).", ""]
+
+
+def bars(runs: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, bool]:
+    """What has to hold."""
+    analytic = runs["analytic"]
+    ours, least = (np.mean([r["volume"][n - 1] for r in analytic[v]]) for v, n in (("ours", 30), ("random", 120)))
+    own = [r for of in runs.values() for name, rs in of.items() if name == "ours" for r in rs]
+    return {
+        "analytic: ours at 30 charged trials is at least random at 120": bool(ours >= least),
+        "analytic: with rungs at least 1.3 times less cost to 95 % of the final hypervolume": saved(analytic)[0] >= 1.3,
+        "ours charges no recipe twice": not any(r["charged_twice"] for r in own),
+        "ours charges no recipe over a limit on size or latency": not any(r["charged_over_a_limit"] for r in own),
+    }
 
 
 def main() -> int:
     """Run every variant over the seeds."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    for option, default in {"seeds": 10, "trials": 120, "processes": 2}.items():
+    for option, default in {"seeds": 10, "processes": 2}.items():
         parser.add_argument(f"--{option}", type=int, default=default)
     asked = parser.parse_args()
-    at = [count for count in AT if count <= asked.trials]
     with Pool(asked.processes) as pool:
-        jobs = [(name, seed, asked.trials) for seed in range(asked.seeds) for name in VARIANTS]
-        runs = pool.starmap(search, jobs, chunksize=1)
-    best = analytic.best_volume()
-    found = {name: summary([run for run in runs if run["variant"] == name], best) for name in VARIANTS}
-    held = bars(found, at)
+        jobs = [(p, name, seed) for p in PROBLEMS for seed in range(asked.seeds) for name in VARIANTS]
+        every = pool.starmap(search, jobs, chunksize=1)
+    runs = {p: {v: [r for r in every if (r["problem"], r["variant"]) == (p, v)] for v in VARIANTS} for p in PROBLEMS}
+    held, lines = bars(runs), ["# Search quality", ""]
+    for problem, make in PROBLEMS.items():
+        lines += table(problem, runs[problem], make().best())
+    lines += [f"- **{name}**: {variant.about}." for name, variant in VARIANTS.items()]
+    lines += ["", *[f"- {'met' if ok else 'MISSED'}: {bar}." for bar, ok in held.items()], ""]
     RESULTS.mkdir(exist_ok=True)
-    record = {"at": at, "best_volume": best, "summary": found, "bars": held, "runs": runs}
-    (RESULTS / "search_quality.json").write_text(json.dumps(record, indent=1) + "\n")
-    (RESULTS / "search_quality.md").write_text(table(found, at, asked.seeds, held))
-    print(table(found, at, asked.seeds, held))
+    (RESULTS / "search_quality.json").write_text(json.dumps({"bars": held, "runs": every}) + "\n")
+    (RESULTS / "search_quality.md").write_text("\n".join(lines))
+    print("\n".join(lines))
     return 0 if all(held.values()) else 1
 
 

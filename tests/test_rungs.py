@@ -44,6 +44,12 @@ def test_who_would_be_on_the_front_already_goes_on() -> None:
     assert rungs.losses(mine, PEERS, front={}) == [1, 2, 3], "nothing to protect yet"
 
 
+def test_the_allowance_is_what_the_luckiest_tenth_gained_beyond_the_usual() -> None:
+    assert rungs.allowance([0.1, 0.1, 0.1, 0.1]) is None, "too few have finished"
+    assert rungs.allowance([0.1] * 5) == pytest.approx(0.0)
+    assert rungs.allowance([i / 100 for i in range(11)]) == pytest.approx(0.09 - 0.05)
+
+
 @pytest.mark.parametrize(
     ("setting", "trials", "on"),
     [("auto", 19, False), ("auto", 20, True), ("stop", 2, True), ("watch", 2, True), ("none", 99, False)],
