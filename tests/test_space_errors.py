@@ -291,3 +291,14 @@ def test_plain_data_has_places_instead_of_lines() -> None:
         "steps.0: there is no method 'layer'. Did you mean 'layers'?",
         "steps.1.one_of.1.low_rank.keep: low_rank.keep should be less than 1. Got 2.",
     ]
+
+
+def test_a_section_within_a_section_names_its_own_keys(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text("model: m\ntask: {data: d}\nsearch: {confirm: {top: -1, also: 2}}\nsteps: [finetune]\n")
+    with pytest.raises(ConfigError) as error:
+        SearchSpace.load(file)
+    assert str(error.value).splitlines() == [
+        f"{file}:3: search.confirm.top should be greater than or equal to 0. Got -1.",
+        f"{file}:3: search.confirm has no key 'also'. It has: top, seeds.",
+    ]

@@ -80,7 +80,8 @@ def _sentence(name: str, loc: Place, error: Any, kind: type[Settings]) -> str:
         case "missing":
             return f"{name} needs the key {key!r}."
         case "extra_forbidden":
-            return f"{name} has no key {key!r}. {nearest(str(key), kind.model_fields, otherwise='It has')}"
+            inner = ".".join(map(str, (name, *loc[:-1])))
+            return f"{inner} has no key {key!r}. {nearest(str(key), _keys(kind, loc[:-1]), otherwise='It has')}"
         case "literal_error":
             legal = re.findall(r"'([^']*)'", error["ctx"]["expected"])
             hint = nearest(str(error["input"]), legal, otherwise="It may be")
@@ -96,6 +97,15 @@ def _sentence(name: str, loc: Place, error: Any, kind: type[Settings]) -> str:
         case "value_error":
             return f"{where} {error['ctx']['error']}. Got {error['input']!r}."
     return f"{where} {error['msg'].removeprefix('Input ')}. Got {error['input']!r}."
+
+
+def _keys(kind: type[Settings], loc: Place) -> list[str]:
+    """What the section at `loc` within `kind` may hold."""
+    for part in loc:
+        annotation = kind.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, Settings):
+            kind = annotation
+    return list(kind.model_fields)
 
 
 def _line(text: str) -> int:
