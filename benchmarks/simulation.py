@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection
 from concurrent.futures import Future
+from dataclasses import replace
 from itertools import count
 from typing import NamedTuple, Protocol
 
@@ -68,7 +69,9 @@ class Simulation(Executor):
             rungs = self._rungs.setdefault(job.number, {})
             if job.share < 1 and answer.rung is not None:
                 rungs[share_name(job.share)] = answer.rung
-            result = Result(seconds={"train": seconds}, rungs=dict(rungs), trained=job.share == 1)
+            # who does not screen learns of size and latency while it trains
+            cheap = {} if self._screening else self._problem.answer(replace(job, kind="rehearse")).measurement
+            result = Result(cheap, {"train": seconds}, rungs=dict(rungs), trained=job.share == 1)
         heapq.heappush(self._ends, (self.now + seconds, next(self._order), future, result))
         return future
 
