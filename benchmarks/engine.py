@@ -180,7 +180,8 @@ BARS: dict[str, tuple[str, Callable[[dict[str, Any]], bool]]] = {
     "workers_real": ("two workers train at least 1.3 times as many trials as one", lambda found: found["ratio"] >= 1.3),
 }
 ABOUT = {
-    "coordinator": "One simulated worker. Ask TPE, rehearse, train, evaluate, tell, log; the last 20 charged trials of the study.",
+    "coordinator": "One simulated worker: ask TPE, rehearse, train, evaluate, tell, log. The study's last 20 charged "
+    "trials; those before were drawn at random.",
     "busy": "64 simulated workers: rehearsals of 1 to 3 s, trainings of 30 to 90 s (60 on the average), evaluations of "
     "1.5 to 4.5 s. `busy`: until the last recipe is begun, for then the budget leaves nothing to do.",
     "workers_real": "builtin/minilm on 300 texts of builtin/docstrings, one epoch, caches of their own.",
