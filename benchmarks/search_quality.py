@@ -171,8 +171,9 @@ def table(problem: str, runs: dict[str, list[dict[str, Any]]], best: float) -> l
             f"| {name} | {' | '.join(cells)} | {seconds:.0f} | " + " | ".join(f"{c:.0f}" for c in counts) + " |"
         )
     ratio, low, high = saved(runs)
-    said = f"With rungs it costs {ratio:.2f} [{low:.2f}, {high:.2f}] times less (below 1: more) to come to {ENOUGH:.0%} of the volume "
-    return [*lines, "", said + "that the search without rungs ends with (median over the seeds).", ""]
+    said = f"Without rungs it costs {ratio:.2f} [{low:.2f}, {high:.2f}] times what it costs with them to come to "
+    said += f"{ENOUGH:.0%} of the volume that the search without rungs ends with (median over the seeds)."
+    return [*lines, "", said, ""]
 
 
 def bars(runs: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, bool]:
