@@ -4,9 +4,9 @@ What usually pays is said by families, in the order that the literature agrees o
 distillation, precision last. No method is named here, so a new one takes part by existing.
 
 In benchmarks/ (10 seeds) they neither help nor harm in the end by more than the noise: .901 [.885, .919] of the true
-front's hypervolume with, .898 [.886, .911] without, on the formula; .902 [.868, .933] and .939 [.916, .958] on the table of
-real trainings, where they cost the first ten trials. They are on because every method offered is then seen once. Those
-that break a limit on size or latency are refused and cost nothing.
+front's hypervolume with, .898 [.886, .911] without, on the formula; .902 [.868, .933] and .939 [.916, .958] on the
+table of real trainings, where they cost the first ten trials. They are on because every method offered is then seen
+once. Those that break a limit on size or latency are refused and cost nothing.
 """
 
 from __future__ import annotations
