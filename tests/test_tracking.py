@@ -165,7 +165,7 @@ def test_a_trial_shows_its_knobs_measurement_margins_and_seconds(uri: str) -> No
     key = TRIALS[1].recipe.key
     assert tags == {
         "kind": "trial", "study": "sst2", "study_id": "5f0c8a", "trial": "0", "state": "complete",
-        "recipe": key, "feasible": "true", "front": "true", "reason": "",
+        "recipe": key, "feasible": "true", "front": "true", "reason": "", "variant_of": "",
     }  # fmt: skip
     assert json.loads(text(run, "recipe.json")) == TRIALS[1].recipe.dump()
     assert json.loads(text(run, "measurement.json"))["latency_ms"] == 10 / 3
