@@ -39,33 +39,34 @@ class Display(Observer):
             TextColumn("{task.fields[more]}"), console=console, disable=not console.is_terminal,
         )  # fmt: skip
         self._all: TaskID = self._bars.add_task("trained trials", total=budget, completed=self._charged, more="")
-        self._now: dict[int, TaskID] = {}  # by the number of each trial under way
+        self._now: dict[tuple[int, int], TaskID] = {}  # by number and repeat of what is under way
 
     def note(self, text: str) -> None:
         self._console.print(f"[yellow]note[/] {escape(text)}", soft_wrap=True)
 
     def begin(self, job: Job) -> None:
         who = "the search" if job.number == BASELINE else f"t{job.number:03d} {Recipe.load(job.recipe).title}"
-        if job.number not in self._now:
-            self._now[job.number] = self._bars.add_task("", total=1, more="")
-        bar = self._now[job.number]
+        if (key := (job.number, job.repeat)) not in self._now:
+            self._now[key] = self._bars.add_task("", total=1, more="")
+        bar = self._now[key]
         self._bars.update(bar, description=f"{who} {_DOING[job.kind]}", completed=0, total=1, more="")
 
     def step(self, job: Job, step: int, steps: int, loss: float) -> None:
-        self._bars.update(self._now[job.number], completed=step, total=steps, more=f"steps, loss {loss:.3f}")
+        bar = self._now[job.number, job.repeat]
+        self._bars.update(bar, completed=step, total=steps, more=f"steps, loss {loss:.3f}")
 
     def finished(self, trial: Trial) -> None:
         if trial.number == BASELINE:
             self._began = time.monotonic()  # what it took says nothing of how long a trial takes
         else:
             self._count(trial)
-        if trial.number in self._now:
-            self._bars.remove_task(self._now.pop(trial.number))
+        if (key := (trial.number, 0)) in self._now:
+            self._bars.remove_task(self._now.pop(key))
         self._console.print(_line(trial), soft_wrap=True, highlight=False)
         self._bars.update(self._all, completed=self._charged, more=self._summary())
 
     def confirmed(self, trial: Trial, repeat: int, measurement: Measurement) -> None:
-        self._bars.remove_task(self._now.pop(trial.number))
+        self._bars.remove_task(self._now.pop((trial.number, repeat)))
         first, again = trial.measurement["score"], measurement["score"]
         self._console.print(
             f"[bold]t{trial.number:03d}[/]  with seed {repeat + 1} it scores {again:.3f}, with the first {first:.3f}",
