@@ -13,6 +13,7 @@ import os
 import re
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -78,6 +79,9 @@ class Tracker:
         except Exception as error:  # whatever it is: a tracking outage never fails a search
             self._failed(error)
             return False
+        except BaseException as error:  # Ctrl-C: what it cut off would keep the database locked while it is held on to
+            traceback.clear_frames(error.__traceback__)
+            raise
         self._session, self._warned = session, False
         return True
 
