@@ -80,7 +80,6 @@ class Life(NamedTuple):
 
     exitcode: int
     left: list[psutil.Process]  # its workers and their helpers that did not end with it
-
     passed: dict[str, int]  # point -> how often
 
 
@@ -126,14 +125,14 @@ def workers_of(pid: int) -> list[psutil.Process]:
     return [p for p in psutil.Process(pid).children() if "spawn_main" in " ".join(p.cmdline())]
 
 
-def strike_each(pid: int, doing: str) -> list[int]:
-    """Kill each of the three workers of a coordinator while it `trains` or `measures`; their process ids."""
-    place, struck = Path(psutil.Process(pid).cwd()) / doing, list[int]()
+def strike_each(pid: int, said: Path) -> list[int]:
+    """Kill each of the three workers of a coordinator once it says that it is at it; their process ids."""
+    struck = list[int]()
     while len(now := [w.pid for w in workers_of(pid)]) < 3:
         time.sleep(0.05)
-    place.write_text("")
-    while missing := set(now) - set(struck):
-        for worker in missing & {int(word) for word in place.read_text().split()}:
+    said.write_text("")
+    while (missing := set(now) - set(struck)) and psutil.pid_exists(pid):
+        for worker in missing & {int(word) for word in said.read_text().split()}:
             psutil.Process(worker).kill()
             struck.append(worker)
         time.sleep(0.01)

@@ -36,10 +36,10 @@ ALONE = [
 # Of these lives, the coordinator's last passage ends each; before it, workers die of the others, each at another kind
 # of job, because a second death of a job's worker would be taken for the recipe's fault.
 ONE_BY_ONE = [
-    "baseline:1,rehearsed:2,asked:4",
+    "baseline:1,rehearsed:1,asked:4",
     "aside:2,lowered:1,told:4",
     "entry:3,logged:3",
-    "trained:2,evaluated:1,confirmed:1",
+    "trained:1,evaluated:1,confirmed:1",
 ]
 EVERYTHING = [
     "baseline:1", "asked:2", "rehearsed:2", "aside:2", "entry:4", "trained:1", "lowered:2", "evaluated:2", "told:2",
@@ -90,7 +90,7 @@ def facts(study: Study) -> list[Any]:
 
 @pytest.mark.parametrize("everything", [False, True])
 def test_three_workers_killed_at_every_point(home: Path, lives: Lives, everything: bool) -> None:
-    trials = 12
+    trials = 9
     (home / "space.yaml").write_text(UNLIMITED.replace("trials: 4", f"trials: {trials}"))
     for fatal in EVERYTHING if everything else ONE_BY_ONE:
         life = lives.live(home, f"{fatal}:all" if everything else fatal, workers=3)
@@ -106,7 +106,7 @@ def test_three_workers_each_killed_while_it_measures_and_while_it_trains(home: P
     struck = list[int]()
 
     def strike(pid: int) -> None:
-        struck.extend(strike_each(pid, "measures") + strike_each(pid, "trains"))
+        struck.extend(strike_each(pid, home / "measures") + strike_each(pid, home / "trains"))
 
     life = lives.live(home, workers=3, meanwhile=strike, pause=0.2)
     assert len(set(struck)) == 6

@@ -13,7 +13,6 @@ import os
 import re
 import tempfile
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from autocompress import interrupts
 from autocompress.errors import Paused
 from autocompress.ledger import Trial
 from autocompress.tracking.runs import STUDY, Run, StudyView, is_evaluated, points, study_run, table_view, trial_run
@@ -67,11 +67,12 @@ class Tracker:
         self._retry_at = 0.0
         self._warned = False
 
+    @interrupts.waiting()
     def sync(self, view: StudyView, trials: Iterable[Trial], folder_of: FolderOf = lambda trial: None) -> bool:
         """Make MLflow hold what the study holds. True if it now does; if not, the next call catches up."""
         if time.monotonic() < self._retry_at and view.status == "RUNNING":
             return False
-        # What is known of MLflow is forgotten unless all goes well, also when Ctrl-C comes between two writes.
+        # What is known of MLflow is forgotten unless all goes well, also when a second Ctrl-C cuts in.
         session, self._session = self._session, None
         try:
             session = session or _Session(self.uri, view)
@@ -79,9 +80,6 @@ class Tracker:
         except Exception as error:  # whatever it is: a tracking outage never fails a search
             self._failed(error)
             return False
-        except BaseException as error:  # Ctrl-C: what it cut off would keep the database locked while it is held on to
-            traceback.clear_frames(error.__traceback__)
-            raise
         self._session, self._warned = session, False
         return True
 
