@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,7 +123,12 @@ class Lives:
 
 def workers_of(pid: int) -> list[psutil.Process]:
     """The worker processes of a coordinator."""
-    return [p for p in psutil.Process(pid).children() if "spawn_main" in " ".join(p.cmdline())]
+    found = []
+    for process in psutil.Process(pid).children():
+        with suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def strike_each(pid: int, said: Path) -> list[int]:
@@ -142,8 +148,6 @@ def strike_each(pid: int, said: Path) -> list[int]:
 def _session(pid: int) -> Iterator[psutil.Process]:
     """The processes that a life has left."""
     for process in psutil.process_iter():
-        try:
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
             if os.getsid(process.pid) == pid and process.status() != psutil.STATUS_ZOMBIE:
                 yield process
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
