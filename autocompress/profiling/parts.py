@@ -95,6 +95,6 @@ def _sum_numbers(c_shape: Any, a_shape: Any, b_shape: Any, *_: Any, out_shape: A
 
 
 _aten = torch.ops.aten
-_NUMBERS = {
+_NUMBERS: dict[Any, Callable[..., int]] = {
     _aten.mm: _product_numbers, _aten.bmm: _product_numbers, _aten.addmm: _sum_numbers, _aten.baddbmm: _sum_numbers,
 }  # fmt: skip

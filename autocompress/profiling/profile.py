@@ -14,6 +14,7 @@ from typing import Literal
 from torch import nn
 
 from autocompress import measure
+from autocompress.errors import NotApplicable
 from autocompress.examples import Batch
 from autocompress.precision import PrecisionPlan
 from autocompress.profiling.kinds import KINDS, Kind, Kinds
@@ -85,11 +86,14 @@ def profile(
 def _shares(folder: Path, batch: Batch, target: Target, kinds: Kinds) -> dict[Kind, float] | None:
     """Of each kind of layer, as the runtime times its pieces. None if this runtime cannot."""
     trace = find_tracer(target.runtime)
-    if trace is None:
-        return None
     seconds: dict[Kind, float] = defaultdict(float)
-    with quiet():
-        pieces = trace(folder, target, batch)
+    try:
+        with quiet():
+            pieces = trace(folder, target, batch) if trace else []
+    except NotApplicable:
+        pieces = []
+    if not pieces:
+        return None
     for piece in pieces:
         seconds[kinds.of(piece.path, piece.operator)] += piece.seconds
     return {kind: seconds[kind] / sum(seconds.values()) for kind in KINDS}

@@ -78,6 +78,8 @@ def _opened(chain: nn.Module, plan: PrecisionPlan, batch: dict[str, Tensor], tar
     if target.runtime == "torch":  # whose artefact is a checkpoint, which a bare chain cannot be
         from autocompress.runtimes.torch import TorchSession
 
+        if plan:
+            raise NotApplicable("a bare chain of products has no precision in torch")
         return TorchSession(chain, target)
     runtime = find_runtime(target.runtime)
     runtime.lower(chain, plan, batch, folder)
