@@ -37,7 +37,7 @@ class Subject(NamedTuple):
 
     def profile(self, known: Speeds | None = None) -> Profile:
         """Measure it, and the runtime's own speeds unless they are known."""
-        runtime, batch = find_runtime(self.target.runtime), self._batch()
+        runtime, batch = find_runtime(self.target.runtime), self.batch()
         runtime.support(self.plan, self.target)
         with tempfile.TemporaryDirectory(prefix="autocompress-") as scratch:
             folder = self.artefact or Path(scratch)
@@ -46,7 +46,7 @@ class Subject(NamedTuple):
             found = known or speeds(self.target)
             return profile(self.name, self.module, self.plan, folder, batch, self.target, found)
 
-    def _batch(self) -> Batch:
+    def batch(self) -> Batch:
         """Of any tokens: their values do not matter, their number does."""
         most = self.tokenizer.model_max_length
         if self.target.sequence_length > most:
