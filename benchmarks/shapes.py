@@ -94,7 +94,7 @@ def table(ceilings: Speeds, rows: list[dict[str, Any]]) -> str:
         "# Pruned shapes against their multiply-adds", "",
         f"MiniLM of 6 layers x 384, pruned and factored, not trained. {measure.machine()['cpu']}, one thread, one text "
         f"of {TARGET.sequence_length} tokens, onnxruntime {onnxruntime.__version__}. Matrix products alone run there "
-        f"at {ceilings.float32:.0f} GFLOP/s in float32 and {ceilings.int8 or 0:.0f} in 8 bits: `needs` is what a shape's "
+        f"at {ceilings.float32:.0f} GFLOP/s in float32 and {ceilings.int8 or 0:.0f} in 8 bits: `needs` is what its "
         "multiply-adds take at that speed, `times` the measured time over it, also of its attention projections, "
         "attention products and feed-forward alone. The speedup over `dense` is measured in turn with it [95 % "
         "interval]; `deserved` is the ratio of what both need.", "",
