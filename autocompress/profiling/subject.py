@@ -11,7 +11,7 @@ from torch import nn
 
 from autocompress import exported, measure, models
 from autocompress.data.encoding import encode, padding
-from autocompress.errors import ConfigError
+from autocompress.errors import ConfigError, NotApplicable
 from autocompress.examples import Batch, Examples
 from autocompress.language.mistakes import Mistakes, read_settings
 from autocompress.manifest import SERVING, read_serving
@@ -36,9 +36,12 @@ class Subject(NamedTuple):
     artefact: Path | None
 
     def profile(self, known: Speeds | None = None) -> Profile:
-        """Measure it, and the runtime's own speeds unless they are known."""
+        """Measure it, and the runtime's own speeds unless they are known. Raises `ConfigError` if it cannot run."""
         runtime, batch = find_runtime(self.target.runtime), self.batch()
-        runtime.support(self.plan, self.target)
+        try:
+            runtime.support(self.plan, self.target)
+        except NotApplicable as e:
+            raise ConfigError(f"profile: the target should be one that runs this model. {e}. Choose another.") from e
         with tempfile.TemporaryDirectory(prefix="autocompress-") as scratch:
             folder = self.artefact or Path(scratch)
             if self.artefact is None:
@@ -47,7 +50,7 @@ class Subject(NamedTuple):
             return profile(self.name, self.module, self.plan, folder, batch, self.target, found)
 
     def batch(self) -> Batch:
-        """Of any tokens: their values do not matter, their number does."""
+        """What latency is measured on, of any tokens: their values do not matter, their number does."""
         most = self.tokenizer.model_max_length
         if self.target.sequence_length > most:
             rule = f"must be at most {most}, which is what this model reads"
