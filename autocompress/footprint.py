@@ -44,14 +44,14 @@ def measure_module(model: nn.Module, batch: Batch) -> Measurement:
     """
     device = next(model.parameters()).device
     text = {name: tensor[:1].to(device) for name, tensor in inputs(batch).items()}
-    with torch.no_grad(), _unfused(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), unfused(), FlopCounterMode(display=False) as counter:
         model(**text)
     flops = counter.get_total_flops() * len(batch["input_ids"])
     return {"parameters": float(sum(p.numel() for p in model.parameters())), "flops": float(flops)}
 
 
 @contextmanager
-def _unfused() -> Iterator[None]:
+def unfused() -> Iterator[None]:
     """Attention and LSTM as plain matrix products: the counter passes over the CPU's fused kernels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # setting oneDNN's flags back speaks of Intel's GPUs

@@ -74,6 +74,13 @@ def has_head(source: str, labels: tuple[str, ...]) -> bool:
     return any(name.endswith("ForSequenceClassification") for name in made_for) and config.num_labels == len(labels)
 
 
+def own_labels(source: str) -> tuple[str, ...]:
+    """The labels of the checkpoint's own head; two, if it has none and one is to be drawn."""
+    config = _config(source)
+    labels = tuple(str(name) for name in config.id2label.values())
+    return labels if has_head(source, labels) else ("0", "1")
+
+
 def load_classifier(source: str, labels: tuple[str, ...]) -> nn.Module:
     """The checkpoint in float32 with a head whose row i is `labels[i]`.
 

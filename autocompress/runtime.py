@@ -7,9 +7,10 @@ One file each in `runtimes/`; the file name is what `target.runtime` says. Addin
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from autocompress.precision import PrecisionPlan
 from autocompress.settings import Target
@@ -55,3 +56,23 @@ def find_runtime(name: str) -> Runtime:
     """The runtime that a target names."""
     runtime: Runtime = importlib.import_module(f"autocompress.runtimes.{name}").RUNTIME
     return runtime
+
+
+class Timed(NamedTuple):
+    """What a piece of the artefact takes in one run: the module that it was made of, and its operator if it has one."""
+
+    path: str
+    operator: str
+    seconds: float
+
+
+Tracer = Callable[[Path, Target, "Inputs"], list[Timed]]
+
+
+def find_tracer(name: str) -> Tracer | None:
+    """How a runtime times the pieces of an artefact: `trace` in `runtimes/<name>_trace.py`. None if it cannot."""
+    module = f"autocompress.runtimes.{name}_trace"
+    if find_spec(module) is None:
+        return None
+    tracer: Tracer = importlib.import_module(module).trace
+    return tracer

@@ -87,13 +87,17 @@ def quantizable(model: nn.Module, exclude: Exclude) -> dict[str, nn.Module]:
 
 def stacked(model: nn.Module) -> dict[str, int]:
     """Of every module in a stack of layers (a `ModuleList`): how many layers lie between it and the nearer end."""
-    stacks = {path: m for path, m in model.named_modules() if isinstance(m, nn.ModuleList)}
     depth: dict[str, int] = {}
-    for path, stack in stacks.items():
-        if not any(path.startswith(f"{outer}.") for outer in stacks):
-            for i, layer in enumerate(stack):
-                depth |= {f"{path}.{i}.{name}": min(i, len(stack) - 1 - i) for name, _ in layer.named_modules() if name}
+    for path, stack in stacks(model).items():
+        for i, layer in enumerate(stack):
+            depth |= {f"{path}.{i}.{name}": min(i, len(stack) - 1 - i) for name, _ in layer.named_modules() if name}
     return depth
+
+
+def stacks(model: nn.Module) -> dict[str, nn.ModuleList]:
+    """The stacks of layers by path: every `ModuleList` that lies in no other."""
+    found = {path: m for path, m in model.named_modules() if isinstance(m, nn.ModuleList)}
+    return {path: m for path, m in found.items() if not any(path.startswith(f"{outer}.") for outer in found)}
 
 
 def linear(model: nn.Module, path: str) -> AnyLinear:

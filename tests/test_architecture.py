@@ -28,7 +28,7 @@ LAYERS = [
     {"jobs"},
     {"executors", "observer", "reconstruction"},
     {"database", "exported", "samplers", "scheduler"},
-    {"store", "verify", "budget", "confirmation", "progress"},
+    {"store", "verify", "profiling", "budget", "confirmation", "progress"},
     {"tracking"},
     {"coordinator"},
     {"run"},
@@ -41,10 +41,12 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 OWNERS = {
     "optuna": {"database", "samplers", "store"}, "datasets": {"data.readers"}, "yaml": {"language.yaml_source"},
     "mlflow": {"tracking.tracker", "tracking.registry", "tracking.served"},
-    "onnx": {"runtimes.onnxruntime", "runtimes.onnx_graph", "runtimes.onnx_quantize"},
-    "onnxruntime": {"runtimes.onnxruntime"}, "typer": {"cli"},
+    "onnx": {
+        "runtimes.onnxruntime", "runtimes.onnx_graph", "runtimes.onnx_quantize", "runtimes.onnxruntime_trace"
+    },
+    "onnxruntime": {"runtimes.onnxruntime", "runtimes.onnxruntime_trace"}, "typer": {"cli"},
     "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "run", "tracking.tracker"},
-    "pebble": {"executors.processes"},
+    "pebble": {"executors.processes"}, "matplotlib": {"profiling.picture"},
 }  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 PURE = {

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import typer
 
-from autocompress.cli import caches, folders, searching, spaces, studies
+from autocompress.cli import caches, folders, profiling, searching, spaces, studies
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, Paused
 
 __all__ = ["app", "main"]
 
 _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {  # as `--help` lists them; the function's name is the command
     "Search": (searching.search, searching.resume),
+    "Models": (profiling.profile,),
     "Search spaces": (spaces.show, spaces.validate, spaces.schema, spaces.methods),
     "Studies": (studies.studies, studies.trials, studies.compare, studies.tabulate, studies.ui, studies.sync),
     "Exported models": (folders.export, folders.predict, folders.verify),

@@ -35,8 +35,8 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 class OnnxSession:
     """An ONNX Runtime session with the target's provider and threads, every graph optimisation on."""
 
-    def __init__(self, path: Path, target: Target) -> None:
-        options = onnxruntime.SessionOptions()
+    def __init__(self, path: Path, target: Target, options: onnxruntime.SessionOptions | None = None) -> None:
+        options = options or onnxruntime.SessionOptions()
         options.intra_op_num_threads = target.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
@@ -46,6 +46,10 @@ class OnnxSession:
     def run(self, batch: Inputs) -> np.ndarray:
         logits: np.ndarray = self._session.run(None, {name: np.asarray(batch[name]) for name in self._names})[0]
         return logits
+
+    def end_profiling(self) -> str:
+        """Where ONNX Runtime has written the time of every node, if the options asked for it."""
+        return str(self._session.end_profiling())
 
 
 class OnnxRuntime:

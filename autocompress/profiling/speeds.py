@@ -1,0 +1,107 @@
+"""How fast a runtime multiplies and this machine's memory answers: the two ceilings of a roofline.
+
+Williams, Waterman, Patterson 2009. A chain of wide products and nothing else is lowered and run like any model.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autocompress import measure
+from autocompress.errors import NotApplicable
+from autocompress.precision import Precision, PrecisionPlan
+from autocompress.quiet import quiet
+from autocompress.runtime import Session, find_runtime
+from autocompress.settings import Settings, Target
+
+_SHAPES = {"cpu": ((128, 384), (128, 768)), "cuda": ((4096, 4096),)}  # rows of the input, width of every product
+_LENGTH = 6  # products in a chain
+_COPIED = 1 << 25  # float32 numbers, 134 MB: more than caches hold
+_INT8 = Precision("int8", "dynamic_int8", per_channel=True)
+
+
+class Speeds(Settings):
+    """Multiplications and additions a second in units of 10^9, and 10^9 bytes a second read or written."""
+
+    float32: float
+    int8: float | None  # None: the runtime has no such products
+    memory: float
+
+    @property
+    def ridge(self) -> float:
+        """Operations a byte from which on multiplying takes longer than reading and writing."""
+        return self.float32 / self.memory
+
+
+class _Chain(nn.Module):
+    """x W W ... W, with the interface of a classifier."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.products = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(_LENGTH))
+
+    def forward(self, x: Tensor) -> SimpleNamespace:
+        for product in self.products:
+            x = product(x)
+        return SimpleNamespace(logits=x)
+
+
+def speeds(target: Target) -> Speeds:
+    """Measured with the target's runtime, device and threads. Each is that of the fastest of the shapes tried."""
+    every = [_speed(target, shape, PrecisionPlan()) for shape in _SHAPES[target.device]]
+    plan = PrecisionPlan({f"products.{i}": _INT8 for i in range(_LENGTH)})
+    try:
+        find_runtime(target.runtime).support(plan, target)
+        int8 = max(_speed(target, shape, plan) for shape in _SHAPES[target.device])
+    except NotApplicable:
+        int8 = None
+    return Speeds(float32=max(every), int8=int8, memory=_memory(target))
+
+
+def _speed(target: Target, shape: tuple[int, int], plan: PrecisionPlan) -> float:
+    rows, width = shape
+    batch = {"x": torch.ones(1, rows, width)}
+    with tempfile.TemporaryDirectory() as folder:
+        session = _opened(_Chain(width).eval(), plan, batch, target, Path(folder))
+        milliseconds = measure.absolute_latency(session, batch, target)
+    return 2 * _LENGTH * rows * width**2 / milliseconds / 1e6
+
+
+def _opened(chain: nn.Module, plan: PrecisionPlan, batch: dict[str, Tensor], target: Target, folder: Path) -> Session:
+    if target.runtime == "torch":  # whose artefact is a checkpoint, which a bare chain cannot be
+        from autocompress.runtimes.torch import TorchSession
+
+        if plan:
+            raise NotApplicable("a bare chain of products has no precision in torch")
+        return TorchSession(chain, target)
+    runtime = find_runtime(target.runtime)
+    runtime.lower(chain, plan, batch, folder)
+    return runtime.open(folder, target)
+
+
+def _memory(target: Target) -> float:
+    """Of a large copy: every byte is read once and written once."""
+    source = torch.ones(_COPIED, device=target.device)
+    copy, threads = torch.zeros_like(source), torch.get_num_threads()
+    torch.set_num_threads(target.threads)
+    try:
+        with quiet():
+            seconds = [_timed_copy(copy, source) for _ in range(7)]
+    finally:
+        torch.set_num_threads(threads)
+    return 2 * 4 * _COPIED / float(np.median(seconds)) / 1e9
+
+
+def _timed_copy(copy: Tensor, source: Tensor) -> float:
+    start = time.perf_counter()
+    copy.copy_(source)
+    if copy.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

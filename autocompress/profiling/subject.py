@@ -1,0 +1,90 @@
+"""What is profiled: a checkpoint from anywhere, or an exported folder with its artefact."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from torch import nn
+
+from autocompress import exported, measure, models
+from autocompress.data.encoding import encode, padding
+from autocompress.errors import ConfigError, NotApplicable
+from autocompress.examples import Batch, Examples
+from autocompress.language.mistakes import Mistakes, read_settings
+from autocompress.manifest import SERVING, read_serving
+from autocompress.precision import PrecisionPlan
+from autocompress.profiling.profile import Profile, profile
+from autocompress.profiling.speeds import Speeds, speeds
+from autocompress.runtime import find_runtime
+from autocompress.settings import Target
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class Subject(NamedTuple):
+    """A model to profile. `artefact`: where it lies lowered for `target` already, else None."""
+
+    name: str
+    module: nn.Module
+    plan: PrecisionPlan
+    tokenizer: PreTrainedTokenizerBase
+    target: Target
+    artefact: Path | None
+
+    def profile(self, known: Speeds | None = None) -> Profile:
+        """Measure it, and the runtime's own speeds unless they are known. Raises `ConfigError` if it cannot run."""
+        runtime, batch = find_runtime(self.target.runtime), self.batch()
+        try:
+            runtime.support(self.plan, self.target)
+        except NotApplicable as e:
+            raise ConfigError(f"profile: the target should be one that runs this model. {e}. Choose another.") from e
+        with tempfile.TemporaryDirectory(prefix="autocompress-") as scratch:
+            folder = self.artefact or Path(scratch)
+            if self.artefact is None:
+                runtime.lower(self.module, self.plan, batch, folder)
+            found = known or speeds(self.target)
+            return profile(self.name, self.module, self.plan, folder, batch, self.target, found)
+
+    def batch(self) -> Batch:
+        """What latency is measured on, of any tokens: their values do not matter, their number does."""
+        most = self.tokenizer.model_max_length
+        if self.target.sequence_length > most:
+            rule = f"must be at most {most}, which is what this model reads"
+            raise ConfigError(f"target.sequence_length: {rule}. Got {self.target.sequence_length}.")
+        examples = Examples(encode(self.tokenizer, [("text",)], 8), [0], padding(self.tokenizer))
+        return measure.latency_batch(examples, self.target)
+
+
+def find_subject(model: str, root: Path, base: Target | None = None, **changes: Any) -> Subject:
+    """`model`: a hub id, `builtin/minilm`, or from `root` a checkpoint's or an exported folder.
+
+    Its target is `base`, else that of the exported folder, with `changes` (None: none). Raises `ConfigError`.
+    """
+    folder = root / Path(model).expanduser()
+    if (folder / SERVING).is_file():
+        return _exported(model, folder, base, changes)
+    source = models.locate(model, root)
+    module = models.load_classifier(source, models.own_labels(source)).eval()
+    target = _changed(base or Target(sequence_length=128), changes)
+    return Subject(model, module, PrecisionPlan(), models.load_tokenizer(source), target, None)
+
+
+def _exported(name: str, folder: Path, base: Target | None, changes: Mapping[str, Any]) -> Subject:
+    """Its file is what is measured, unless another runtime is asked for."""
+    module, own = exported.load(folder), read_serving(folder).target
+    target = _changed(base or own, changes)
+    artefact = folder if target.runtime == own.runtime and target.device == own.device else None
+    return Subject(name, module, PrecisionPlan.load(folder), models.load_tokenizer(str(folder)), target, artefact)
+
+
+def _changed(target: Target, changes: Mapping[str, Any]) -> Target:
+    mistakes = Mistakes()
+    given = {name: value for name, value in changes.items() if value is not None}
+    changed = read_settings(Target, target.model_dump() | given, ("target",), mistakes)
+    mistakes.settle(lambda place: "profile")
+    assert changed is not None
+    return changed
