@@ -76,14 +76,9 @@ def input_grid(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     return scale, (-low / scale).round().clamp(0, 255)
 
 
-def input_codes(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-    """The nearest code of every number, 0 to 255; what lies beyond the grid's ends gets the end's. Still floats."""
-    return (x / scale).round().add(zero_point).clamp(0, 255)
-
-
 def round_input(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-    """The nearest point of the grid to every number."""
-    return (input_codes(x, scale, zero_point) - zero_point) * scale
+    """The nearest point of the grid to every number; what lies beyond its ends becomes the end."""
+    return ((x / scale).round().add(zero_point).clamp(0, 255) - zero_point) * scale
 
 
 def round_groups(x: Tensor, group: int) -> Tensor:

@@ -70,6 +70,11 @@ class Target(Settings):
             raise ValueError("is for the torch runtime: leave it out, or write runtime: torch")
         return value
 
+    @property
+    def runs_in(self) -> str:
+        """The runtime in words."""
+        return f"compiled {self.runtime}" if self.compile else self.runtime
+
 
 class Confirm(Settings):
     """How many of the front's best are trained again, and with how many seeds in all. `top: 0`: none."""

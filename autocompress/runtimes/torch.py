@@ -81,13 +81,6 @@ class TorchRuntime:
     packages: tuple[str, ...] = ("safetensors", "torch", "transformers")
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
-        if target.device == "cuda" and not torch.cuda.is_available():
-            raise NotApplicable("target.device is cuda, but torch sees no GPU on this machine")
-        if target.compile and target.device == "cpu" and not shutil.which(_compiler()):
-            raise NotApplicable(
-                f"target.compile is true, but there is no C++ compiler {_compiler()!r} on this machine. "
-                "Install one, name it in the environment variable CXX, or leave target.compile out"
-            )
         for path, precision in plan.items():
             kind = (precision.weight, precision.activation)
             if kind not in _KERNELS[target.device] or (kind in _INT8 and ENGINE not in _engines()):
@@ -97,6 +90,13 @@ class TorchRuntime:
                 )
             if kind[1] in _HALVES and set(plan.values()) != {precision}:
                 raise NotApplicable(f"{path} computes in {kind[1]}, which is all of a model or nothing")
+        if target.device == "cuda" and not torch.cuda.is_available():
+            raise NotApplicable("target.device is cuda, but torch sees no GPU on this machine")
+        if target.compile and target.device == "cpu" and not shutil.which(_compiler()):
+            raise NotApplicable(
+                f"target.compile is true, but there is no C++ compiler {_compiler()!r} on this machine. "
+                "Install one, name it in the environment variable CXX, or leave target.compile out"
+            )
 
     def lower(self, model: nn.Module, plan: PrecisionPlan, batch: Batch, folder: Path) -> None:
         if not plan:
