@@ -20,7 +20,7 @@ from torch import nn
 
 import autocompress
 from autocompress import measure, trial
-from autocompress.errors import ConfigError, NotApplicable
+from autocompress.errors import AutocompressError, ConfigError, NotApplicable
 from autocompress.method import find
 from autocompress.methods.quantization.half import has_arithmetic
 from autocompress.precision import Precision, PrecisionPlan
@@ -30,6 +30,7 @@ from autocompress.runtimes.torch_codes import IntegerProduct, encode, fill
 from autocompress.settings import Target
 from autocompress.surgery import products
 from autocompress.verify import verify
+from autocompress.workbench import Workbench
 
 TORCH, TARGET = find_runtime("torch"), Target(runtime="torch")
 ON_X86 = pytest.mark.skipif("fbgemm" not in torch.backends.quantized.supported_engines, reason="no 8-bit kernels here")
@@ -55,9 +56,12 @@ def agree(ran: np.ndarray, expected: np.ndarray) -> bool:
     return bool(close and (ran.argmax(1) == expected.argmax(1)).mean() >= 0.99)
 
 
+FEW = ("int8_dynamic", "int8_static smooth", "weight_only gptq 4", "half")
+EVERY = [(recipe, "bert") for recipe in RECIPES] + [(recipe, family) for family in list(FAMILIES)[1:] for recipe in FEW]
+
+
 @ON_X86
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(("recipe", "family"), EVERY)
 def test_labels_are_those_of_the_simulation(recipe: str, family: str, tmp_path: Path) -> None:
     """At least 99 % of them, and logits are within 3 % of their range."""
     changed, plan = lowered(tiny(family), recipe, tmp_path)
@@ -65,7 +69,7 @@ def test_labels_are_those_of_the_simulation(recipe: str, family: str, tmp_path: 
 
 
 @ON_X86
-@pytest.mark.parametrize("recipe", ["int8_dynamic", "int8_static smooth", "weight_only awq 4", "half"])
+@pytest.mark.parametrize("recipe", FEW)
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_models_that_are_no_bert_run_too(kind: str, recipe: str, tmp_path: Path) -> None:
     assert kind in MODELS
@@ -168,6 +172,16 @@ def test_without_a_compiler_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch)
         "target.compile is true, but there is no C++ compiler 'no-such-compiler' on this machine. "
         "Install one, name it in the environment variable CXX, or leave target.compile out"
     )
+
+
+def test_a_search_that_cannot_compile_ends_before_anything_is_trained(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(Workbench, "teach", lambda *a: pytest.fail("it trains"))
+    project.write_text(project.read_text().replace("runtime: onnxruntime", "runtime: torch, compile: true"))
+    with pytest.raises(AutocompressError, match=r"^the baseline failed: target.compile is true, but there is no C"):
+        autocompress.search(project, trials=1)
 
 
 @ON_X86
