@@ -1,11 +1,11 @@
-"""Every precision on every runtime: python -m benchmarks.precisions [--model M] [--runtime R] [--minutes N] [NAME ...]
+"""Every precision on every runtime: python -m benchmarks.precisions [NAME ...] [--model M] [--runtime R]
 
 Two models: `minilm`, the quickstart's, fine-tuned on its texts, and `bert-base`, 12 layers x 768 with random weights.
 Latency is that of one text of 128 tokens on one thread, in turn with float32 on ONNX Runtime, by the thread's CPU time.
 Logits and labels are of validation texts in batches of 8; the simulation is the torch module with rounded numbers.
 
-What benchmarks/results/precisions.json has already is not measured again, unless it is named; after `--minutes` no new
-row is begun, and the same command goes on where it stopped. precisions.md is written anew from all there is.
+What benchmarks/results/precisions.json has already is not measured again, unless with `--again`; after `--minutes` no
+new row is begun, and the same command goes on where it stopped. precisions.md is written anew from all there is.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def main() -> None:
             if runtime in absent:
                 raise SystemExit(absent[runtime])
             rows = found.setdefault(model, {}).setdefault(runtime, {})
-            wanted = [name for name in RECIPES if name in asked.names or not (asked.names or name in rows)]
+            wanted = [name for name in asked.names or RECIPES if asked.again or name not in rows]
             for name, row in measured_rows(model, runtime, wanted, end):
                 rows[name] = row
                 file.write_text(json.dumps(found, indent=1) + "\n")
@@ -104,6 +104,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", choices=MODELS)
     parser.add_argument("--runtime", choices=RUNTIMES)
     parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--again", action="store_true")
     parser.add_argument("names", nargs="*", metavar="NAME")
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(RECIPES):
