@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 
 class Settings(BaseModel):
@@ -51,13 +51,29 @@ class TaskSettings(Settings):
 
 
 class Target(Settings):
-    """Where the model will run. Latency is that of one batch of `batch_size` texts of `sequence_length` tokens."""
+    """Where the model will run. Latency is that of one batch of `batch_size` texts of `sequence_length` tokens.
+
+    `compile`: whether torch turns the module into code of its own for it. The other runtimes have no such choice.
+    """
 
     runtime: Literal["torch", "onnxruntime"] = "onnxruntime"
+    compile: Annotated[bool, Field(strict=True)] = False
     device: Literal["cpu", "cuda"] = "cpu"
     threads: Count = 1
     batch_size: Count = 1
     sequence_length: Annotated[int, Field(ge=4, strict=True)] = 64
+
+    @field_validator("compile")
+    @classmethod
+    def _by_torch(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("runtime", "torch") != "torch":
+            raise ValueError("is for the torch runtime: leave it out, or write runtime: torch")
+        return value
+
+    @property
+    def runs_in(self) -> str:
+        """The runtime in words."""
+        return f"compiled {self.runtime}" if self.compile else self.runtime
 
 
 class Confirm(Settings):

@@ -63,12 +63,22 @@ def build(config: Any, structure: Structure) -> nn.Module:
 
 def save(model: nn.Module, folder: Path) -> None:
     """Write config.json, model.safetensors and structure.json into `folder`."""
+    save_skeleton(model, folder)
+    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def save_skeleton(model: nn.Module, folder: Path) -> None:
+    """Write config.json and structure.json: all that `load_skeleton` needs."""
     folder.mkdir(parents=True, exist_ok=True)
     structure = describe(model)
     _own_config(model).save_pretrained(folder)
-    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "structure.json").write_text(json.dumps(structure, indent=2) + "\n")
+
+
+def load_skeleton(folder: Path) -> nn.Module:
+    """The module that config.json and structure.json describe. Its parameters hold nothing yet."""
+    return build(read_config(folder), json.loads((folder / "structure.json").read_text()))
 
 
 def read_config(folder: Path) -> Any:
@@ -80,8 +90,7 @@ def read_config(folder: Path) -> Any:
 
 def load(folder: Path) -> nn.Module:
     """The inverse of `save`, in eval mode. Raises `ConfigError` if the three files do not fit each other."""
-    config = read_config(folder)
-    model = build(config, json.loads((folder / "structure.json").read_text()))
+    model = load_skeleton(folder)
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"), assign=True)
     except RuntimeError as e:

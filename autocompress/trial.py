@@ -66,6 +66,7 @@ def trial_folder(study: Path, number: int, repeat: int = 0) -> Path:
 def baseline(work: Work) -> Done:
     """The teacher, uncompressed, on the target: fine-tuned if it must be, lowered, scored, timed."""
     bench, clock = work.bench, Stopwatch()
+    bench.check_target()
     with clock("train"):
         bench.teach(work.on_step)
     with clock("lower"):

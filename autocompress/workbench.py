@@ -163,10 +163,13 @@ class Workbench:
     def baseline_folder(self) -> Path:
         return self.folder / "baseline"
 
+    def check_target(self) -> None:
+        """Raise `NotApplicable` if nothing at all runs there. Asked before anything is trained for it."""
+        self.runtime.support(PrecisionPlan(), self.target)
+
     def lower_baseline(self) -> None:
         """Write the baseline's artefact, unless it is there."""
         if not self.baseline_folder.exists():
-            self.runtime.support(PrecisionPlan(), self.target)
             lower = self.runtime.lower
             cache.write_folder(
                 self.baseline_folder, lambda draft: lower(self.teacher.model, PrecisionPlan(), self.example, draft)

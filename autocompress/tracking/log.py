@@ -111,5 +111,5 @@ def study_view(study: Study, baseline: Trial, trials: list[Trial], status: Statu
 
 def _experiment(data: str, target: Target) -> str:
     """All runs of one task on one target can be compared. MLflow's pages cut a name at a slash."""
-    where = f"{target.runtime} {target.device}, {target.threads} thread{'s' * (target.threads > 1)}"
+    where = f"{target.runs_in} {target.device}, {target.threads} thread{'s' * (target.threads > 1)}"
     return f"{data.replace('/', ' ')} on {where}, {target.batch_size} x {target.sequence_length} tokens"
