@@ -18,19 +18,18 @@ _FIELDS: dict[str, dict[int, str]] = {  # message -> field number -> the message
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "function": {7: "node", 9: "opset", 10: "domain", 11: "attribute"},
     "opset": {1: "domain"},
-    "node": {5: "attribute", 7: "domain"},
+    "node": {4: "operator", 5: "attribute", 7: "domain"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "external", 14: "location"},
 }
+_LOOPS = {"Loop", "Scan", "SequenceMap"}  # which may turn for ever
 _DOMAINS = {"", "ai.onnx", "com.microsoft"}  # whose operators are part of onnxruntime
 _DEEPEST = 50  # messages within messages
 _FIXED = {1: 8, 5: 4}  # wire type -> bytes
 
 
-def check(file: Path) -> None:
+def check(file: Path, where: str) -> None:
     """Raise `ConfigError` if a tensor lies outside the file, or an operator would need a library."""
-    where = f"{file.parent}: {file.name}"
     if not file.stat().st_size:
         raise ConfigError(f"{where} should be an ONNX model. Got an empty file. Export the model again.")
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -45,6 +44,10 @@ def _check_fact(where: str, fact: str, value: bytes) -> None:
     said = value[:80].decode(errors="replace")
     if fact == "domain" and said not in _DOMAINS:
         raise ConfigError(f"{where} should use the operators of onnxruntime only. Got the domain {said!r}.")
+    if fact == "operator" and said in _LOOPS:
+        raise ConfigError(f"{where} should have no loops, which may turn for ever. Got the operator {said}.")
+    if fact == "sparse":
+        raise ConfigError(f"{where} should hold its tensors dense. Got a sparse one, which may claim any size.")
     if fact == "external" or (fact == "location" and value != b"\0"):
         raise ConfigError(f"{where} should hold its own tensors. Got one that lies in another file. Export it whole.")
 
