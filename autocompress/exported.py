@@ -133,5 +133,6 @@ def _opened(folder: Path, serving: Serving) -> Session:
 
 
 def _unlike(folder: Path, what: str, error: Exception) -> ConfigError:
-    said = ascii(str(error).strip() or type(error).__name__)[1:-1][:200]
-    return ConfigError(f"{folder}: should hold {what}. Got: {said}")
+    said = " ".join(str(error).split()) or type(error).__name__
+    cut = said if len(said) < 250 else f"{said[:120]} ... {said[-120:]}"  # the place first, the reason last
+    return ConfigError(f"{folder}: should hold {what}. Got: {cut}")

@@ -35,7 +35,7 @@ def check(folder: Path) -> None:
     except ConfigError as e:
         raise ConfigError(f"{folder}: {e}") from None
     except Exception as e:  # sizes that make no sense raise whatever the model's own code happens to raise
-        said = str(e).splitlines()[0][:200] if str(e) else type(e).__name__
+        said = " ".join(str(e).split())[:200] or type(e).__name__
         raise ConfigError(f"{folder}: config.json should describe a model that can be built. Got: {said}") from e
     taken = sum(buffer.numel() * buffer.element_size() for buffer in built.buffers())
     if taken > _MOST_BUFFERS:

@@ -42,9 +42,10 @@ def check(file: Path, where: str) -> None:
     plain = [(key, value) for key, value in found["model"].items() if isinstance(value, str)]
     for key, value in (*parts, *plain):
         _check_text(where, key, value)
+        _check_template(where, key, value)
     grown = math.prod(_growth(where, value) for key, value in parts if isinstance(value, dict))
     if grown > _GROWTH:
-        raise ConfigError(f"{where} should make at most {_GROWTH} letters of one. Got {short(grown)}.")
+        raise ConfigError(f"{where} should make at most {_GROWTH} letters of one. Got {grown:.0f}.")
 
 
 def _check_text(where: str, key: str, value: Any) -> None:
@@ -55,6 +56,14 @@ def _check_text(where: str, key: str, value: Any) -> None:
             raise ConfigError(f"{where} should have no regular expression that could take for ever. Got {wrong}.")
     elif len(value) > _LONGEST:
         raise ConfigError(f"{where} should have {key} of at most {_LONGEST} letters. Got {len(value)}.")
+
+
+def _check_template(where: str, key: str, value: Any) -> None:
+    """Each further mention of a long text multiplies the parts that it is cut into."""
+    if key in ("single", "pair") and isinstance(value, list):
+        named = sum(isinstance(piece, dict) and "Sequence" in piece for piece in value)
+        if named > (1 if key == "single" else 2):
+            raise ConfigError(f"{where} should name every text once in its template. Got {named} in {key!r}.")
 
 
 def _endless(pattern: str) -> str:
