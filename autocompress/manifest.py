@@ -39,7 +39,7 @@ class Serving(Settings):
     target: Target
     labels: tuple[str, ...] = Field(min_length=2)
     task: TaskSettings
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)]
     texts: Scored
     inputs: dict[Literal["input_ids", "attention_mask", "token_type_ids"], Token] | None = None
 

@@ -106,10 +106,18 @@ BEFORE: dict[str, tuple[Spoil, str]] = {  # by looking at the files: for `load`,
     ),
     "one letter becomes a million, in small steps": (
         normalizer(*[replace("e" * 100, String="e")] * 3),
-        "tokenizer.json should make at most 256 letters of one. Got 1000000.",
+        "tokenizer.json should make at most 1024 letters of one. Got 1000000.",
     ),
     "a table makes many letters": (
-        normalizer(table(1000)), "tokenizer.json should make at most 256 letters of one. Got 1000.",
+        normalizer(table(2000)), "tokenizer.json should make at most 1024 letters of one. Got 2000.",
+    ),
+    "a letter between any two, again and again": (
+        normalizer(*[replace("x", Regex="a*")] * 20),
+        "tokenizer.json should make at most 1024 letters of one. Got 1048576.",
+    ),
+    "long words": (
+        changed("tokenizer.json", "model", max_input_chars_per_word=10**9),
+        "tokenizer.json should look for words of at most 1000 letters. Got 1000000000.",
     ),
     "a table in other letters": (
         normalizer({"type": "Precompiled", "precompiled_charsmap": "?"}),

@@ -25,6 +25,7 @@ _FIELDS: dict[str, dict[int, str]] = {  # message -> field number -> the message
 _LOOPS = {"Loop", "Scan", "SequenceMap"}  # which may turn for ever
 _DOMAINS = {"", "ai.onnx", "com.microsoft"}  # whose operators are part of onnxruntime
 _DEEPEST = 50  # messages within messages
+_MOST_FIELDS = 500_000  # which take half a second: a model of 24 layers has 50,000
 _FIXED = {1: 8, 5: 4}  # wire type -> bytes
 
 
@@ -34,8 +35,10 @@ def check(file: Path, where: str) -> None:
         raise ConfigError(f"{where} should be an ONNX model. Got an empty file. Export the model again.")
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            for fact, value in _facts(data, "model", 0, len(data), 0):
+            for fact, value in _facts(data, "model", 0, len(data), 0, iter(range(_MOST_FIELDS))):
                 _check_fact(where, fact, value)
+        except OverflowError:
+            raise ConfigError(f"{where} should have at most {_MOST_FIELDS} fields. Got more.") from None
         except (IndexError, RecursionError):
             raise ConfigError(f"{where} should be an ONNX model. Got other bytes. Export the model again.") from None
 
@@ -52,18 +55,22 @@ def _check_fact(where: str, fact: str, value: bytes) -> None:
         raise ConfigError(f"{where} should hold its own tensors. Got one that lies in another file. Export it whole.")
 
 
-def _facts(data: mmap.mmap, message: str, at: int, end: int, depth: int) -> Iterator[tuple[str, bytes]]:
+def _facts(
+    data: mmap.mmap, message: str, at: int, end: int, depth: int, allowed: Iterator[int]
+) -> Iterator[tuple[str, bytes]]:
     """Every fact of a message and of those in it. An `IndexError` if the bytes are no such message."""
     if depth > _DEEPEST:
         raise IndexError
     while at < end:
+        if next(allowed, None) is None:
+            raise OverflowError
         tag, at = _varint(data, at)
         start, at = _value(data, at, tag & 7)
         if at > end:
             raise IndexError
         inner = _FIELDS[message].get(tag >> 3)
         if inner in _FIELDS:
-            yield from _facts(data, inner, start, at, depth + 1)
+            yield from _facts(data, inner, start, at, depth + 1, allowed)
         elif inner:
             yield inner, data[start:at]
 

@@ -19,7 +19,8 @@ from autocompress.safety import settings
 _PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 _MOST_VALUES = 500  # in those parts: the richest published ones have 100
 _LONGEST, _LONGEST_PATTERN = 100, 2000  # letters of any other text there, and of a regular expression
-_GROWTH = 256  # letters that may become of one. The composed forms of Unicode make 18 of one.
+_LONGEST_WORD = 1000  # letters: its pieces are looked for in a time that grows with the third power
+_GROWTH = 1024  # letters that may become of one. The table of XLM-R makes 33 of one.
 _GROUPS, _REPEATS = 6, 6  # of a regular expression, and between two of its |
 _ESCAPED = re.compile(r"\\(?:[pP]\{\^?\w+\}|x\{?[0-9a-fA-F]+\}?|u[0-9a-fA-F]{4}|[sSdDwWrntbBAzZ]|[^a-zA-Z0-9])")
 _CLASS = re.compile(r"\[[^][]*\]")  # innermost first
@@ -43,6 +44,9 @@ def check(file: Path, where: str) -> None:
     for key, value in (*parts, *plain):
         _check_text(where, key, value)
         _check_template(where, key, value)
+    longest = found["model"].get("max_input_chars_per_word")
+    if isinstance(longest, int) and longest > _LONGEST_WORD:
+        raise ConfigError(f"{where} should look for words of at most {_LONGEST_WORD} letters. Got {short(longest)}.")
     grown = math.prod(_growth(where, value) for key, value in parts if isinstance(value, dict))
     if grown > _GROWTH:
         raise ConfigError(f"{where} should make at most {_GROWTH} letters of one. Got {grown:.0f}.")
@@ -94,7 +98,9 @@ def _growth(where: str, part: dict[str, Any]) -> float:
         return max(1, *map(len, _replacements(where, table)))
     if isinstance(content, str):
         replaced = pattern.get("String") if isinstance(pattern, dict) else None
-        return max(1.0, len(content) / max(1, len(replaced or "")))
+        if not replaced and content:  # what matches nothing matches between any two letters
+            return 1.0 + len(content)
+        return max(1.0, len(content) / len(replaced or " "))
     return 1.0
 
 
