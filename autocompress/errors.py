@@ -11,7 +11,11 @@ AutocompressError
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 90
 
 
 class AutocompressError(Exception):
@@ -43,3 +47,14 @@ def nearest(name: str, known: Iterable[str], *, otherwise: str) -> str:
     options = list(known)
     near = difflib.get_close_matches(name, options, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"{otherwise}: {', '.join(options)}."
+
+
+def foreign(error: BaseException) -> bool:
+    """Whether another library raised it for what it was given: a panic of Rust code is no `Exception`."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"  # which cannot be imported
+
+
+def short(value: object) -> str:
+    """A value for a sentence: as Python writes it, at most 80 characters of it, however large or deep it is."""
+    said = _REPR.repr(value)
+    return said if len(said) < 80 else f"{said[:76]}..."

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from autocompress.architectures import recount_heads
-from autocompress.errors import ConfigError
+from autocompress.errors import ConfigError, short
 from autocompress.precision import PrecisionPlan
 from autocompress.recipe import digest
 from autocompress.surgery import LowRankLinear, replace
@@ -54,7 +55,7 @@ def build(config: Any, structure: Structure) -> nn.Module:
     linears = {path for path, module in model.named_modules() if isinstance(module, nn.Linear)}
     for path, entry in changed.items():
         if path not in linears:
-            raise ConfigError(f"structure.json: a {config.model_type} model has no linear layer {path!r}.")
+            raise ConfigError(f"structure.json: a {config.model_type} model has no linear layer {short(path)}.")
         replace(model, path, _make(path, entry))
     if changed:
         recount_heads(model)
@@ -93,8 +94,8 @@ def load(folder: Path) -> nn.Module:
     model = load_skeleton(folder)
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"), assign=True)
-    except RuntimeError as e:
-        first = str(e).splitlines()[1].strip()
+    except (RuntimeError, SafetensorError) as e:
+        first = str(e).splitlines()[:2][-1].strip()
         raise ConfigError(f"{folder}: model.safetensors does not fit structure.json and config.json. {first}") from None
     return model
 
@@ -125,7 +126,8 @@ def _make(path: str, entry: Any) -> nn.Module:
                 if min(i, o, r) > 0:
                     return LowRankLinear(i, o, r, bias=bias)
     raise ConfigError(
-        f"structure.json: {path} should be a linear (in, out, bias) or a low_rank (in, out, rank, bias). Got {entry!r}."
+        f"structure.json: {path} should be a linear (in, out, bias) or a low_rank (in, out, rank, bias). "
+        f"Got {short(entry)}."
     )
 
 
@@ -134,7 +136,7 @@ def _changed(structure: Any) -> dict[str, Any]:
         case {"format": found, "modules": dict(changed)} if found == FORMAT:
             return changed
     found = structure.get("format") if isinstance(structure, dict) else structure
-    raise ConfigError(f"structure.json: this autocompress reads format {FORMAT}. Got {found!r}.")
+    raise ConfigError(f"structure.json: this autocompress reads format {FORMAT}. Got {short(found)}.")
 
 
 def _own_config(model: nn.Module) -> Any:
@@ -150,7 +152,7 @@ def _model_class(config: Any) -> type[nn.Module]:
 
     found = getattr(transformers, name, None)
     if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
-        raise ConfigError(f"config.json: architectures should name a transformers model. Got {name!r}.")
+        raise ConfigError(f"config.json: architectures should name a transformers model. Got {short(name)}.")
     return found
 
 
