@@ -21,11 +21,12 @@ from autocompress.study import Study
 SEARCH = """
 import sys
 import autocompress
-from autocompress import measure
+from autocompress import isolated, measure
 
 ratios = {"speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "latency_tail": 1.2, "latency_runs": 9.0}
 measure.latency = lambda *a, **k: dict(ratios)
 measure.absolute_latency = lambda *a, **k: 3.0
+isolated.latency = lambda *a, **k: dict(ratios)
 if __name__ == "__main__":
     autocompress.search("space.yaml", name="killed", workers=int(sys.argv[1]))
 """
