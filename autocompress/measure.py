@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # torch: a process of its own measures without it
     from autocompress.examples import Batch, Examples
     from autocompress.runtime import Inputs
 
+PROCEDURE = 2  # of measuring latency: what one gives is not compared with what another gave
 _RESAMPLES = 1000
 _BLOCK = 0.04  # seconds
 _FEWEST, _MOST_SECONDS = 12, 2.5  # pairs of blocks; what a noisy machine may take
@@ -42,9 +43,9 @@ _REOPENED = 0.01
 def latency(candidate: Session, baseline: Session, batch: Inputs, target: Target) -> Measurement:
     """Run both in turn: `speedup` is the median of the ratios of neighbouring blocks, with its 95 % interval.
 
-    The interval is bootstrapped. There are more blocks until it is narrow, for some seconds at most. With one CPU
-    thread the clock is the thread's own CPU time, steadier under load; the tail is always wall time: `latency_tail` is
-    the 95th percentile over the median.
+    The interval is bootstrapped; there are more blocks until it is narrow, for some seconds at most. With one CPU
+    thread the clock is the thread's own CPU time, steadier under load. The tail is always wall time: `latency_tail` is
+    the candidate's 95th percentile over its median.
     """
     clock = clock_for(target)
     ratios: list[float] = []
@@ -127,7 +128,7 @@ def _block(session: Session, batch: Inputs, clock: Callable[[], float]) -> tuple
     """Seconds by `clock` and wall seconds of each of the later half of the runs of a block."""
     ran: list[float] = []
     wall = [time.perf_counter()]
-    while len(ran) < 2 or wall[-1] - wall[0] < _BLOCK:
+    while not ran or wall[-1] - wall[0] < _BLOCK:
         ran.append(_timed(session, batch, clock))
         wall.append(time.perf_counter())
     half = len(ran) // 2

@@ -186,7 +186,8 @@ class Workbench:
         teacher = structure.signature(self.teacher.model, PrecisionPlan())
         start = structure.signature(self.start, PrecisionPlan())
         target = self.target.model_dump(mode="json")
-        return digest([teacher, start, target, self.runtime.describe(), measure.machine(), self._measures_memory])
+        how = [measure.PROCEDURE, self.runtime.describe(), measure.machine(), self._measures_memory]
+        return digest([teacher, start, target, *how])
 
     @property
     def _measures_memory(self) -> bool:
