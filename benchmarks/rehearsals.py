@@ -91,17 +91,22 @@ def main() -> int:
         os.chdir(folder)
         os.environ["AUTOCOMPRESS_CACHE"] = str(Path(folder) / "cache")
         study = prepared()
-        if asked.cold or not asked.errors:
-            found["cold"] = {name: cold(study, steps) for name, steps in COLD.items()}
-        if asked.errors or not asked.cold:
-            done = len(found["errors"])
-            drawn = random_recipes(study, min(COUNT, done + asked.most))[done:]
-            found["errors"] += [error(study, number, recipe) for number, recipe in enumerate(drawn)]
-    RESULTS.mkdir(exist_ok=True)
-    record.write_text(json.dumps(found, indent=1) + "\n")
-    (RESULTS / "rehearsals.md").write_text(table(found))
+        for name, steps in COLD.items() if asked.cold or not asked.errors else ():
+            found["cold"][name] = cold(study, steps)
+            save(found)
+        begin = len(found["errors"])
+        end = min(COUNT, begin + asked.most) if asked.errors or not asked.cold else begin
+        for recipe in random_recipes(study, end)[begin:]:
+            found["errors"].append(error(study, recipe))
+            save(found)
     print(table(found))
     return 0 if all(met for _, met in bars(found)) else 1
+
+
+def save(found: dict[str, Any]) -> None:
+    """After every step, so that a run may be cut short."""
+    (RESULTS / "rehearsals.json").write_text(json.dumps(found, indent=1) + "\n")
+    (RESULTS / "rehearsals.md").write_text(table(found))
 
 
 def prepared() -> Study:
@@ -152,10 +157,10 @@ def random_recipes(study: Study, count: int) -> list[Recipe]:
     return list(found.values())
 
 
-def error(study: Study, number: int, recipe: Recipe) -> dict[str, Any]:
+def error(study: Study, recipe: Recipe) -> dict[str, Any]:
     """How far the rehearsal was from the artefact, as a share of the artefact's figure."""
     forget()
-    steps = recipe.dump()
+    number, steps = 0, recipe.dump()
     rehearsed = do(study, "rehearse", number, steps)
     do(study, "train", number, steps)
     size_mb = do(study, "evaluate", number, steps).measurement["size_mb"]
