@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import tiny, toy
+from mlflow import MlflowClient
 from tiny_project import SPACE
 
 import autocompress
@@ -141,6 +142,9 @@ def test_finalists_are_measured_again_before_the_winner_is_chosen(
     assert study.best().number == first, "it lost least"
     assert trial.remeasured(study.folder, first)["latency_ms"] == pytest.approx(3.0 / 1.3)
     assert study.trial(first).measurement["latency_ms"] == 2.0, "the search's own figure stays"
+    uri, run = study.run_of(study.trial(first))
+    metrics = MlflowClient(uri).get_run(run).data.metrics
+    assert (metrics["latency_ms"], metrics["isolated/latency_ms"]) == (2.0, pytest.approx(3.0 / 1.3, rel=1e-5))
     autocompress.search(project, observer=heard)
     measured = json.loads((study.export("out") / "measurement.json").read_text())
     assert measured["isolated"] is True
