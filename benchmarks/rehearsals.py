@@ -65,7 +65,6 @@ COLD: dict[str, Steps] = {
     "int8_static": [{"int8_static": {}}],
     "low_rank + int8_dynamic": [{"low_rank": {}}, {"int8_dynamic": {}}],
     "heads + neurons + int8_static": [{"heads": {}}, {"neurons": {}}, {"int8_static": {}}],
-    "layers + int8_dynamic": [{"layers": {}}, {"int8_dynamic": {}}],
     "heads + neurons": [{"heads": {}}, {"neurons": {}}],
 }
 MOST_SECONDS, MEDIAN, WORST, COUNT = 5.0, 0.03, 0.10, 30
@@ -91,13 +90,13 @@ def main() -> int:
         os.chdir(folder)
         os.environ["AUTOCOMPRESS_CACHE"] = str(Path(folder) / "cache")
         study = prepared()
-        for name, steps in COLD.items() if asked.cold or not asked.errors else ():
-            found["cold"][name] = cold(study, steps)
-            save(found)
         begin = len(found["errors"])
         end = min(COUNT, begin + asked.most) if asked.errors or not asked.cold else begin
         for recipe in random_recipes(study, end)[begin:]:
             found["errors"].append(error(study, recipe))
+            save(found)
+        for name, steps in COLD.items() if asked.cold or not asked.errors else ():
+            found["cold"][name] = cold(study, steps)
             save(found)
     print(table(found))
     return 0 if all(met for _, met in bars(found)) else 1
