@@ -3,6 +3,7 @@
 AutocompressError
 ├── ConfigError        what the user wrote is wrong: file, line, rule and value (exit code 2)
 ├── NotApplicable      a method cannot act on this model: the trial is infeasible, the study goes on
+├── Unmeasured         an artefact could not be run: one measurement fails, the study goes on
 ├── Diverged           training left the numbers: one trial fails, the study goes on
 ├── NothingFeasible    the search ended and no recipe meets every constraint (exit code 3)
 └── Paused             trouble outside the recipes: mend it and resume (exit code 4)
@@ -32,6 +33,10 @@ class NotApplicable(AutocompressError):
 
 class Diverged(AutocompressError):
     """The loss is no longer a finite number."""
+
+
+class Unmeasured(AutocompressError):
+    """An artefact could not be run in a process of its own."""
 
 
 class NothingFeasible(AutocompressError):

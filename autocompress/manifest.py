@@ -50,7 +50,10 @@ class Serving(Settings):
 
 
 class Measured(Settings):
-    """The trial's figures, the baseline's, and where they were taken."""
+    """The trial's figures, the baseline's, and where they were taken.
+
+    `isolated`: whether its latency was measured in a process of its own. The first folders of format 1 do not say.
+    """
 
     trial: Measurement
     baseline: Measurement
@@ -59,6 +62,7 @@ class Measured(Settings):
     machine: dict[str, str]
     versions: dict[str, str]
     runtime: dict[str, Any]
+    isolated: bool = False
 
 
 def digest_of(texts: Sequence[tuple[str, ...]], labels: Sequence[int], names: Sequence[str]) -> str:

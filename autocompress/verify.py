@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from autocompress import measure
+from autocompress import isolated, measure
 from autocompress.checkpoints import reason
 from autocompress.data.encoding import Texts, encode, padding
 from autocompress.data.files import FORMATS
 from autocompress.data.metrics import METRICS
 from autocompress.data.texts import Split, load_texts
-from autocompress.errors import ConfigError, foreign
+from autocompress.errors import ConfigError, Unmeasured, foreign
 from autocompress.examples import Examples
 from autocompress.exported import Pipeline
 from autocompress.manifest import Measured, digest_of, read_measured
@@ -90,11 +90,15 @@ def _scored(pipeline: Pipeline, split: Split, names: tuple[str, ...]) -> float:
 
 
 def _latency(pipeline: Pipeline, measured: Measured) -> Check:
-    """Of any tokens: their values do not matter, their number does."""
+    """In a process of its own. Of any tokens: their values do not matter, their number does."""
     rows = [("text",) * len(pipeline.serving.task.text)]
     examples = Examples(_encoded(pipeline, rows, 8), [0], padding(pipeline.tokenizer))
     batch = measure.latency_batch(examples, pipeline.target)
-    now, trial = measure.absolute_latency(pipeline.session, batch, pipeline.target), measured.trial
+    trial = measured.trial
+    try:
+        now = isolated.absolute_latency(pipeline.folder, batch, pipeline.target)
+    except (MemoryError, Unmeasured) as e:
+        return Check("latency_ms", trial["latency_ms"], None, False, str(e))
     if measured.machine != measure.machine():
         where = measured.machine.get("cpu", "an unknown machine")
         return Check("latency_ms", trial["latency_ms"], now, None, f"not compared: it was measured on {where}")

@@ -21,7 +21,7 @@ from autocompress import faults
 _SCRIPT = """
 import json, os, signal, sys, time, traceback
 import autocompress
-from autocompress import measure, stages
+from autocompress import isolated, measure, stages
 
 ratios = {"speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "latency_tail": 1.2, "latency_runs": 9.0}
 stepped = stages.Ascent.stepped
@@ -45,6 +45,7 @@ def after_step(*args):
 
 
 measure.latency, measure.absolute_latency, stages.Ascent.stepped = latency, lambda *a, **k: 3.0, after_step
+isolated.latency = lambda *a, **k: dict(ratios)
 
 
 def live(life):
