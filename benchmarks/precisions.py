@@ -167,13 +167,18 @@ def measured(subject: Subject, name: str, recipe: str) -> Row:
             "error": float(np.abs(ran_NC - plain_NC).max()), "agreement": agreement(ran_NC, plain_NC),
             "simulated_error": float(np.abs(ran_NC - simulated_NC).max()),
             "simulated_agreement": agreement(ran_NC, simulated_NC),
-            "score": float((ran_NC.argmax(1) == np.array(subject.validation.labels)).mean()),
             "reference_ms": measure.absolute_latency(subject.reference, subject.batch, target),
-        } | ({"operators": operators(artefact)} if artefact.suffix == ".onnx" else {})  # fmt: skip
+        } | (score(ran_NC, subject) | operators(artefact))  # fmt: skip
 
 
 def agreement(one_NC: np.ndarray, other_NC: np.ndarray) -> float:
     return float((one_NC.argmax(1) == other_NC.argmax(1)).mean())
+
+
+def score(logits_NC: np.ndarray, subject: Subject) -> dict[str, float]:
+    """Accuracy, where a model was trained for these labels."""
+    right_N = logits_NC.argmax(1) == np.array(subject.validation.labels)
+    return {} if subject.train is None else {"score": float(right_N.mean())}
 
 
 def torch_logits(model: nn.Module, texts: Examples) -> np.ndarray:
@@ -182,14 +187,16 @@ def torch_logits(model: nn.Module, texts: Examples) -> np.ndarray:
         return np.concatenate([model(**inputs(batch)).logits.numpy() for batch in texts.batches(BATCH)])
 
 
-def operators(artefact: Path) -> dict[str, int]:
-    """Those of the graph that the session runs, after its own optimisation."""
+def operators(artefact: Path) -> dict[str, dict[str, int]]:
+    """Those of the graph that an ONNX Runtime session runs, after its own optimisation."""
+    if artefact.suffix != ".onnx":
+        return {}
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(artefact.with_name("optimised.onnx"))
     options.log_severity_level = 3
     onnxruntime.InferenceSession(artefact, options)
     counts = Counter(node.op_type for node in onnx.load(artefact.with_name("optimised.onnx")).graph.node)
-    return {name: counts[name] for name in KERNELS if counts[name]}
+    return {"operators": {name: counts[name] for name in KERNELS if counts[name]}}
 
 
 if __name__ == "__main__":

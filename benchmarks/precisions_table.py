@@ -72,7 +72,7 @@ def _line(recipe: str, runtime: str, r: dict[str, Any], reference_ms: float) -> 
     return (
         f"| {recipe} | {runtime} | {reference_ms * r['ratio'][0]:.1f} | {ratio} | {r['size_mb']:.1f} | "
         f"{r['error']:.3f} | {r['agreement']:.3f} | {r['simulated_error']:.4f} | {r['simulated_agreement']:.3f} | "
-        f"{r['score']:.3f} |"
+        f"{format(r['score'], '.3f') if 'score' in r else ''} |"
     )
 
 

@@ -22,7 +22,7 @@ from autocompress.settings import Target
 
 PADDED = toy().batch([0, 1, 2, 3, 4])  # texts of 6 to 10 tokens
 TARGET = Target()
-ONNX, TORCH = find_runtime("onnxruntime"), find_runtime("torch")
+ONNX = find_runtime("onnxruntime")
 
 
 def logits(model: nn.Module) -> np.ndarray:
@@ -91,13 +91,6 @@ def test_a_scale_a_channel_or_one_for_all(tmp_path: Path) -> None:
         sizes = {t.name: t.dims[0] for t in graph.graph.initializer if len(t.dims) == 1}
         scales = [sizes[node.input[3]] for node in graph.graph.node if node.op_type == "MatMulIntegerToFloat"]
         assert max(scales) == (64 if per_channel else 1), "the widest layer has 64 outputs"
-
-
-def test_torch_refuses_what_it_has_no_kernels_for() -> None:
-    ctx = context(tiny())
-    find("int8_dynamic")().apply(tiny(), ctx)
-    with pytest.raises(NotApplicable, match="the torch runtime runs float32 only"):
-        TORCH.support(ctx.precision, TARGET)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
