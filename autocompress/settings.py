@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 
 class Settings(BaseModel):
@@ -64,12 +64,13 @@ class Target(Settings):
     batch_size: Annotated[int, Field(ge=1, le=4096, strict=True)] = 1
     sequence_length: Annotated[int, Field(ge=4, le=131_072, strict=True)] = 64
 
-    @model_validator(mode="after")
-    def _fits(self) -> Target:
-        tokens = self.batch_size * self.sequence_length
-        if tokens > _MOST_TOKENS:
-            raise ValueError(f"batch_size x sequence_length should be at most {_MOST_TOKENS} tokens, not {tokens}")
-        return self
+    @field_validator("sequence_length")
+    @classmethod
+    def _fits(cls, length: int, info: ValidationInfo) -> int:
+        size = info.data.get("batch_size", 1)
+        if size * length > _MOST_TOKENS:
+            raise ValueError(f"should be at most {_MOST_TOKENS // size} with batches of {size}")
+        return length
 
     @field_validator("compile")
     @classmethod

@@ -273,7 +273,7 @@ def test_the_expressions_of_published_tokenizers_pass(folder: Path, pattern: str
     [
         ({"threads": 10**6}, "target.threads: should be less than or equal to 1024. Got 1000000."),
         ({"sequence_length": 10**6}, "target.sequence_length: should be less than or equal to 131072. Got 1000000."),
-        ({"batch_size": 4096}, "target: batch_size x sequence_length should be at most 262144 tokens, not 524288."),
+        ({"batch_size": 4096}, "target.sequence_length: should be at most 64 with batches of 4096. Got 128."),
     ],
 )
 def test_a_batch_that_would_fill_the_memory_is_refused(folder: Path, changes: dict[str, int], said: str) -> None:
