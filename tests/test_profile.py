@@ -286,6 +286,11 @@ def test_the_command_prints_tables_json_and_a_picture(
     assert all(len(line) <= 80 for line in said.split("\n") if line.startswith(("│", "┃")))
 
 
+def test_a_checkpoint_is_profiled_on_as_many_tokens_as_it_reads(project: Path) -> None:
+    assert find_subject("model", project).target == Target(sequence_length=32)
+    assert find_subject("model", project, Target(threads=3), batch_size=2).target == Target(threads=3, batch_size=2)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -18,7 +18,9 @@ def profile(
     device: Annotated[str | None, typer.Option(help="cpu (if left out), cuda")] = None,
     threads: Annotated[int | None, typer.Option(help="1 if left out")] = None,
     batch_size: Annotated[int | None, typer.Option(help="texts at once; 1 if left out")] = None,
-    sequence_length: Annotated[int | None, typer.Option(help="tokens of each text; 128 if left out")] = None,
+    sequence_length: Annotated[
+        int | None, typer.Option(help="tokens of each text; 128 if left out, or what it reads")
+    ] = None,
     picture: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="draw it too: svg, png or pdf")] = None,
     as_json: Json = False,
 ) -> None:
