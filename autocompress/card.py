@@ -61,9 +61,10 @@ def _circumstances(space: SearchSpace, measured: Measured) -> str:
     return (
         "The validation split chose this model among others; the test split was scored once, at the end. "
         f"Data: `{data}`.\n\n"
-        f"Latency is that of {target.batch_size} x {target.sequence_length} tokens on {target.runtime}, "
+        f"Latency is that of {target.batch_size} x {target.sequence_length} tokens on {target.runs_in}, "
         f"{target.device}, {target.threads} thread(s). The speedup is the median ratio of runs in turn with the "
-        "baseline, which is the same model uncompressed, on the same runtime; its interval is bootstrapped.\n\n"
+        "baseline, which is the same model uncompressed, on the same runtime; its interval is bootstrapped. "
+        f"It was measured in {'a process of its own' if measured.isolated else 'the process of the search'}.\n\n"
         f"Machine: {machine['cpu']}, {machine['cores']} core(s), {machine['system']} {machine['arch']}. "
         f"Versions: {versions}."
     )

@@ -48,7 +48,7 @@ def download(model: str) -> Path:
             ) from e
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """What another library's error says, in one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].removeprefix("Got: ").rstrip(".")
 

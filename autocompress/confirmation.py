@@ -1,4 +1,7 @@
-"""Finalists, trained again with other seeds: the best of many validation scores is too good to be true.
+"""Finalists, measured and trained again: the best of many is too good to be true.
+
+The latency of each is measured again, in a process of its own, before anything else. Then each is trained with other
+seeds.
 
 The mean over the seeds judges a finalist. Its 95 % interval has two parts, added as variances: which texts the
 validation split happens to hold (the mean of the seeds' paired intervals, since all are scored on the same texts), and
@@ -21,7 +24,7 @@ from autocompress.ledger import Measurement, Trial
 from autocompress.observer import Observer
 from autocompress.scheduler import Life
 from autocompress.settings import Confirm
-from autocompress.trial import trial_folder
+from autocompress.trial import remeasured, trial_folder
 
 REMAKE: tuple[Kind, ...] = ("train", "evaluate")
 _FILE = "confirmed.json"
@@ -44,10 +47,21 @@ def finalists(rule: str, front: list[Trial], goals: Goals, confirm: Confirm) -> 
 
 
 def lives(study: Path, trials: list[Trial], confirm: Confirm, observer: Observer) -> Iterator[Life]:
-    """What is left to train and measure for these finalists."""
+    """What is left to measure and train for these finalists."""
+    yield from (_remeasured(study, t, observer) for t in trials if not remeasured(study, t.number))
     known = repeats(study)
     for repeat in range(1, confirm.seeds):
         yield from (_life(study, t, repeat, observer) for t in trials if repeat not in known.get(t.number, {}))
+
+
+def _remeasured(study: Path, trial: Trial, observer: Observer) -> Life:
+    job = Job("remeasure", str(study), trial.number, trial.recipe.dump())
+    observer.begin(job)
+    result = yield job
+    if result.failure:
+        observer.note(f"{trial.label} keeps the latency that the search measured: {result.failure.reason}")
+    else:
+        observer.remeasured(trial, result.measurement)
 
 
 def _life(study: Path, trial: Trial, repeat: int, observer: Observer) -> Life:
@@ -82,21 +96,22 @@ def mean(measured: Mapping[int, Measurement]) -> Measurement:
 
 def winner(
     rule: str, front: list[Trial], known: Mapping[int, Measurement], goals: Goals, baseline: Measurement,
-    confirm: Confirm,
+    confirm: Confirm, again: Mapping[int, Measurement] | None = None,
 ) -> Trial:  # fmt: skip
     """The first of the front by the rule; of the finalists by their means, once all of them are confirmed.
 
-    A finalist whose interval reaches over the limit on the score comes after those whose does not.
+    `again`: the latencies that were measured again, which count instead of the search's. Whoever does not keep to the
+    limits by these, or whose interval reaches over the limit on the score, comes after those who do.
     """
     every = {t.number: t for t in front}
     last = [t.number for t in finalists(rule, front, goals, confirm)]
     if not last or not all(number in known for number in last):
         last, known = list(every), {}
-    measured = {n: t.measurement | known.get(n, {}) for n, t in every.items()}
+    measured = {n: t.measurement | (again or {}).get(n, {}) | known.get(n, {}) for n, t in every.items()}
     order = [n for n in selection.ranked(rule, measured, tuple(goals.objectives)) if n in last]
-    return every[min(order, key=lambda n: not _surely_feasible(measured[n], goals, baseline) if known else 0)]
+    return every[min(order, key=lambda n: not _feasible(measured[n], goals, baseline, surely=bool(known)))]
 
 
-def _surely_feasible(measurement: Measurement, goals: Goals, baseline: Measurement) -> bool:
-    least = measurement | {"score": measurement["score_low"]}
+def _feasible(measurement: Measurement, goals: Goals, baseline: Measurement, *, surely: bool) -> bool:
+    least = measurement | ({"score": measurement["score_low"]} if surely else {})
     return all(v <= 0 for v in goals.violations(least, baseline).values())

@@ -17,7 +17,6 @@ from pathlib import Path
 from autocompress import faults, rungs
 from autocompress.budget import Budget
 from autocompress.errors import Paused
-from autocompress.goals import Cost
 from autocompress.jobs import Job, Kind, Result
 from autocompress.ledger import Measurement, State, Trial
 from autocompress.observer import Observer
@@ -164,21 +163,21 @@ class Coordinator:
 
     def _lost(self, trial: Trial, share: float) -> str:
         """Why the trial is stopped at this rung, or nothing."""
-        name, goals = rungs.share_name(share), self._space.goals
-        scored = [t for t in self.standing if name in t.rungs and t.number != trial.number]
-        allowed = rungs.allowance([t.measurement["score"] - t.rungs[name] for t in scored if t.state == "complete"])
-        if self._watching or name not in trial.rungs or allowed is None:
+        name = rungs.share_name(share)
+        if self._watching or name not in trial.rungs:
             return ""
-
-        def cost(t: Trial, more: float = 0.0) -> Cost:
-            return goals.costs(t.measurement | {"score": t.rungs[name] + more})
-
-        front = {number: goals.costs(self.standing[number].measurement) for number in self.standing.front}
-        lost = rungs.losses(cost(trial, allowed), {t.number: cost(t) for t in scored}, front)
-        if not lost:
+        finished = [t for t in self.standing if t.state == "complete"]
+        gains = [(rungs.knobs(t.recipe), t.measurement["score"] - t.rungs[name]) for t in finished if name in t.rungs]
+        forecast = rungs.forecast(rungs.knobs(trial.recipe), gains)
+        if forecast is None:
+            return ""
+        best = trial.rungs[name] + forecast.at_best
+        alike = {t.number: t.measurement for t in finished if t.recipe.tail == trial.recipe.tail}
+        if not (lost := rungs.losses(trial.measurement | {"score": best}, alike, self._space.goals)):
             return ""
         named = ", ".join(f"t{number:03d}" for number in lost)
-        return f"at {share:.0%} of its training it scored {trial.rungs[name]:.3f} and lost to {named}"
+        scored = f"scored {trial.rungs[name]:.3f} at {share:.0%} of its training"
+        return f"{scored}: with the {best:.3f} it may come to at best it loses to {named}"
 
     def _job(self, kind: Kind, trial: Trial, share: float = 1.0) -> Job:
         job = Job(kind, str(self._folder), trial.number, trial.recipe.dump(), share)

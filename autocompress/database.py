@@ -12,6 +12,7 @@ import optuna
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial
 
+from autocompress import interrupts
 from autocompress.goals import Direction
 
 
@@ -30,6 +31,7 @@ class Database:
         """What was noted of the study as a whole."""
         return self._study.user_attrs.get(key, otherwise)
 
+    @interrupts.waiting()
     def write_note(self, key: str, value: Any) -> None:
         """Note something of the study as a whole."""
         self._study.set_user_attr(key, value)
@@ -38,10 +40,12 @@ class Database:
         """Every trial, by number. Only what is new or was unfinished is read from the file."""
         return self._study.get_trials(deepcopy=False)
 
+    @interrupts.waiting()
     def add(self, trial: FrozenTrial) -> None:
         """Write a RUNNING trial. It gets the number that comes next, and an id."""
         trial._trial_id = self._storage.create_new_trial(self._study._study_id, trial)
 
+    @interrupts.waiting()
     def finish(self, before: FrozenTrial, told: FrozenTrial) -> None:
         """Write what became of a RUNNING trial: its attributes, state and values."""
         with self._transaction():

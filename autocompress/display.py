@@ -18,7 +18,7 @@ from autocompress.tables import short
 
 _DOING = {
     "baseline": "fine-tunes and measures the baseline", "rehearse": "rehearses", "train": "trains",
-    "evaluate": "is measured", "judge": "is scored on the test split",
+    "evaluate": "is measured", "remeasure": "is measured again", "judge": "is scored on the test split",
 }  # fmt: skip
 
 
@@ -70,6 +70,14 @@ class Display(Observer):
         first, again = trial.measurement["score"], measurement["score"]
         self._console.print(
             f"[bold]t{trial.number:03d}[/]  with seed {repeat + 1} it scores {again:.3f}, with the first {first:.3f}",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
+
+    def remeasured(self, trial: Trial, measurement: Measurement) -> None:
+        self._bars.remove_task(self._now.pop((trial.number, 0)))
+        now, before = measurement["latency_ms"], trial.measurement["latency_ms"]
+        self._console.print(
+            f"[bold]t{trial.number:03d}[/]  in a process of its own it takes {now:.2f} ms, in the search {before:.2f}",
             soft_wrap=True, highlight=False,
         )  # fmt: skip
 

@@ -3,6 +3,7 @@
 AutocompressError
 ├── ConfigError        what the user wrote is wrong: file, line, rule and value (exit code 2)
 ├── NotApplicable      a method cannot act on this model: the trial is infeasible, the study goes on
+├── Unmeasured         an artefact could not be run: one measurement fails, the study goes on
 ├── Diverged           training left the numbers: one trial fails, the study goes on
 ├── NothingFeasible    the search ended and no recipe meets every constraint (exit code 3)
 └── Paused             trouble outside the recipes: mend it and resume (exit code 4)
@@ -11,7 +12,11 @@ AutocompressError
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 90
 
 
 class AutocompressError(Exception):
@@ -30,6 +35,10 @@ class Diverged(AutocompressError):
     """The loss is no longer a finite number."""
 
 
+class Unmeasured(AutocompressError):
+    """An artefact could not be run in a process of its own."""
+
+
 class NothingFeasible(AutocompressError):
     """No recipe that was tried meets every constraint."""
 
@@ -43,3 +52,14 @@ def nearest(name: str, known: Iterable[str], *, otherwise: str) -> str:
     options = list(known)
     near = difflib.get_close_matches(name, options, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"{otherwise}: {', '.join(options)}."
+
+
+def foreign(error: BaseException) -> bool:
+    """Whether another library raised it for what it was given: a panic of Rust code is no `Exception`."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"  # which cannot be imported
+
+
+def short(value: object) -> str:
+    """A value for a sentence: as Python writes it, at most 80 characters of it, however large or deep it is."""
+    said = _REPR.repr(value)
+    return said if len(said) < 80 else f"{said[:76]}..."

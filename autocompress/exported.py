@@ -5,7 +5,6 @@ To serve a model should take little: where the runtime is not torch, neither tor
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,21 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from autocompress.data.encoding import padding
+from autocompress.data.tokens import Text, Tokens
 from autocompress.errors import ConfigError
-from autocompress.manifest import read_serving
+from autocompress.manifest import Serving, read_serving
 from autocompress.runtime import Session, find_runtime
 from autocompress.safety import inspect
-from autocompress.settings import Target
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-Text = str | tuple[str, str]
+    from autocompress.runtime import Inputs
+
 PACKAGES = ("numpy", "pydantic", "tokenizers")  # what a pipeline needs besides its runtime's own
 _PARTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 
@@ -54,9 +53,9 @@ class Pipeline:
         inspect(folder)
         self.folder = folder
         self.labels, self.target = self.serving.labels, self.serving.target
-        self.session = _opened(folder, self.target)
+        self.session = _opened(folder, self.serving)
         self._fill = self.serving.inputs or padding(self.tokenizer)  # exports of the first days do not say it
-        self._rust = _tokenizer(folder, self.serving.task.max_length)
+        self._tokens = Tokens(folder, self.serving.task.max_length)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -73,16 +72,12 @@ class Pipeline:
     def logits(self, texts: Sequence[Text]) -> np.ndarray:
         """(N, C), in batches of the target's size, texts of like length together."""
         if len(texts) == 1:  # no sorting, and no threads to encode with
-            return self.session.run(self._batch([self._encode(texts[0])]))
-        encoded, size = self._rust.encode_batch_fast(list(texts)), self.target.batch_size
+            return self.session.run(self._batch([self._tokens.of(texts[0])]))
+        encoded, size = self._tokens.of_each(texts), self.target.batch_size
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
         runs = [[encoded[i] for i in order[at : at + size]] for at in range(0, len(order), size)]
         rows = [np.zeros((0, len(self.labels)), np.float32), *(self.session.run(self._batch(run)) for run in runs)]
         return np.concatenate(rows)[np.argsort(order)] if runs else rows[0]
-
-    def _encode(self, text: Text) -> Encoding:
-        encoded: Encoding = self._rust.encode(text) if isinstance(text, str) else self._rust.encode(*text)
-        return encoded
 
     def _batch(self, run: list[Encoding]) -> dict[str, np.ndarray]:
         """One row a text, filled up to the last one, which is the longest."""
@@ -101,30 +96,43 @@ class Pipeline:
         }
 
 
-def _opened(folder: Path, target: Target) -> Session:
+class _Checked:
+    """A session that answers with one number a text and label, or with a sentence."""
+
+    def __init__(self, folder: Path, session: Session, labels: int) -> None:
+        self._folder, self._session, self._labels = folder, session, labels
+
+    def run(self, batch: Inputs) -> np.ndarray:
+        """Logits (B, C). Raises `ConfigError` for anything else, and for what the runtime raises."""
+        try:
+            logits = self._session.run(batch)
+        except Exception as e:  # as in `_opened`
+            raise _unlike(self._folder, "a model that answers", e) from e
+        form = (np.asarray(logits).dtype.kind, np.shape(logits))
+        if form != ("f", (len(next(iter(batch.values()))), self._labels)):
+            raise ConfigError(
+                f"{self._folder}: should hold a model that gives {self._labels} numbers a text, one a label. "
+                f"Got {np.asarray(logits).dtype} of {form[1]}. Export the model again."
+            )
+        return logits
+
+
+def _opened(folder: Path, serving: Serving) -> Session:
     """Raises `ConfigError` for an artefact that the runtime cannot open."""
+    target = serving.target
     if target.runtime == "torch":
         from autocompress import reconstruction
 
         reconstruction.check(folder)
     try:
-        return find_runtime(target.runtime).open(folder, target)
+        return _Checked(folder, find_runtime(target.runtime).open(folder, target), len(serving.labels))
     except ConfigError:
         raise
     except Exception as e:  # every runtime has its own errors for a file that it cannot read
-        said = str(e).splitlines()[0][:200]
-        raise ConfigError(
-            f"{folder}: should hold a model that {target.runtime} opens on {target.device}. Got: {said}"
-        ) from e
+        raise _unlike(folder, f"a model that {target.runtime} opens on {target.device}", e) from e
 
 
-def _tokenizer(folder: Path, max_length: int) -> Tokenizer:
-    """The Rust half of the folder's tokenizer, which cuts at `max_length` and fills nothing up."""
-    settings = json.loads((folder / "tokenizer_config.json").read_text())
-    try:
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        tokenizer.enable_truncation(max_length, direction=settings.get("truncation_side", "right"))
-    except Exception as e:  # it has no errors of its own
-        raise ConfigError(f"{folder}: tokenizer.json should hold a tokenizer. Got: {str(e)[:200]}") from e
-    tokenizer.no_padding()
-    return tokenizer
+def _unlike(folder: Path, what: str, error: Exception) -> ConfigError:
+    said = " ".join(str(error).split()) or type(error).__name__
+    cut = said if len(said) < 250 else f"{said[:120]} ... {said[-120:]}"  # the place first, the reason last
+    return ConfigError(f"{folder}: should hold {what}. Got: {cut}")

@@ -1,16 +1,16 @@
-"""Named points at which a test has a process killed, to show that nothing is lost wherever that happens.
+"""Named points at which a test has processes killed, to show that nothing is lost wherever that happens.
 
-    AUTOCOMPRESS_KILL_AT=told:2:/tmp/mark autocompress search space.yaml
+    AUTOCOMPRESS_KILL_AT=aside:2,told:5:all@/tmp/passed autocompress search space.yaml
 
-kills, as `kill -9` does, the process that passes the point `told` for the second time, unless the file `/tmp/mark` is
-there; the file is made first, so of all processes and their successors only one dies.
+kills, as `kill -9` does, the process that passes the point `aside` as the second of all processes, and, when `told` is
+passed for the fifth time, everything: the process group of who passes it, which is the coordinator with all its
+workers. Every file in the folder `/tmp/passed` has as many bytes as its point was passed.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections import Counter
 
 POINTS = {
     "baseline": "the baseline is measured, not written down",
@@ -27,18 +27,16 @@ POINTS = {
 }
 VARIABLE = "AUTOCOMPRESS_KILL_AT"
 
-_passed: Counter[str] = Counter()
-
 
 def point(name: str) -> None:
     """Die here, if the environment says so."""
     if (asked := os.environ.get(VARIABLE)) is None:
         return
-    wanted, count, mark = asked.split(":")
-    _passed[name] += 1
-    if name == wanted and _passed[name] == int(count):
-        try:
-            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
-        except FileExistsError:
-            return
+    fatal, _, folder = asked.partition("@")
+    with open(os.path.join(folder, name), "ab", buffering=0) as file:
+        file.write(b".")
+        passage = f"{name}:{file.tell()}"  # appended whole, so no two processes have the same
+    if passage in fatal.split(","):
         os.kill(os.getpid(), signal.SIGKILL)
+    if f"{passage}:all" in fatal.split(","):
+        os.killpg(0, signal.SIGKILL)

@@ -10,12 +10,12 @@ from typing import Literal
 
 from autocompress import cache, trial
 from autocompress.context import OnStep
-from autocompress.errors import AutocompressError, ConfigError, Diverged, NotApplicable, Paused
+from autocompress.errors import AutocompressError, ConfigError, Diverged, NotApplicable, Paused, Unmeasured
 from autocompress.ledger import Measurement
 from autocompress.quiet import Floor
 from autocompress.recipe import Recipe, Steps
 
-Kind = Literal["baseline", "rehearse", "train", "evaluate", "judge"]
+Kind = Literal["baseline", "rehearse", "train", "evaluate", "remeasure", "judge"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def perform(job: Job, on_step: OnStep) -> Result:
             done.measurement, done.seconds, done.notes, rungs=done.rungs, rung_seconds=done.rung_seconds,
             trained=done.trained,
         )  # fmt: skip
-    except (NotApplicable, Diverged) as e:
+    except (NotApplicable, Diverged, Unmeasured) as e:
         return Result(failure=Failure(str(e), expected=True))
     except (ConfigError, Paused):
         raise

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from autocompress.errors import ConfigError
+from autocompress.errors import ConfigError, short
 from autocompress.ledger import Measurement
 from autocompress.recipe import digest
 from autocompress.settings import Settings, Target, TaskSettings
@@ -39,7 +39,7 @@ class Serving(Settings):
     target: Target
     labels: tuple[str, ...] = Field(min_length=2)
     task: TaskSettings
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)]
     texts: Scored
     inputs: dict[Literal["input_ids", "attention_mask", "token_type_ids"], Token] | None = None
 
@@ -50,7 +50,10 @@ class Serving(Settings):
 
 
 class Measured(Settings):
-    """The trial's figures, the baseline's, and where they were taken."""
+    """The trial's figures, the baseline's, and where they were taken.
+
+    `isolated`: whether its latency was measured in a process of its own. The first folders of format 1 do not say.
+    """
 
     trial: Measurement
     baseline: Measurement
@@ -59,6 +62,7 @@ class Measured(Settings):
     machine: dict[str, str]
     versions: dict[str, str]
     runtime: dict[str, Any]
+    isolated: bool = False
 
 
 def digest_of(texts: Sequence[tuple[str, ...]], labels: Sequence[int], names: Sequence[str]) -> str:
@@ -74,9 +78,9 @@ def read_serving(folder: Path) -> Serving:
             f"{folder}: there is no exported model here. `autocompress export STUDY --to {folder}` makes one."
         )
     found = _object(file)
-    if found.get("format") != FORMAT:
+    if (given := found.get("format")) != FORMAT:
         raise ConfigError(
-            f"{file}: this version reads format {FORMAT}. Got {found.get('format')!r}. Install a newer autocompress."
+            f"{file}: this version reads format {FORMAT}. Got {short(given)}. Install a newer autocompress."
         )
     return _checked(Serving, found, file)
 
@@ -99,12 +103,13 @@ def _checked(kind: type[Read], found: dict[str, Any], file: Path) -> Read:
         first = e.errors()[0]
         where = ".".join(map(str, first["loc"]))
         said = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        raise ConfigError(f"{file}: {where}: {said}. Got {first['input']!r}. Export the model again.") from None
+        raise ConfigError(f"{file}: {where}: {said}. Got {short(first['input'])}. Export the model again.") from None
 
 
 def _object(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text()) if file.stat().st_size <= _LARGEST else None
+        read = not file.is_symlink() and file.stat().st_size <= _LARGEST
+        found = json.loads(file.read_text("utf-8")) if read else None
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from autocompress.cache.shelf import sha256
 from autocompress.checkpoints import FILES, builtin, download, quiet, reason
 from autocompress.data.encoding import padding
-from autocompress.errors import ConfigError
+from autocompress.errors import ConfigError, foreign
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -144,5 +143,7 @@ def _readable(source: str, what: str) -> Iterator[None]:
     """What transformers raises for files it cannot use, as our sentence."""
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as e:
+    except BaseException as e:  # each of its models and tokenizers has its own
+        if not foreign(e):
+            raise
         raise ConfigError(f"model: must hold {what}. Got {source!r}: {reason(e)}.") from e

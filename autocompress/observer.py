@@ -23,3 +23,6 @@ class Observer:
 
     def confirmed(self, trial: Trial, repeat: int, measurement: Measurement) -> None:
         """A finalist was trained and measured with another seed, its `repeat`-th."""
+
+    def remeasured(self, trial: Trial, measurement: Measurement) -> None:
+        """A finalist's latency was measured again, in a process of its own."""

@@ -80,9 +80,13 @@ class PrecisionPlan(dict[str, Precision]):
         """The inverse of `save`."""
         from safetensors.torch import load_file
 
-        entries = json.loads((folder / _FILE).read_text())
-        fields = {path: {k: v for k, v in entry.items() if k != "scales"} for path, entry in entries.items()}
         scales = load_file(folder / _SCALES) if (folder / _SCALES).exists() else {}
+        return cls.parse(json.loads((folder / _FILE).read_text()), scales)
+
+    @classmethod
+    def parse(cls, dumped: Mapping[str, Mapping[str, Any]], scales: Mapping[str, Tensor]) -> PrecisionPlan:
+        """The inverse of `dump`, which knows no scales."""
+        fields = {path: {k: v for k, v in entry.items() if k != "scales"} for path, entry in dumped.items()}
         return cls({path: Precision(**known) for path, known in fields.items()}, scales)
 
     def _scales_of(self, path: str) -> list[str]:

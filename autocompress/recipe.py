@@ -31,6 +31,11 @@ class Recipe(tuple[Method, ...]):
         return self.stages[-1] if self.stages else Recipe()
 
     @property
+    def tail(self) -> Recipe:
+        """What follows the last training."""
+        return Recipe(self[len(self.trained) :])
+
+    @property
     def stages(self) -> list[Recipe]:
         """What was done by the end of each training: every prefix that ends with one."""
         return [Recipe(self[: i + 1]) for i, method in enumerate(self) if method.trains]

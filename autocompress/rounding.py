@@ -17,7 +17,7 @@ from autocompress.surgery import weight_OI
 
 _TINY = torch.finfo(torch.float32).tiny
 _LEAST_GROUP = 16  # that runtimes have kernels for
-_HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 LOWEST, HIGHEST = {"int8": -127, "int4": -8}, {"int8": 127, "int4": 7}
 
 
@@ -63,8 +63,8 @@ def decode(q_OI: Tensor, scale_OG: Tensor, precision: Precision) -> Tensor:
 
 def round_weight(W_OI: Tensor, precision: Precision, scale_OG: Tensor | None = None) -> Tensor:
     """The nearest point of the grid to every weight."""
-    if precision.weight in _HALVES:
-        return W_OI.to(_HALVES[precision.weight]).to(W_OI.dtype)
+    if precision.weight in HALVES:
+        return W_OI.to(HALVES[precision.weight]).to(W_OI.dtype)
     scale_OG = weight_scale(W_OI, precision) if scale_OG is None else scale_OG
     return decode(codes(W_OI, scale_OG, precision), scale_OG, precision)
 
@@ -111,7 +111,7 @@ def round_module(
     module: nn.Module, precision: Precision, scale_OG: Tensor | None = None, smooth_I: Tensor | None = None
 ) -> None:
     """Put the module's matrices on the grid, in place: W · diag(smooth) if its input is divided by `smooth`."""
-    if precision.weight in _HALVES:
+    if precision.weight in HALVES:
         for matrix in (p for p in module.parameters(recurse=False) if p.ndim > 1):
             matrix.copy_(round_weight(matrix, precision))
         return

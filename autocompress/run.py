@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from autocompress import anchors, cache, confirmation, measure, progress
+from autocompress import anchors, cache, confirmation, interrupts, measure, progress
 from autocompress.budget import Budget
 from autocompress.coordinator import Coordinator
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible
@@ -50,7 +50,11 @@ def run(study: Study, limits: Limits, observer: Observer, executor: Executor | N
     `executor`, if given, is used instead of what the limits ask for, and closed. Raises `NothingFeasible` if nothing
     meets every constraint at the end.
     """
-    with held(study), contextlib.closing(executor or _executor(limits, observer)) as executor:
+    with (
+        interrupts.remembered(),
+        held(study),
+        contextlib.closing(executor or _executor(limits, observer)) as executor,
+    ):
         _check_the_machine(study)
         study.store.finish_told()
         baseline = _measured_baseline(study, executor, observer)

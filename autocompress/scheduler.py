@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future
 
+from autocompress import interrupts
 from autocompress.executors import Executor
 from autocompress.jobs import Job, Result
 
@@ -23,6 +24,7 @@ def drive(lives: Iterator[Life | None], executor: Executor) -> None:
     """
     waiting: dict[Future[Result], Life] = {}
     while True:
+        interrupts.check()
         while len(waiting) < executor.workers and (life := next(lives, None)) is not None:
             _submit(life, None, executor, waiting)
         if not waiting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 
 class Settings(BaseModel):
@@ -13,6 +13,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+_MOST_TOKENS = 2**18  # a batch of 512 texts of 512 tokens
 Split = Literal["train", "validation", "test"]
 Count = Annotated[int, Field(ge=1, strict=True)]  # strict: neither `true` nor `"4"` is a number
 
@@ -51,13 +52,36 @@ class TaskSettings(Settings):
 
 
 class Target(Settings):
-    """Where the model will run. Latency is that of one batch of `batch_size` texts of `sequence_length` tokens."""
+    """Where the model will run. Latency is that of one batch of `batch_size` texts of `sequence_length` tokens.
+
+    `compile`: whether torch turns the module into code of its own for it. The other runtimes have no such choice.
+    """
 
     runtime: Literal["torch", "onnxruntime"] = "onnxruntime"
+    compile: Annotated[bool, Field(strict=True)] = False
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: Count = 1
-    batch_size: Count = 1
-    sequence_length: Annotated[int, Field(ge=4, strict=True)] = 64
+    threads: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
+    batch_size: Annotated[int, Field(ge=1, le=4096, strict=True)] = 1
+    sequence_length: Annotated[int, Field(ge=4, le=131_072, strict=True)] = 64
+
+    @model_validator(mode="after")
+    def _fits(self) -> Target:
+        tokens = self.batch_size * self.sequence_length
+        if tokens > _MOST_TOKENS:
+            raise ValueError(f"batch_size x sequence_length should be at most {_MOST_TOKENS} tokens, not {tokens}")
+        return self
+
+    @field_validator("compile")
+    @classmethod
+    def _by_torch(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("runtime", "torch") != "torch":
+            raise ValueError("is for the torch runtime: leave it out, or write runtime: torch")
+        return value
+
+    @property
+    def runs_in(self) -> str:
+        """The runtime in words."""
+        return f"compiled {self.runtime}" if self.compile else self.runtime
 
 
 class Confirm(Settings):

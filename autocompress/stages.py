@@ -136,7 +136,7 @@ class Ascent(Course):
             copied = copy.deepcopy(model).eval()
             for method in self._later:
                 copied = method.apply(copied, ctx)
-            return self._bench.rung_score(copied)
+            return self._bench.scorer.rung(copied)
 
 
 def apply(

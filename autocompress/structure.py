@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from autocompress.architectures import recount_heads
-from autocompress.errors import ConfigError
+from autocompress.errors import ConfigError, short
 from autocompress.precision import PrecisionPlan
 from autocompress.recipe import digest
 from autocompress.surgery import LowRankLinear, replace
@@ -54,7 +55,7 @@ def build(config: Any, structure: Structure) -> nn.Module:
     linears = {path for path, module in model.named_modules() if isinstance(module, nn.Linear)}
     for path, entry in changed.items():
         if path not in linears:
-            raise ConfigError(f"structure.json: a {config.model_type} model has no linear layer {path!r}.")
+            raise ConfigError(f"structure.json: a {config.model_type} model has no linear layer {short(path)}.")
         replace(model, path, _make(path, entry))
     if changed:
         recount_heads(model)
@@ -63,12 +64,22 @@ def build(config: Any, structure: Structure) -> nn.Module:
 
 def save(model: nn.Module, folder: Path) -> None:
     """Write config.json, model.safetensors and structure.json into `folder`."""
+    save_skeleton(model, folder)
+    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def save_skeleton(model: nn.Module, folder: Path) -> None:
+    """Write config.json and structure.json: all that `load_skeleton` needs."""
     folder.mkdir(parents=True, exist_ok=True)
     structure = describe(model)
     _own_config(model).save_pretrained(folder)
-    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "structure.json").write_text(json.dumps(structure, indent=2) + "\n")
+
+
+def load_skeleton(folder: Path) -> nn.Module:
+    """The module that config.json and structure.json describe. Its parameters hold nothing yet."""
+    return build(read_config(folder), json.loads((folder / "structure.json").read_text()))
 
 
 def read_config(folder: Path) -> Any:
@@ -80,12 +91,11 @@ def read_config(folder: Path) -> Any:
 
 def load(folder: Path) -> nn.Module:
     """The inverse of `save`, in eval mode. Raises `ConfigError` if the three files do not fit each other."""
-    config = read_config(folder)
-    model = build(config, json.loads((folder / "structure.json").read_text()))
+    model = load_skeleton(folder)
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"), assign=True)
-    except RuntimeError as e:
-        first = str(e).splitlines()[1].strip()
+    except (RuntimeError, SafetensorError) as e:
+        first = str(e).splitlines()[:2][-1].strip()
         raise ConfigError(f"{folder}: model.safetensors does not fit structure.json and config.json. {first}") from None
     return model
 
@@ -116,7 +126,8 @@ def _make(path: str, entry: Any) -> nn.Module:
                 if min(i, o, r) > 0:
                     return LowRankLinear(i, o, r, bias=bias)
     raise ConfigError(
-        f"structure.json: {path} should be a linear (in, out, bias) or a low_rank (in, out, rank, bias). Got {entry!r}."
+        f"structure.json: {path} should be a linear (in, out, bias) or a low_rank (in, out, rank, bias). "
+        f"Got {short(entry)}."
     )
 
 
@@ -125,7 +136,7 @@ def _changed(structure: Any) -> dict[str, Any]:
         case {"format": found, "modules": dict(changed)} if found == FORMAT:
             return changed
     found = structure.get("format") if isinstance(structure, dict) else structure
-    raise ConfigError(f"structure.json: this autocompress reads format {FORMAT}. Got {found!r}.")
+    raise ConfigError(f"structure.json: this autocompress reads format {FORMAT}. Got {short(found)}.")
 
 
 def _own_config(model: nn.Module) -> Any:
@@ -141,7 +152,7 @@ def _model_class(config: Any) -> type[nn.Module]:
 
     found = getattr(transformers, name, None)
     if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
-        raise ConfigError(f"config.json: architectures should name a transformers model. Got {name!r}.")
+        raise ConfigError(f"config.json: architectures should name a transformers model. Got {short(name)}.")
     return found
 
 

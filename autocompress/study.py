@@ -6,7 +6,7 @@ studies/<name>/  space.yaml   the study's own copy of its space
                  progress.jsonl  the front's hypervolume after every charged trial
                  confirmed.json  what finalists measured with other seeds
                  baseline/    the baseline's artefact
-                 trials/017/  what an unfinished or a front trial made: model/, artefact/, curve.jsonl
+                 trials/017/  what an unfinished or a front trial made: model/, artefact/, curve.jsonl, ...
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from autocompress.space import SearchSpace
 from autocompress.standing import Standing
 from autocompress.store import Store
 from autocompress.tracking.log import Log
-from autocompress.trial import trial_folder
+from autocompress.trial import remeasured, trial_folder
 
 if TYPE_CHECKING:
     from autocompress.tracking.registry import Registered
@@ -143,14 +143,16 @@ class Study:
     def best(self, rule: str | None = None) -> Trial:
         """The front's member that a rule prefers: best_score, fastest, smallest, knee; left out: what the space says.
 
-        Where the rule's finalists were trained with several seeds, it is the one that it prefers by their means.
+        Where the rule's finalists were trained with several seeds, it is the one that it prefers by their means, and by
+        their latencies in a process of their own.
         """
         front, baseline, search = self.front, self.baseline, self.space.search
         if not front or baseline is None:
             raise NothingFeasible(f"the study {self.name!r} has no feasible trial yet")
         return confirmation.winner(
-            rule or search.rule, front, self.confirmed, self.space.goals, baseline.measurement, search.confirm
-        )
+            rule or search.rule, front, self.confirmed, self.space.goals, baseline.measurement, search.confirm,
+            {t.number: remeasured(self.folder, t.number) for t in front},
+        )  # fmt: skip
 
     @property
     def progress(self) -> list[Point]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autocompress import cache, faults, measure, structure
+from autocompress import cache, faults, isolated, measure, structure
 from autocompress.context import OnStep
 from autocompress.ledger import Measurement
 from autocompress.recipe import Recipe, digest
@@ -21,6 +21,8 @@ from autocompress.stages import Ascent, Model, apply, save_model
 from autocompress.workbench import Workbench
 
 Seconds = dict[str, float]
+
+_REMEASURED = "remeasured.json"  # in the trial's folder
 
 
 @dataclass(frozen=True)
@@ -59,19 +61,20 @@ def workbench(folder: Path) -> Workbench:
 
 
 def trial_folder(study: Path, number: int, repeat: int = 0) -> Path:
-    """Where a trial keeps what it made: aside/, model/, artefact/, curve.jsonl. A repeat has a folder of its own."""
+    """Where a trial keeps what was made of it: aside/, model/, artefact/, curve.jsonl, ... A repeat has its own."""
     return study / "trials" / (f"{number:03d}" + (f"-{repeat}" if repeat else ""))
 
 
 def baseline(work: Work) -> Done:
     """The teacher, uncompressed, on the target: fine-tuned if it must be, lowered, scored, timed."""
     bench, clock = work.bench, Stopwatch()
+    bench.check_target()
     with clock("train"):
         bench.teach(work.on_step)
     with clock("lower"):
         bench.lower_baseline()
     with clock("evaluate"):
-        score = bench.score_baseline()
+        score = bench.scorer.baseline()
     with clock("measure"):
         reference_ms = measure.absolute_latency(bench.baseline, bench.example, bench.target)
         one: Measurement = {"speedup": 1.0, "speedup_low": 1.0, "speedup_high": 1.0, "latency_tail": 1.0}
@@ -133,7 +136,7 @@ def evaluate(work: Work) -> Done:
         session = bench.runtime.open(artefact, bench.target)
     faults.point("lowered")
     with clock("evaluate"):
-        score = bench.score(session)
+        score = bench.scorer.validation(session)
     with clock("measure"):
         measured = _shape(bench, model, artefact) | bench.sizes(model.module, artefact)
         measured["archive_mb"] = measure.archive_mb(bench.runtime.artefact(artefact))
@@ -141,12 +144,29 @@ def evaluate(work: Work) -> Done:
     return Done(measure.in_milliseconds(measured, bench.reference_ms) | score, clock.seconds)
 
 
+def remeasure(work: Work) -> Done:
+    """The artefact's latency in a process of its own, which has loaded this artefact and the baseline's only. Once."""
+    bench, clock, file = work.bench, Stopwatch(), work.place / _REMEASURED
+    with clock("remeasure"):
+        if not file.exists():
+            ratios = isolated.latency(work.place / "artefact", bench.baseline_folder, bench.example, bench.target)
+            cache.write_json(file, measure.in_milliseconds(ratios, bench.reference_ms))
+    return Done(json.loads(file.read_text()), clock.seconds)
+
+
+def remeasured(study: Path, number: int) -> Measurement:
+    """What that job measured of a trial; nothing, if it was not done."""
+    file = trial_folder(study, number) / _REMEASURED
+    known: Measurement = json.loads(file.read_text()) if file.is_file() else {}
+    return known
+
+
 def judge(work: Work) -> Done:
     """Score the chosen artefact and the baseline on the untouched test split."""
     bench, clock = work.bench, Stopwatch()
     with clock("judge"):
         chosen = bench.runtime.open(work.place / "artefact", bench.target)
-        scores = {"test_score": bench.test_score(chosen), "baseline_test_score": bench.test_score(bench.baseline)}
+        scores = {"test_score": bench.scorer.test(chosen), "baseline_test_score": bench.scorer.test(bench.baseline)}
     return Done(scores, clock.seconds)
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from autocompress import measure
-from autocompress.data.encoding import encode, padding
+from autocompress import isolated, measure
+from autocompress.checkpoints import reason
+from autocompress.data.encoding import Texts, encode, padding
 from autocompress.data.files import FORMATS
 from autocompress.data.metrics import METRICS
 from autocompress.data.texts import Split, load_texts
-from autocompress.errors import ConfigError
+from autocompress.errors import ConfigError, Unmeasured, foreign
 from autocompress.examples import Examples
 from autocompress.exported import Pipeline
 from autocompress.manifest import Measured, digest_of, read_measured
@@ -83,23 +84,36 @@ def _scored(pipeline: Pipeline, split: Split, names: tuple[str, ...]) -> float:
         )
     labels = [pipeline.labels.index(names[label]) for label in split.labels]
     task, tokenizer = pipeline.serving.task, pipeline.tokenizer
-    examples = Examples(encode(tokenizer, split.texts, task.max_length), labels, padding(tokenizer))
+    examples = Examples(_encoded(pipeline, split.texts, task.max_length), labels, padding(tokenizer))
     logits_NC = measure.logits(pipeline.session, examples, pipeline.target.batch_size)
     return METRICS[task.metric](logits_NC.argmax(-1), np.array(labels))
 
 
 def _latency(pipeline: Pipeline, measured: Measured) -> Check:
-    """Of any tokens: their values do not matter, their number does."""
+    """In a process of its own. Of any tokens: their values do not matter, their number does."""
     rows = [("text",) * len(pipeline.serving.task.text)]
-    examples = Examples(encode(pipeline.tokenizer, rows, 8), [0], padding(pipeline.tokenizer))
+    examples = Examples(_encoded(pipeline, rows, 8), [0], padding(pipeline.tokenizer))
     batch = measure.latency_batch(examples, pipeline.target)
-    now, trial = measure.absolute_latency(pipeline.session, batch, pipeline.target), measured.trial
+    trial = measured.trial
+    try:
+        now = isolated.absolute_latency(pipeline.folder, batch, pipeline.target)
+    except (MemoryError, Unmeasured) as e:
+        return Check("latency_ms", trial["latency_ms"], None, False, str(e))
     if measured.machine != measure.machine():
         where = measured.machine.get("cpu", "an unknown machine")
         return Check("latency_ms", trial["latency_ms"], now, None, f"not compared: it was measured on {where}")
     agrees = now <= max(trial["latency_ms"] * (1 + _LATENCY_SHARE), trial["latency_ms_high"])
     faster = now < min(trial["latency_ms"] * (1 - _LATENCY_SHARE), trial["latency_ms_low"])
     return Check("latency_ms", trial["latency_ms"], now, agrees, "agrees: faster" if faster else _word(agrees))
+
+
+def _encoded(pipeline: Pipeline, texts: Texts, max_length: int) -> dict[str, list[list[int]]]:
+    try:
+        return encode(pipeline.tokenizer, texts, max_length)
+    except BaseException as e:
+        if not foreign(e):
+            raise
+        raise ConfigError(f"{pipeline.folder}: should hold a tokenizer that reads any text. Got: {reason(e)}.") from e
 
 
 def _size(pipeline: Pipeline, measured: Measured, folder: Path) -> Check:
@@ -117,10 +131,14 @@ def _pointed_at(settings: TaskSettings, data: str) -> TaskSettings:
 
 
 def _is_here(data: object) -> bool:
-    """Whether these texts can be read without asking anyone else's machine."""
+    """Whether these texts lie below the current folder: an exported folder has no say over any other."""
     if isinstance(data, dict):
-        return all(Path(file).is_file() for file in data.values())
-    return str(data).startswith("builtin/") or Path(str(data)).is_dir()
+        return all(_is_below(file) and Path(file).is_file() for file in data.values())
+    return str(data).startswith("builtin/") or (_is_below(str(data)) and Path(str(data)).is_dir())
+
+
+def _is_below(place: str) -> bool:
+    return not Path(place).is_absolute() and ".." not in Path(place).parts
 
 
 def _word(agrees: bool) -> str:

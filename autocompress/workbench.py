@@ -12,12 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from autocompress import cache, footprint, measure, models, structure
+from autocompress import cache, footprint, measure, memory, models, structure
 from autocompress.context import Context, Course, OnStep, Teacher, forward
 from autocompress.errors import ConfigError
 from autocompress.examples import Batch
@@ -26,12 +25,12 @@ from autocompress.methods.training.finetune import Finetune
 from autocompress.precision import PrecisionPlan
 from autocompress.recipe import Recipe, digest
 from autocompress.runtime import Runtime, Session, find_runtime
+from autocompress.scoring import Scorer
 from autocompress.settings import Target
 from autocompress.space import SearchSpace
 from autocompress.task import Task
 
 _CALIBRATION_TEXTS, _CALIBRATION_BATCH = 128, 32
-_RUNG_TEXTS, _RUNG_BATCH = 200, 32
 
 
 class Workbench:
@@ -163,10 +162,13 @@ class Workbench:
     def baseline_folder(self) -> Path:
         return self.folder / "baseline"
 
+    def check_target(self) -> None:
+        """Raise `NotApplicable` if nothing at all runs there. Asked before anything is trained for it."""
+        self.runtime.support(PrecisionPlan(), self.target)
+
     def lower_baseline(self) -> None:
         """Write the baseline's artefact, unless it is there."""
         if not self.baseline_folder.exists():
-            self.runtime.support(PrecisionPlan(), self.target)
             lower = self.runtime.lower
             cache.write_folder(
                 self.baseline_folder, lambda draft: lower(self.teacher.model, PrecisionPlan(), self.example, draft)
@@ -187,7 +189,8 @@ class Workbench:
         teacher = structure.signature(self.teacher.model, PrecisionPlan())
         start = structure.signature(self.start, PrecisionPlan())
         target = self.target.model_dump(mode="json")
-        return digest([teacher, start, target, self.runtime.describe(), measure.machine(), self._measures_memory])
+        how = [measure.PROCEDURE, self.runtime.describe(), measure.machine(), self._measures_memory]
+        return digest([teacher, start, target, *how])
 
     @property
     def _measures_memory(self) -> bool:
@@ -221,60 +224,16 @@ class Workbench:
             precision=PrecisionPlan() if plan is None else plan,
         )  # fmt: skip
 
-    def score_baseline(self) -> float:
-        """On the validation split. Its answers are kept, for every candidate is compared with them."""
-        predicted_N = self._predicted(self.baseline)
-        cache.write_json(self.folder / "baseline_answers.json", predicted_N.tolist())
-        return self.task.metric_of(predicted_N, self.task.validation.labels)
-
-    def score(self, session: Session) -> Measurement:
-        """On the validation split, in batches of the target's size.
-
-        The interval is that of the difference to the baseline on the same texts, added to the baseline's score.
-        """
-        predicted_N, labels = self._predicted(session), self.task.validation.labels
-        low, high = self.task.difference(predicted_N, self._baseline_answers, labels)
-        score, baseline = (self.task.metric_of(each, labels) for each in (predicted_N, self._baseline_answers))
-        return {"score": score, "score_low": baseline + low, "score_high": baseline + high}
-
-    def _predicted(self, session: Session) -> np.ndarray:
-        logits_NC = measure.logits(session, self.task.validation, self.target.batch_size)
-        return np.asarray(logits_NC.argmax(-1))
-
     @cached_property
-    def _baseline_answers(self) -> np.ndarray:
-        file = self.folder / "baseline_answers.json"
-        if not file.is_file():  # a study of an earlier version
-            self.score_baseline()
-        return np.array(json.loads(file.read_text()))
-
-    def rung_score(self, model: nn.Module) -> float:
-        """Of a module in the middle of its training, on texts spread evenly over the validation split."""
-        rows, validation = self._rung_rows, self.task.validation
-        runs = [rows[at : at + _RUNG_BATCH] for at in range(0, len(rows), _RUNG_BATCH)]
-        with torch.inference_mode():
-            every = [forward(model, validation.batch(run), frozenset({"logits"})).logits for run in runs]
-        return self.task.score(torch.cat(every), [validation.labels[row] for row in rows])
-
-    @cached_property
-    def _rung_rows(self) -> list[int]:
-        """Of like length together, so that little is padded."""
-        validation = self.task.validation
-        rows = np.unique(np.linspace(0, len(validation) - 1, _RUNG_TEXTS).astype(int)).tolist()
-        return sorted(rows, key=lambda row: len(validation.fields["input_ids"][row]))
-
-    def test_score(self, session: Session) -> float:
-        """On the test split. Only the final judge asks."""
-        test = self.task.test
-        return self.task.score(measure.logits(session, test, self.target.batch_size), test.labels)
+    def scorer(self) -> Scorer:
+        return Scorer(self.folder, self.task, self.target.batch_size, lambda: self.baseline)
 
     def sizes(self, model: nn.Module, folder: Path) -> Measurement:
         """Megabytes of the artefact, what the module holds and multiplies, and the memory to run it if a goal asks."""
         sizes = {"size_mb": measure.size_mb(self.runtime.artefact(folder))}
         sizes |= footprint.measure_module(model, self.example)
         if self._measures_memory:
-            memory = footprint.peak_memory_mb(self.target.runtime, folder, self.target, self.example)
-            sizes["peak_memory_mb"] = memory
+            sizes["peak_memory_mb"] = memory.peak_memory_mb(folder, self.example, self.target)
         return sizes
 
     @contextmanager

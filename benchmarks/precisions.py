@@ -1,17 +1,23 @@
-"""Every precision on ONNX Runtime, on the quickstart's model and texts: python benchmarks/precisions.py [NAME ...]
+"""Every precision on every runtime: python -m benchmarks.precisions [NAME ...] [--model M] [--runtime R]
 
-Latency is that of one text of 128 tokens on one thread, in turn with float32, by this thread's CPU time. Logits and
-labels are those of the 400 validation texts in batches of 8; the simulation is the torch module with rounded numbers.
-Writes benchmarks/results/precisions.json and precisions.md. With names, only those are measured anew.
+Two models: `minilm`, the quickstart's, fine-tuned on its texts, and `bert-base`, 12 layers x 768 with random weights.
+Latency is that of one text of 128 tokens on one thread, in turn with float32 on ONNX Runtime, by the thread's CPU time.
+Logits and labels are of validation texts in batches of 8; the simulation is the torch module with rounded numbers.
+
+What benchmarks/results/precisions.json has already is not measured again, unless with `--again`; after `--minutes` no
+new row is begun, and the same command goes on where it stopped. precisions.md is written anew from all there is.
 """
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
-import sys
+import math
 import tempfile
+import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +25,29 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from autocompress import measure
 from autocompress.context import Context
-from autocompress.examples import inputs
+from autocompress.errors import NotApplicable
+from autocompress.examples import Examples, inputs
 from autocompress.method import find
 from autocompress.precision import PrecisionPlan
 from autocompress.rounding import simulate
+from autocompress.runtime import Runtime, find_runtime
 from autocompress.settings import Target
-from autocompress.workbench import Workbench
+from benchmarks.precisions_models import BATCH, MODELS, TOKENS, Subject
+from benchmarks.precisions_table import table
 
-ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
-TARGET = Target(threads=1, sequence_length=128)
-BATCH = 8
+Row = dict[str, Any]
+RUNTIMES: dict[str, dict[str, Any]] = {  # what the table calls it -> what a target says
+    "onnxruntime": {"runtime": "onnxruntime"},
+    "torch": {"runtime": "torch"},
+    "torch compiled": {"runtime": "torch", "compile": True},
+    "openvino": {"runtime": "openvino"},
+}
 RECIPES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "float32": [],
     "half float16": [("half", {})],
@@ -63,68 +77,109 @@ KERNELS = (
     "MatMul", "FusedGemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits", "GatherBlockQuantized",
     "BiasGelu", "LayerNormalization", "FusedMatMul",
 )  # fmt: skip
+NEEDS_TRAINING = ("qat, 1 epoch", "mixed_precision, drop 0.01")  # or a score, and random weights have none
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
+    asked = arguments()
     torch.set_num_threads(1)
-    file = RESULTS / "precisions.json"
-    rows = json.loads(file.read_text()) if file.exists() else {}
+    file, end = RESULTS / "precisions.json", time.monotonic() + 60 * asked.minutes
+    found = json.loads(file.read_text()) if file.exists() else {}
+    absent = {name: reason for name in RUNTIMES if (reason := missing(name))}
+    for model in [asked.model] if asked.model else MODELS:
+        for runtime in [asked.runtime] if asked.runtime else [name for name in RUNTIMES if name not in absent]:
+            if runtime in absent:
+                raise SystemExit(absent[runtime])
+            rows = found.setdefault(model, {}).setdefault(runtime, {})
+            wanted = [name for name in asked.names or RECIPES if asked.again or name not in rows]
+            for name, row in measured_rows(model, runtime, wanted, end):
+                rows[name] = row
+                file.write_text(json.dumps(found, indent=1) + "\n")
+                print(model, runtime, name, row, flush=True)
+    (RESULTS / "precisions.md").write_text(table(found, list(RUNTIMES), list(RECIPES), absent))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=MODELS)
+    parser.add_argument("--runtime", choices=RUNTIMES)
+    parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(RECIPES):
+        parser.error(f"there is no precision {min(unknown)!r}. There are: {', '.join(RECIPES)}")
+    return asked
+
+
+def reached(name: str) -> tuple[Target, Runtime]:
+    target = Target(**RUNTIMES[name], threads=1, sequence_length=TOKENS)
+    return target, find_runtime(target.runtime)
+
+
+def missing(name: str) -> str:
+    """Why this runtime cannot be measured here; nothing if it can."""
+    try:
+        target, runtime = reached(name)
+        runtime.support(PrecisionPlan(), target)
+    except (ImportError, NotApplicable, ValidationError) as e:
+        said = f"this autocompress has no runtime {name}" if isinstance(e, ValidationError) else str(e)
+        return f"{name} is not here: {said}"
+    return ""
+
+
+def measured_rows(model: str, runtime: str, names: list[str], end: float) -> Iterator[tuple[str, Row]]:
+    """The rows of a model on a runtime, until the time is over."""
     with tempfile.TemporaryDirectory() as folder:
-        bench = quickstart(Path(folder))
-        for name in names or RECIPES:
-            rows[name] = measured(bench, RECIPES[name], Path(folder) / "artefact")
-            print(name, rows[name], flush=True)
-    rows = {name: rows[name] for name in RECIPES if name in rows}
-    file.write_text(json.dumps(rows, indent=1) + "\n")
-    (RESULTS / "precisions.md").write_text(table(rows))
+        subject = None
+        for name in names:
+            if time.monotonic() > end:
+                return
+            subject = subject or MODELS[model](Path(folder))
+            try:
+                yield name, measured(subject, runtime, name)
+            except NotApplicable as e:
+                yield name, {"not_applicable": str(e)}
 
 
-def quickstart(folder: Path) -> Workbench:
-    """The workbench of a study of search_spaces/quickstart.yaml, its teacher fine-tuned."""
-    (folder / "space.yaml").write_text((ROOT / "search_spaces" / "quickstart.yaml").read_text())
-    (folder / "study.json").write_text(json.dumps({"root": str(ROOT)}))
-    bench = Workbench(folder)
-    bench.teach(lambda *_: None)
-    bench.runtime.lower(bench.teacher.model, PrecisionPlan(), bench.example, folder / "float32")
-    return bench
-
-
-def measured(bench: Workbench, steps: list[tuple[str, dict[str, Any]]], folder: Path) -> dict[str, Any]:
-    """One row of the table."""
+def measured(subject: Subject, name: str, recipe: str) -> Row:
+    """One row of the table. Raises `NotApplicable` if the runtime cannot carry the recipe out."""
+    target, runtime = reached(name)
+    if subject.train is None and recipe in NEEDS_TRAINING:
+        raise NotApplicable("it needs a model that is trained")
     torch.manual_seed(0)
-    ctx = Context(bench.teacher, bench.calibration, TARGET, bench.task.train)
-    model = copy.deepcopy(bench.teacher.model)
-    for name, knobs in steps:
-        model = find(name)(**knobs).apply(model, ctx)
-    bench.runtime.support(ctx.precision, TARGET)
-    bench.runtime.lower(model, ctx.precision, bench.example, folder)
-    session = bench.runtime.open(folder, TARGET)
-    dense = bench.runtime.open(bench.folder / "float32", TARGET)
-    batch = measure.latency_batch(bench.task.validation, TARGET)
-    ratios = measure.latency(session, dense, batch, TARGET)
-    ran_NC, dense_NC = (measure.logits(one, bench.task.validation, BATCH) for one in (session, dense))
-    simulated_NC = torch_logits(simulate(model, ctx.precision, rounds_groups=True), bench)
-    return {
-        "ms": measure.absolute_latency(session, batch, TARGET),
-        "ratio": [1 / ratios[name] for name in ("speedup", "speedup_high", "speedup_low")],
-        "size_mb": measure.size_mb(bench.runtime.artefact(folder)),
-        "score": bench.task.score(ran_NC, bench.task.validation.labels),
-        "error": float(np.abs(ran_NC - dense_NC).max()), "agreement": agreement(ran_NC, dense_NC),
-        "simulated_error": float(np.abs(ran_NC - simulated_NC).max()),
-        "simulated_agreement": agreement(ran_NC, simulated_NC), "range": float(np.ptp(dense_NC)),
-        "operators": operators(bench.runtime.artefact(folder)),
-    }  # fmt: skip
+    ctx = Context(subject.teacher, subject.calibration, target, subject.train)
+    model = copy.deepcopy(subject.teacher.model)
+    for method, knobs in RECIPES[recipe]:
+        model = find(method)(**knobs).apply(model, ctx)
+    runtime.support(ctx.precision, target)
+    with tempfile.TemporaryDirectory(dir=subject.folder) as place:
+        folder = Path(place)
+        runtime.lower(model, ctx.precision, subject.batch, folder)
+        session, artefact = runtime.open(folder, target), runtime.artefact(folder)
+        ratios = measure.latency(session, subject.reference, subject.batch, target)
+        ran_NC, plain_NC = measure.logits(session, subject.validation, BATCH), subject.reference_NC
+        simulated = simulate(model, ctx.precision, rounds_groups=name == "onnxruntime")
+        simulated_NC = torch_logits(simulated, subject.validation)
+        return {
+            "ratio": [1 / ratios[end] for end in ("speedup", "speedup_high", "speedup_low")],
+            "size_mb": measure.size_mb(artefact), "range": float(np.ptp(plain_NC)),
+            "error": float(np.abs(ran_NC - plain_NC).max()), "agreement": agreement(ran_NC, plain_NC),
+            "simulated_error": float(np.abs(ran_NC - simulated_NC).max()),
+            "simulated_agreement": agreement(ran_NC, simulated_NC),
+            "score": float((ran_NC.argmax(1) == np.array(subject.validation.labels)).mean()),
+            "reference_ms": measure.absolute_latency(subject.reference, subject.batch, target),
+        } | ({"operators": operators(artefact)} if artefact.suffix == ".onnx" else {})  # fmt: skip
 
 
 def agreement(one_NC: np.ndarray, other_NC: np.ndarray) -> float:
     return float((one_NC.argmax(1) == other_NC.argmax(1)).mean())
 
 
-def torch_logits(model: nn.Module, bench: Workbench) -> np.ndarray:
-    """Logits (N, C) of the validation texts, in the batches that the artefact got."""
+def torch_logits(model: nn.Module, texts: Examples) -> np.ndarray:
+    """Logits (N, C) of the texts, in the batches that the artefact got."""
     with torch.no_grad():
-        batches = bench.task.validation.batches(BATCH)
-        return np.concatenate([model(**inputs(batch)).logits.numpy() for batch in batches])
+        return np.concatenate([model(**inputs(batch)).logits.numpy() for batch in texts.batches(BATCH)])
 
 
 def operators(artefact: Path) -> dict[str, int]:
@@ -137,33 +192,5 @@ def operators(artefact: Path) -> dict[str, int]:
     return {name: counts[name] for name in KERNELS if counts[name]}
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """As markdown."""
-    first = next(iter(rows.values()))
-    machine = measure.machine()
-    lines = [
-        "# Precisions on ONNX Runtime", "",
-        "MiniLM of 6 layers x 384, fine-tuned by the quickstart on builtin/docstrings (10 labels). "
-        f"{machine['cpu']}, one thread, one text of {TARGET.sequence_length} tokens, in turn with float32; ratios are "
-        f"those of CPU times [95 % interval], milliseconds the ratio times float32's. "
-        f"onnxruntime {onnxruntime.__version__}, torch {torch.__version__}. "
-        f"Logits are of 400 validation texts and range over {first['range']:.1f}; labels that agree are a share "
-        "of 400. The simulation is the torch module with the rounded numbers that the plan says.", "",
-        "| precision | ms | of float32 | MB | score | logits off float32 | labels as float32 | logits off simulation "
-        "| labels as simulation |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
-    for name, r in rows.items():
-        ratio = "{:.2f} [{:.2f}, {:.2f}]".format(*r["ratio"])
-        lines.append(
-            f"| {name} | {first['ms'] * r['ratio'][0]:.1f} | {ratio} | {r['size_mb']:.1f} | {r['score']:.3f} | "
-            f"{r['error']:.3f} | {r['agreement']:.3f} | {r['simulated_error']:.4f} | {r['simulated_agreement']:.3f} |"
-        )
-    lines += ["", "Operators of the graph that the session runs:", "", "| precision | operators |", "|---|---|"]
-    for name, r in rows.items():
-        lines.append(f"| {name} | {', '.join(f'{count} {op}' for op, count in r['operators'].items())} |")
-    return "\n".join([*lines, ""])
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

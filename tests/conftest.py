@@ -22,7 +22,7 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from autocompress import measure, trial
+from autocompress import isolated, measure, trial
 from autocompress.context import Context, Teacher
 from autocompress.examples import Examples
 from autocompress.settings import Target
@@ -106,5 +106,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_uri: str) ->
     ratios = {"speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "latency_tail": 1.2, "latency_runs": 9.0}
     monkeypatch.setattr(measure, "latency", lambda *a, **k: dict(ratios))
     monkeypatch.setattr(measure, "absolute_latency", lambda *a, **k: 3.0)
+    monkeypatch.setattr(isolated, "latency", lambda *a, **k: dict(ratios))
     yield make_project(tmp_path)
     trial.workbench.cache_clear()

@@ -9,19 +9,21 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "autocompress"
 LAYERS = [
-    {"errors", "distributions", "settings", "faults"},
+    {"errors", "distributions", "settings", "faults", "interrupts"},
     {"examples", "precision", "method", "cache", "quiet"},
     {"surgery", "recipe"},
     {"context", "rounding"},
     {"architectures", "importance", "ledger", "observers", "runtime"},
     {"structure", "goals", "manifest", "measure", "footprint"},
-    {"standing"},
+    {"standing", "isolated"},
+    {"memory"},
     {"methods", "safety"},
     {"language", "selection", "relaxation", "tables", "hypervolume", "rungs"},
     {"space", "catalogue", "checkpoints"},
     {"anchors", "data"},
     {"models"},
     {"task", "runtimes"},
+    {"scoring"},
     {"workbench"},
     {"stages"},
     {"trial"},

@@ -9,15 +9,11 @@ import torch
 from conftest import context, every_family, fresh, tiny, toy
 from tiny_project import SPACE, make_project
 from torch import Tensor, nn
-from transformers import BertConfig, BertForSequenceClassification
 
 from autocompress import footprint
-from autocompress.errors import ConfigError
 from autocompress.measure import latency_batch
 from autocompress.methods.decomposition.low_rank import LowRank
 from autocompress.methods.pruning.heads import Heads
-from autocompress.precision import PrecisionPlan
-from autocompress.runtime import find_runtime
 from autocompress.settings import Target
 from autocompress.study import Study
 from autocompress.surgery import LowRankLinear
@@ -89,49 +85,6 @@ def test_shared_parameters_count_once() -> None:
             return self.other(self.one(torch.zeros(*input_ids.shape, 4)))
 
     assert footprint.measure_module(Tied(), latency_batch(toy(), TARGET))["parameters"] == 16 + 4 + 4
-
-
-def wide(vocabulary: int) -> nn.Module:
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=vocabulary, hidden_size=64, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64
-    )
-    return BertForSequenceClassification(config).eval()
-
-
-def memory(runtime: str, model: nn.Module, folder: Path) -> float:
-    target = Target(runtime=runtime, batch_size=B, sequence_length=T)
-    batch = latency_batch(toy(), target)
-    find_runtime(runtime).lower(model, PrecisionPlan(), batch, folder)
-    return footprint.peak_memory_mb(runtime, folder, target, batch)
-
-
-def test_memory_is_the_artefacts_and_not_the_runtimes(tmp_path: Path) -> None:
-    small = memory("onnxruntime", wide(100), tmp_path / "small")
-    large = memory("onnxruntime", wide(200_100), tmp_path / "large")
-    added = 200_000 * 64 * 4 / 1e6  # 51 MB of weights
-    assert 0 < small < 10
-    assert added < large - small < 2.2 * added  # while it is opened, its file is held beside its weights
-
-
-def test_torch_runs_in_a_process_of_its_own_too(tmp_path: Path) -> None:
-    assert 0 < memory("torch", wide(100), tmp_path) < 10
-
-
-def test_an_artefact_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
-    batch = latency_batch(toy(), TARGET)
-    with pytest.raises(RuntimeError, match=r"^peak_memory_mb could not be measured: .*model\.onnx"):
-        footprint.peak_memory_mb("onnxruntime", tmp_path, TARGET, batch)
-
-
-def test_the_gpus_memory_is_torchs_to_tell(tmp_path: Path) -> None:
-    target = Target(device="cuda")
-    with pytest.raises(ConfigError) as caught:
-        footprint.peak_memory_mb("onnxruntime", tmp_path, target, latency_batch(toy(), target))
-    assert str(caught.value) == (
-        "peak_memory_mb: on cuda it can be measured for the torch runtime only. "
-        "Got target.runtime onnxruntime. Leave it out of objectives and constraints, or use torch."
-    )
 
 
 @pytest.mark.parametrize("asked", [True, False])

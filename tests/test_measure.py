@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,19 +34,53 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def drifting(base: float) -> Iterator[float]:
-    """A machine that gets slower and slower."""
-    at = 0
+def drifting(base: float, clock: list[float]) -> Iterator[float]:
+    """Milliseconds on a machine that takes twice as long after two seconds, three times as long after four, ..."""
     while True:
-        yield base * (1 + at / 200)
-        at += 1
+        yield base * (1 + clock[0] / 2)
 
 
 def test_drift_cancels_in_the_ratio(clock: list[float]) -> None:
-    fast, slow = Clocked(clock, drifting(10.0)), Clocked(clock, drifting(25.0))
+    fast, slow = Clocked(clock, drifting(10.0, clock)), Clocked(clock, drifting(25.0, clock))
     found = measure.latency(fast, slow, toy().batch([0]), Target())
     assert found["speedup"] == pytest.approx(2.5, rel=0.01)
     assert found["speedup_low"] <= found["speedup"] <= found["speedup_high"]
+
+
+def steady(milliseconds: float) -> Iterator[float]:
+    return itertools.repeat(milliseconds)
+
+
+def test_the_same_against_itself_is_one_to_within_what_two_sessions_of_a_file_differ_by(clock: list[float]) -> None:
+    found = measure.latency(Clocked(clock, steady(10.0)), Clocked(clock, steady(10.0)), toy().batch([0]), Target())
+    ends = [found[f"speedup{end}"] for end in ("_low", "", "_high")]
+    assert ends == pytest.approx([1 - measure._REOPENED, 1.0, 1 + measure._REOPENED])
+
+
+def test_the_runs_that_find_the_cache_full_of_the_others_weights_do_not_count(clock: list[float]) -> None:
+    ran: list[Clocked] = []
+
+    class Evicted(Clocked):
+        def run(self, batch: Batch) -> np.ndarray:
+            cold = not ran or ran[-1] is not self
+            ran.append(self)
+            clock[0] += 5e-3 if cold else 0.0
+            return super().run(batch)
+
+    small, large = Evicted(clock, steady(2.0)), Evicted(clock, steady(16.0))
+    assert measure.latency(small, large, toy().batch([0]), Target())["speedup"] == pytest.approx(8.0)
+
+
+def test_noise_is_met_with_more_runs(clock: list[float]) -> None:
+    def noisy(spread: float) -> Iterator[float]:
+        rng = np.random.default_rng(0)
+        return (10.0 * (1 + spread * float(rng.random())) for _ in itertools.count())
+
+    runs = []
+    for spread in (0.01, 1.0):
+        sessions = Clocked(clock, noisy(spread)), Clocked(clock, steady(10.0))
+        runs.append(measure.latency(*sessions, toy().batch([0]), Target())["latency_runs"])
+    assert runs[1] > 1.5 * runs[0]
 
 
 def test_milliseconds_are_the_references_over_the_ratio() -> None:
@@ -73,7 +108,7 @@ def test_the_batch_that_is_timed_has_the_targets_shape() -> None:
 
 
 def test_logits_come_in_the_order_of_the_texts(clock: list[float]) -> None:
-    session = Clocked(clock, drifting(1.0))
+    session = Clocked(clock, drifting(1.0, clock))
     whole = measure.logits(session, toy(10), batch_size=4)
     assert whole.tolist() == [[float(x) for x in row[:2]] for row in toy(10).fields["input_ids"]]
 

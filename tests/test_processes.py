@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from lives import workers_of
 from tiny_project import SPACE, make_project
 
 from autocompress import trial
@@ -34,10 +35,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_uri: str) ->
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     yield make_project(tmp_path)
     trial.workbench.cache_clear()
-
-
-def workers_of(pid: int) -> list[psutil.Process]:
-    return [p for p in psutil.Process(pid).children() if "spawn_main" in " ".join(p.cmdline())]
 
 
 class Jobs(Observer):
@@ -108,12 +105,17 @@ def test_a_killed_or_hung_worker_fails_its_own_trial_only(project: Path) -> None
     assert not workers_of(os.getpid())
 
 
-def test_what_a_job_raises_on_purpose_arrives_and_an_idle_worker_may_die(project: Path) -> None:
+def test_what_a_job_raises_on_purpose_arrives_and_a_worker_without_a_job_may_die(project: Path) -> None:
     project.write_text(SPACE.replace("sequence_length: 16", "sequence_length: 64"))
     job = Job("baseline", str(Study.create(project).folder))
-    executor = ProcessExecutor(1, lambda *_: None)
+    executor, killed = ProcessExecutor(1, lambda *_: None), set[int]()
+    promised = executor.submit(job)
+    while len(killed) < 2:  # on their way to the job: a worker takes a second or two to start
+        for worker in workers_of(os.getpid()):
+            worker.kill()
+            killed.add(worker.pid)
     with pytest.raises(ConfigError, match=r"target\.sequence_length: must be at most 32"):
-        executor.submit(job).result()
+        promised.result()
     workers_of(os.getpid())[0].kill()
     time.sleep(0.5)
     with pytest.raises(ConfigError, match=r"target\.sequence_length: must be at most 32"):

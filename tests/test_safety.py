@@ -12,72 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from safetensors.numpy import load_file, save_file
+from spoil import STORED, Spoil, added, changed, graph, header, large, linked, written
 
 import autocompress
 from autocompress.errors import ConfigError
 from autocompress.manifest import read_measured, read_serving
 from autocompress.safety import inspect
 
-STORED = Path(__file__).parent / "stored" / "format-1"
-Spoil = Callable[[Path], None]
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(STORED, tmp_path / "given"))
-
-
-def _written(name: str, content: bytes) -> Spoil:
-    def spoil(folder: Path) -> None:
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(content)
-
-    return spoil
-
-
-def _set(file: str, **changes: Any) -> Spoil:
-    def spoil(folder: Path) -> None:
-        found = json.loads((folder / file).read_text())
-        (folder / file).write_text(json.dumps(found | changes))
-
-    return spoil
-
-
-def _header(**changes: Any) -> Spoil:
-    """Other claims about the tensor `classifier.bias`, the bytes as they were."""
-
-    def spoil(folder: Path) -> None:
-        raw = (folder / "model.safetensors").read_bytes()
-        length = int.from_bytes(raw[:8], "little")
-        header = json.loads(raw[8 : 8 + length])
-        header["classifier.bias"] |= changes
-        new = json.dumps(header).encode()
-        (folder / "model.safetensors").write_bytes(len(new).to_bytes(8, "little") + new + raw[8 + length :])
-
-    return spoil
-
-
-def _sparse(name: str, size: int) -> Spoil:
-    """A file that claims more bytes than the disk holds of it."""
-
-    def spoil(folder: Path) -> None:
-        with (folder / name).open("ab") as file:
-            file.truncate(size)
-
-    return spoil
-
-
-def _onnx(change: Callable[[onnx.ModelProto], None]) -> Spoil:
-    def spoil(folder: Path) -> None:
-        model = onnx.load(folder / "model.onnx")
-        change(model)
-        (folder / "model.onnx").write_bytes(model.SerializeToString())
-
-    return spoil
 
 
 def _elsewhere(model: onnx.ModelProto) -> None:
@@ -102,22 +53,36 @@ def _custom_function(model: onnx.ModelProto) -> None:
     model.functions.append(helper.make_function("", "f", ["a"], ["b"], [node], [helper.make_opsetid("", 17)]))
 
 
-def _linked(folder: Path) -> None:
-    (folder.parent / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
-    (folder / "tokenizer.json").unlink()
-    (folder / "tokenizer.json").symlink_to("../tokenizer.json")
+def _loop(model: onnx.ModelProto) -> None:
+    body = helper.make_graph([], "body", [], [])
+    model.graph.node.append(helper.make_node("Loop", ["", ""], ["y"], body=body))
 
 
-def _linked_folder(folder: Path) -> None:
-    (folder / "more").symlink_to("/etc")
+def _sparse(model: onnx.ModelProto) -> None:
+    values, at = helper.make_tensor("w", TensorProto.FLOAT, [1], [1.0]), helper.make_tensor("", 7, [1], [0])
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, at, [10**12]))
 
 
-def _piped(folder: Path) -> None:
-    os.mkfifo(folder / "vocab.txt")
+def _many(name: str, count: int, content: bytes = b"") -> Spoil:
+    return lambda folder: [written(name.format(at), content)(folder) for at in range(count)]
 
 
-def _nested(folder: Path) -> None:
-    (folder / "config.json").write_text("[" * 200_000)
+def _deep_folders(folder: Path) -> None:
+    """Their names in a row are longer than the system takes, so each is made from within the last."""
+    place = os.open(folder, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir("x" * 200, dir_fd=place)
+        place = os.open("x" * 200, os.O_RDONLY, dir_fd=place)
+
+
+def _empty_tensor(folder: Path) -> None:
+    save_file({"huge": np.zeros((2**40, 0), np.float32)}, folder / "model.safetensors")
+
+
+def _other(architecture: str, kind: str, **settings: Any) -> Spoil:
+    """Another model family, most of whose settings are its defaults."""
+    found = {"architectures": [f"{architecture}ForSequenceClassification"], "model_type": kind} | settings
+    return written("config.json", json.dumps(found).encode())
 
 
 PICKLE = pickle.dumps({"a": print})
@@ -125,125 +90,221 @@ QUERY = "bert.encoder.layer.0.attention.self.query"
 ENTRY = {"kind": "linear", "in": 32, "out": 10**9, "bias": True}
 CASES: dict[str, tuple[Spoil, str]] = {
     "pickle by name": (
-        _written("pytorch_model.bin", b"weights"),
+        written("pytorch_model.bin", b"weights"),
         "pytorch_model.bin should not be here: .bin files hold pickles, which run code. Remove it.",
     ),
     "pickle in a subfolder": (
-        _written("old/training.PT", b""),
+        written("old/training.PT", b""),
         "old/training.PT should not be here: .pt files hold pickles, which run code. Remove it.",
     ),
     "pickle by its first bytes": (
-        _written("vocab.txt", PICKLE), "vocab.txt should hold what its name says. Got a pickle. Remove it.",
+        written("vocab.txt", PICKLE), "vocab.txt should hold what its name says. Got a pickle. Remove it.",
     ),
     "zip by its first bytes": (
-        _written("notes.md", b"PK\x03\x04rest"),
+        written("notes.md", b"PK\x03\x04rest"),
         "notes.md should hold what its name says. Got a zip archive, in which PyTorch keeps pickles. Remove it.",
     ),
     "python": (
-        _written("modeling.py", b"import os"),
-        "modeling.py should not be here: an exported model brings no code. Remove it.",
+        written("modeling.py", b"import os"),
+        "modeling.py should not be here: an exported model brings no code and no archives. Remove it.",
     ),
-    "link": (_linked, "tokenizer.json should be a file of its own. Got a link to '../tokenizer.json'. Copy the file."),
-    "linked folder": (_linked_folder, "more should be a file of its own. Got a link to '/etc'. Copy the file."),
-    "pipe": (_piped, "vocab.txt should be a plain file. Got a pipe, a socket or a device. Remove it."),
+    "a script without a suffix": (
+        written("run", b"#!/bin/sh"),
+        "run should not be here: an exported model brings no code and no archives. Remove it.",
+    ),
+    "archive": (
+        written("weights.tar", b"-"),
+        "weights.tar should not be here: an exported model brings no code and no archives. Remove it.",
+    ),
+    "archive by its bytes": (
+        written("notes.txt", b"BZh91AY&SY\xb0"),
+        "notes.txt should hold what its name says. Got other bytes than text in UTF-8. Remove it.",
+    ),
+    "text with zeros": (
+        written("LICENSE", b"MZ\0"), "LICENSE should hold what its name says. Got other bytes than text. Remove it.",
+    ),
+    "picture": (written("front.png", b"GIF"), "front.png should hold what its name says. Got other bytes. Remove it."),
+    "weights of OpenVINO alone": (
+        written("model.bin", b"weights"),
+        "model.bin should not be here: .bin files hold pickles, which run code. Remove it.",
+    ),
+    "pickle beside a model.xml": (
+        lambda folder: (written("model.xml", b"<net/>")(folder), written("model.bin", PICKLE)(folder)),
+        "model.bin should hold what its name says. Got a pickle. Remove it.",
+    ),
+    "pickle written as text": (
+        written("README.md", pickle.dumps([1, "a", print], 0)),
+        "README.md should hold what its name says. Got a pickle. Remove it.",
+    ),
+    "a name that steers the terminal": (
+        written("\x1b[2J.py", b""),
+        "'\\x1b[2J.py' should not be here: an exported model brings no code and no archives. Remove it.",
+    ),
+    "many files": (_many("{}.md", 1001), "an exported model should have at most 1000 files. Got more."),
+    "much text": (
+        _many("{}.json", 3, b"[" + b"1," * 4_500_000 + b"1]"),
+        "its notes and settings should have at most 24 MB. Got more.",
+    ),
+    "names that are too long": (
+        _deep_folders, "every file should be readable. Got: File name too long. Export it again.",
+    ),
+    "link": (
+        linked("tokenizer.json", "../tokenizer.json"),
+        "tokenizer.json should be a file of its own. Got a link to '../tokenizer.json'. Copy the file.",
+    ),
+    "linked folder": (linked("more", "/etc"), "more should be a file of its own. Got a link to '/etc'. Copy the file."),
+    "pipe": (
+        lambda folder: os.mkfifo(folder / "vocab.txt"),
+        "vocab.txt should be a plain file. Got a pipe, a socket or a device. Remove it.",
+    ),
     "large JSON": (
-        _sparse("config.json", 17_000_000),
+        large("config.json", 17_000_000),
         "config.json should have at most 16 MB. Got 17 MB. Export the model again.",
     ),
     "large tokenizer": (
-        _sparse("tokenizer.json", 10**9),
-        "tokenizer.json should have at most 128 MB. Got 1000 MB. Export the model again.",
+        large("tokenizer.json", 10**9),
+        "tokenizer.json should have at most 64 MB. Got 1000 MB. Export the model again.",
     ),
     "large weights": (
-        _sparse("model.safetensors", 10**12),
+        large("model.safetensors", 10**12),
         "model.safetensors should have at most 8000 MB. Got 1000000 MB. Export the model again.",
     ),
-    "deep JSON": (_nested, "config.json should be readable JSON. Got RecursionError. Export the model again."),
+    "deep JSON": (
+        written("config.json", b"[" * 200_000),
+        "config.json should be readable JSON. Got RecursionError. Export the model again.",
+    ),
     "remote code": (
-        _set("config.json", auto_map={"AutoModel": "evil/repo--modeling.Evil"}),
+        changed("config.json", auto_map={"AutoModel": "evil/repo--modeling.Evil"}),
         "config.json should not ask for code. Got auto_map = {'AutoModel': 'evil/repo--modeling.Evil'}. "
         "Remove that key.",
     ),
     "a tokenizer's remote code": (
-        _set("tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.Tok", None]}),
+        changed("tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.Tok", None]}),
         "tokenizer_config.json should not ask for code. Got auto_map = {'AutoTokenizer': ['evil.Tok', None]}. "
         "Remove that key.",
     ),
     "a kernel from the hub": (
-        _set("config.json", attn_implementation="evil/kernel"),
+        changed("config.json", attn_implementation="evil/kernel"),
         "config.json should not fetch kernels. Got attn_implementation = 'evil/kernel'. Remove that key.",
     ),
     "a vocabulary elsewhere": (
-        _set("tokenizer_config.json", vocab_file="../../secret.txt"),
+        changed("tokenizer_config.json", vocab_file="../../secret.txt"),
         "tokenizer_config.json should name files of this folder only. Got vocab_file = '../../secret.txt'. "
         "Remove that key.",
     ),
-    "many threads": (
-        _set("serving.json", target={"threads": 10**6}),
-        "serving.json should have threads of at most 1024. Got 1000000. Correct it.",
+    "remote code in a subfolder": (
+        written("more/config.json", b'{"auto_map": {"AutoModel": "evil"}}'),
+        "more/config.json should not ask for code. Got auto_map = {'AutoModel': 'evil'}. Remove that key.",
+    ),
+    "remote code, said twice": (
+        added("config.json", '"auto_map": {"AutoModel": "evil"}, "auto_map": null,'),
+        "config.json should say every key once. Got 'auto_map' twice. Remove one.",
+    ),
+    "a kernel from the hub, for a part": (
+        changed("config.json", _attn_implementation={"": "evil/kernel"}),
+        "config.json should not fetch kernels. Got _attn_implementation = {'': 'evil/kernel'}. Remove that key.",
+    ),
+    "an adapter of a model elsewhere": (
+        written("adapter_config.json", b'{"base_model_name_or_path": "../../evil"}'),
+        "adapter_config.json should not need another model. Got base_model_name_or_path = '../../evil'. "
+        "Merge it first.",
+    ),
+    "the folder above": (
+        changed("tokenizer_config.json", vocab_file=".."),
+        "tokenizer_config.json should name files of this folder only. Got vocab_file = '..'. Remove that key.",
+    ),
+    "JSON of many lists": (
+        written("tokenizer.json", b"[" * 2_000_001),
+        "tokenizer.json should hold at most 2000000 lists. Got more. Export the model again.",
     ),
     "many layers": (
-        _set("config.json", num_hidden_layers=10**9),
+        changed("config.json", num_hidden_layers=10**9),
         "config.json: num_hidden_layers should fit the weights, at most 25. Got 1000000000.",
     ),
     "large vocabulary": (
-        _set("config.json", vocab_size=10**9),
-        "config.json: vocab_size should fit the weights, at most 131072. Got 1000000000.",
+        changed("config.json", vocab_size=10**9),
+        "config.json: vocab_size should fit the weights, at most 1048576. Got 1000000000.",
     ),
     "a number of many digits": (
-        _set("config.json", hidden_size=10**400),
-        "config.json: hidden_size should fit the weights, at most 131072. Got 10000000000000000000.",
+        changed("config.json", hidden_size=10**400),
+        "config.json: hidden_size should fit the weights, at most 1048576. Got 10000000000000000000.",
+    ),
+    "many layers in a list": (
+        _other("Funnel", "funnel", block_sizes=[4, 10**5]),
+        "config.json: block_sizes should fit the weights, at most 25. Got 100000.",
+    ),
+    "many labels": (
+        changed("config.json", num_labels=2**17, id2label=None),
+        "config.json: num_labels should fit the weights, at most 65536. Got 131072.",
+    ),
+    "long texts": (
+        changed("serving.json", "task", max_length=64),
+        "serving.json: task.max_length should be at most 32, as bert.embeddings.position_embeddings.weight has it. "
+        "Got 64.",
     ),
     "another kind of model": (
-        _set("config.json", architectures=["AutoBackbone"]),
+        changed("config.json", architectures=["AutoBackbone"]),
         "config.json: architectures should name a text classifier of transformers. Got 'AutoBackbone'.",
     ),
     "large structure": (
-        _set("structure.json", modules={QUERY: ENTRY}),
+        changed("structure.json", modules={QUERY: ENTRY}),
         f"structure.json: {QUERY}.out should be a dimension of its weights, one of [32]. Got 1000000000.",
     ),
     "tensor larger than its bytes": (
-        _header(shape=[10**12]),
+        header(shape=[10**12]),
         "model.safetensors should hold tensors that fill its bytes. Got classifier.bias of F32 [1000000000000] "
         "in 8 bytes. Export the model again.",
     ),
     "tensors that overlap": (
-        _header(data_offsets=[0, 8]),
+        header(data_offsets=[0, 8]),
         "model.safetensors should hold tensors that fill its bytes. Got tensors with a gap or an overlap at byte 8. "
         "Export the model again.",
     ),
     "negative shape": (
-        _header(shape=[-2, -1]),
+        header(shape=[-2, -1]),
+        "model.safetensors should hold tensors that fill its bytes. Got something else. Export the model again.",
+    ),
+    "tensor of no bytes": (
+        _empty_tensor,
         "model.safetensors should hold tensors that fill its bytes. Got something else. Export the model again.",
     ),
     "header larger than the file": (
-        _written("model.safetensors", (2**60).to_bytes(8, "little") + b"{}"),
+        written("model.safetensors", (2**60).to_bytes(8, "little") + b"{}"),
         "model.safetensors should hold tensors that fill its bytes. Got a header of 1152921504606846976 bytes in a "
         "file of 10. Export the model again.",
     ),
     "bytes that no tensor claims": (
-        _sparse("model.safetensors", 50_000),
+        large("model.safetensors", 50_000),
         "model.safetensors should hold tensors that fill its bytes. Got tensors of 45576 bytes in a file with 47424. "
         "Export the model again.",
     ),
     "ONNX tensors elsewhere": (
-        _onnx(_elsewhere),
+        graph(_elsewhere),
         "model.onnx should hold its own tensors. Got one that lies in another file. Export it whole.",
     ),
     "ONNX tensors elsewhere, in a branch": (
-        _onnx(_elsewhere_in_a_branch),
+        graph(_elsewhere_in_a_branch),
         "model.onnx should hold its own tensors. Got one that lies in another file. Export it whole.",
     ),
     "ONNX operators of a library": (
-        _onnx(_custom_operator),
+        graph(_custom_operator),
         "model.onnx should use the operators of onnxruntime only. Got the domain 'evil.ops'.",
     ),
     "ONNX operators of a library, in a function": (
-        _onnx(_custom_function),
+        graph(_custom_function),
         "model.onnx should use the operators of onnxruntime only. Got the domain 'evil.ops'.",
     ),
+    "ONNX loop": (
+        graph(_loop), "model.onnx should have no loops, which may turn for ever. Got the operator Loop.",
+    ),
+    "ONNX tensor that is small on disk": (
+        graph(_sparse), "model.onnx should hold its tensors dense. Got a sparse one, which may claim any size.",
+    ),
+    "ONNX of many fields": (
+        written("model.onnx", b"\x08\x07" * 500_001), "model.onnx should have at most 500000 fields. Got more.",
+    ),
     "no ONNX": (
-        _written("model.onnx", b"\x3a\xff\xff\xff\xff\x7fshort"),
+        written("model.onnx", b"\x08\x07\x3a\xff\xff\xff\xff\x7fshort"),
         "model.onnx should be an ONNX model. Got other bytes. Export the model again.",
     ),
 }  # fmt: skip
@@ -254,14 +315,15 @@ CASES: dict[str, tuple[Spoil, str]] = {
 def test_a_folder_with_one_thing_wrong_is_refused(folder: Path, case: str, open_it: Callable[[Path], object]) -> None:
     spoil, sentence = CASES[case]
     spoil(folder)
-    start = time.monotonic()
     with pytest.raises(ConfigError) as caught:
         open_it(folder)
     assert str(caught.value) == f"{folder}: {sentence}"
-    assert time.monotonic() - start < 2, "it did not try"
 
 
-@pytest.mark.parametrize("name", ["config.json", "structure.json", "model.safetensors"])
+NEEDED = ["config.json", "structure.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+
+
+@pytest.mark.parametrize("name", NEEDED)
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ConfigError) as caught:
@@ -269,33 +331,75 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     assert str(caught.value) == f"{folder}: {name} is missing. Export the model again."
 
 
-def test_sizes_that_each_look_right_but_not_together_are_refused_before_memory_is_taken(folder: Path) -> None:
-    """131072 x 131072 weights would take 69 GB a matrix."""
-    _set("config.json", hidden_size=2**17, intermediate_size=2**17)(folder)
+UNBUILDABLE: dict[str, tuple[Spoil, str]] = {
+    "sizes that look right but not together": (  # 131072 x 131072 weights would take 69 GB a matrix
+        changed("config.json", hidden_size=2**17, intermediate_size=2**17),
+        "model.safetensors should fit config.json and structure.json. Got bert.embeddings.LayerNorm.bias of [32] where "
+        "they ask for [131072]. Export the model again.",
+    ),
+    "sizes that no model can have": (
+        changed("config.json", num_attention_heads=7),
+        "config.json should describe a model that can be built. Got: The hidden size (32) is not a multiple of the "
+        "number of attention heads (7)",
+    ),
+    "a negative size": (
+        changed("config.json", hidden_size=-5),
+        "config.json should describe a model that can be built. Got: Trying to create tensor with negative dimension "
+        "-5: [18, -5]",
+    ),
+    "no number": (
+        changed("config.json", hidden_size=float("nan")),
+        "config.json should describe a model that can be built. Got: Validation error for field 'hidden_size': "
+        "TypeError: Field 'hidden_size' expected int, got float (value: nan)",
+    ),
+    "modules that no tensor fills": (
+        _other("Albert", "albert", num_hidden_groups=10**6, inner_group_num=10**6),
+        "config.json should ask for modules that the weights fill, at most 350. Got more.",
+    ),
+    "a mask of 2^34 bytes": (
+        _other("GPTNeo", "gpt_neo", max_position_embeddings=2**17, num_layers=2, attention_types=[[["global"], 2]]),
+        "config.json should ask for at most 268435456 bytes of tables. Got 34359738368.",
+    ),
+    "codes where numbers belong": (
+        lambda folder: save_file(
+            {name: values.astype(np.int8) for name, values in load_file(folder / "model.safetensors").items()},
+            folder / "model.safetensors",
+        ),
+        "model.safetensors does not fit structure.json and config.json. While copying the parameter named ",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNBUILDABLE)
+def test_a_module_that_makes_no_sense_is_refused_before_time_and_memory_are_taken(folder: Path, case: str) -> None:
+    spoil, sentence = UNBUILDABLE[case]
+    spoil(folder)
     with pytest.raises(ConfigError) as caught:
         autocompress.load(folder)
-    assert str(caught.value) == (
-        f"{folder}: model.safetensors should fit config.json and structure.json. Got "
-        "bert.embeddings.LayerNorm.bias of [32] where they ask for [131072]. Export the model again."
-    )
-
-
-def test_sizes_that_no_model_can_have_are_refused(folder: Path) -> None:
-    _set("config.json", num_attention_heads=7)(folder)
-    with pytest.raises(ConfigError, match=r"config\.json should describe a model that can be built\. Got: The hidden"):
-        autocompress.load(folder)
+    assert str(caught.value).startswith(f"{folder}: {sentence}")
+    assert "\n" not in str(caught.value)
 
 
 def test_an_artefact_that_the_runtime_cannot_open_is_one_sentence(folder: Path) -> None:
-    _onnx(lambda model: setattr(model.graph.node[0], "op_type", "NoSuchOperator"))(folder)
+    graph(lambda model: setattr(model.graph.node[0], "op_type", "NoSuchOperator"))(folder)
     with pytest.raises(ConfigError, match=r"given: should hold a model that onnxruntime opens on cpu\. Got: "):
         autocompress.pipeline(folder)
 
 
 def test_a_sound_folder_passes_with_other_files_beside_it(folder: Path) -> None:
-    (folder / "LICENSE").write_text("Apache-2.0")
-    (folder / ".gitattributes").write_text("*.onnx filter=lfs")
+    for name in ("LICENSE", ".gitattributes", "vocab.txt", "merges.txt", "chat_template.jinja", "front.svg",
+                 "special_tokens_map.json", ".cache/huggingface/download/config.json.metadata"):  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    written("model.xml", b"<net/>")(folder)
+    written("model.bin", b"\x80\x3f weights")(folder)
+    written("spiece.model", b"\n\x0e\n\x05<unk>")(folder)
     inspect(folder)
+
+
+def test_a_folder_may_be_reached_by_a_link(folder: Path) -> None:
+    (folder.parent / "link").symlink_to(folder)
+    assert autocompress.pipeline(folder.parent / "link")("honey")[0]["label"] == "sweet"
 
 
 def test_nothing_of_torch_is_unpickled(folder: Path) -> None:
@@ -303,6 +407,13 @@ def test_nothing_of_torch_is_unpickled(folder: Path) -> None:
     torch.save({}, folder / "weights.md")
     with pytest.raises(ConfigError, match=r"Got a zip archive, in which PyTorch keeps pickles"):
         autocompress.load(folder)
+
+
+@pytest.mark.parametrize("to", ["/proc/kmsg", "/dev/zero"])
+def test_a_manifest_that_never_ends_is_not_read(folder: Path, to: str) -> None:
+    linked("serving.json", to)(folder)
+    with pytest.raises(ConfigError, match=r"exported model here|it should hold a JSON object\. Got something else\."):
+        autocompress.pipeline(folder)
 
 
 def test_whatever_the_bytes_the_answer_is_a_sentence_and_comes_at_once(folder: Path) -> None:

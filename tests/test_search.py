@@ -384,8 +384,8 @@ def test_trainings_that_fall_behind_are_stopped_and_say_to_whom(project: Path, m
         assert t.rungs
         assert "score" not in t.measurement
         assert t.measurement["size_mb"] > 0
-        assert t.reason.startswith("at ")
-        assert " and lost to t0" in t.reason
+        assert t.reason.startswith("scored 0.100 at ")
+        assert " at best it loses to t0" in t.reason
         assert trained[t.number, "train"] == t.measurement["training_steps"] < 8
     done = [t for t in study.trials if t.state == "complete"]
     assert all(list(t.rungs) == ["0.111", "0.333"] for t in done)

@@ -302,3 +302,12 @@ def test_a_section_within_a_section_names_its_own_keys(tmp_path: Path) -> None:
         f"{file}:3: search.confirm.top should be greater than or equal to 0. Got -1.",
         f"{file}:3: search.confirm has no key 'also'. It has: top, seeds.",
     ]
+
+
+def test_only_torch_compiles() -> None:
+    assert mistakes(f"{HEAD}target: {{compile: true, runtime: onnxruntime}}\nsteps: [finetune]\n") == [
+        "3: target.compile is for the torch runtime: leave it out, or write runtime: torch. Got True."
+    ]
+    assert mistakes(f"{HEAD}target: {{runtime: torch, compile: 1}}\nsteps: [finetune]\n") == [
+        "3: target.compile should be a valid boolean. Got 1."
+    ]

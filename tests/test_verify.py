@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from autocompress import measure
+from autocompress import isolated, measure
 from autocompress.errors import ConfigError
 from autocompress.verify import Check, verify
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy = Path(shutil.copytree(STORED / "format-1", tmp_path / "exported"))
     measured = json.loads((copy / "measurement.json").read_text())
     monkeypatch.setattr(measure, "machine", lambda: measured["machine"])
-    monkeypatch.setattr(measure, "absolute_latency", lambda *a: measured["trial"]["latency_ms"] * 1.1)
+    monkeypatch.setattr(isolated, "absolute_latency", lambda *a: measured["trial"]["latency_ms"] * 1.1)
     monkeypatch.chdir(tmp_path)
     return copy
 
@@ -57,14 +57,14 @@ def test_a_figure_that_is_not_true_differs(folder: Path, name: str, stored: floa
 
 
 def test_a_model_that_got_faster_is_as_fast_as_it_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "absolute_latency", lambda *a: 1e-3)
+    monkeypatch.setattr(isolated, "absolute_latency", lambda *a: 1e-3)
     check = by_name(verify(folder, DATA))["latency_ms"]
     assert (check.agrees, check.verdict) == (True, "agrees: faster")
 
 
 def test_another_machine_is_not_compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "machine", lambda: {"cpu": "another"})
-    monkeypatch.setattr(measure, "absolute_latency", lambda *a: 99.0)
+    monkeypatch.setattr(isolated, "absolute_latency", lambda *a: 99.0)
     check = by_name(verify(folder, DATA))["latency_ms"]
     assert (check.agrees, check.now) == (None, 99.0)
     assert check.verdict.startswith("not compared: it was measured on ")

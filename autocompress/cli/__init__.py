@@ -8,6 +8,7 @@ from collections.abc import Callable
 import typer
 
 from autocompress.cli import caches, folders, profiling, searching, spaces, studies
+from autocompress.cli.terminal import plain
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, Paused
 
 __all__ = ["app", "main"]
@@ -39,5 +40,5 @@ def main() -> None:
     try:
         app()
     except AutocompressError as error:
-        print(error, file=sys.stderr)
+        print(plain(str(error)), file=sys.stderr)
         sys.exit(next((code for kind, code in _EXIT.items() if isinstance(error, kind)), 1))

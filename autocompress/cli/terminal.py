@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,11 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, indent=2))
 
 
+def plain(text: str) -> str:
+    """With its control characters spelt out: what a stranger's file says must not steer the terminal."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], text)
+
+
 def print_table(columns: Row, rows: Sequence[Row], title: str | None = None, on: Console | None = None) -> None:
     """For people, on this console or on standard output."""
     from rich.console import Console
@@ -26,7 +32,7 @@ def print_table(columns: Row, rows: Sequence[Row], title: str | None = None, on:
 
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(plain(cell)) for cell in row))
     (on or Console()).print(table)
 
 

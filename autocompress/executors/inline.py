@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
+from autocompress import interrupts
 from autocompress.executors import Executor, OnStep
 from autocompress.jobs import Job, Result, perform
 
@@ -17,8 +18,14 @@ class InlineExecutor(Executor):
         self._on_step = on_step
 
     def submit(self, job: Job) -> Future[Result]:
+
+        def tell(step: int, steps: int, loss: float) -> None:
+            interrupts.check()
+            self._on_step(job, step, steps, loss)
+
         future: Future[Result] = Future()
-        future.set_result(perform(job, lambda step, steps, loss: self._on_step(job, step, steps, loss)))
+        future.set_result(perform(job, tell))
+        interrupts.check()  # it may have been taken for the job's failure
         return future
 
     def close(self) -> None:

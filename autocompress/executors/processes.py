@@ -24,6 +24,11 @@ from autocompress.jobs import Failure, Job, Result
 from autocompress.ledger import BASELINE
 
 _TICK = 0.02  # seconds between two looks at whether a job is done
+_DEATHS, _MISSED = 2, 3  # of a job's workers: at the job, before they came to it
+_NO_START = (
+    "the worker processes do not start: see above for what they say. A script that searches with several "
+    'workers must do so under `if __name__ == "__main__":`, because each worker imports it.'
+)
 
 
 class ProcessExecutor(Executor):
@@ -59,25 +64,23 @@ class ProcessExecutor(Executor):
             worker.join()
 
     def _perform(self, job: Job) -> Result:
+        """A second death at the job is the recipe's fault. A worker that dies on its way to it never saw the recipe."""
         worker = self._idle.get()
+        deaths = missed = 0
         try:
-            return self._attempt(worker, job)
-        except (ProcessExpired, BrokenProcessPool):
-            return self._last_attempt(worker, job)
+            while True:
+                try:
+                    return self._attempt(worker, job)
+                except ProcessExpired as death:
+                    deaths += 1
+                    if deaths == _DEATHS:
+                        return Result(failure=Failure(_epitaph(death.exitcode), expected=True))
+                except BrokenProcessPool as error:
+                    missed += 1
+                    if missed == _MISSED:
+                        raise Paused(_NO_START) from error
         finally:
             self._idle.put(worker)
-
-    def _last_attempt(self, worker: _Worker, job: Job) -> Result:
-        """A second death is the recipe's fault, unless the worker did not even get as far as the job."""
-        try:
-            return self._attempt(worker, job)
-        except ProcessExpired as death:
-            return Result(failure=Failure(_epitaph(death.exitcode), expected=True))
-        except BrokenProcessPool as error:
-            raise Paused(
-                "the worker processes do not start: see above for what they say. A script that searches with several "
-                'workers must do so under `if __name__ == "__main__":`, because each worker imports it.'
-            ) from error
 
     def _attempt(self, worker: _Worker, job: Job) -> Result:
         """Have the job done, handing on its steps."""

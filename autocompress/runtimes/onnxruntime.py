@@ -8,6 +8,7 @@ model needs neither torch nor onnx.
 from __future__ import annotations
 
 import copy
+import os
 import platform
 import tempfile
 import warnings
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from autocompress.runtime import Inputs
 
 _FILE = "model.onnx"
+_MEMORY_SHARE = 0.5
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -40,16 +42,32 @@ class OnnxSession:
         options.intra_op_num_threads = target.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        _bound_memory()
+        self._quiet = onnxruntime.RunOptions()
+        self._quiet.log_severity_level = 4  # what fails is raised
         self._session = onnxruntime.InferenceSession(path, options, providers=[_PROVIDERS[target.device]])
         self._names = [node.name for node in self._session.get_inputs()]
 
     def run(self, batch: Inputs) -> np.ndarray:
-        logits: np.ndarray = self._session.run(None, {name: np.asarray(batch[name]) for name in self._names})[0]
+        fed = {name: np.asarray(batch[name]) for name in self._names}
+        logits: np.ndarray = self._session.run(None, fed, self._quiet)[0]
         return logits
 
     def end_profiling(self) -> str:
         """Where ONNX Runtime has written the time of every node, if the options asked for it."""
         return str(self._session.end_profiling())
+
+
+@cache
+def _bound_memory() -> None:
+    """One arena for the CPU's tensors of all sessions: a small graph can ask for any size, and must not get it."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    place = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    arena = onnxruntime.OrtArenaCfg({"max_mem": int(_MEMORY_SHARE * memory)})
+    onnxruntime.create_and_register_allocator(place, arena)
 
 
 class OnnxRuntime:

@@ -1,30 +1,66 @@
-"""PyTorch, eager: the module as it is, stored as safetensors and rebuilt from its structure."""
+"""PyTorch, eager or compiled: the module, rebuilt from its structure, and its weights as safetensors.
+
+A plain module is stored as `model.safetensors`. One with a precision plan is `packed.safetensors`, the plan in its
+header; in an exported folder both lie side by side, for `autocompress.load` gives the plain one.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from autocompress import structure
 from autocompress.errors import NotApplicable
 from autocompress.examples import Batch, inputs
 from autocompress.precision import PrecisionPlan
+from autocompress.runtimes.torch_codes import ENGINE, encode, fill, weight_bits
 from autocompress.settings import Target
 
 if TYPE_CHECKING:
     from autocompress.runtime import Inputs
 
+_PLAIN, _PACKED, _PLAN = "model.safetensors", "packed.safetensors", "precision"
+_HALVES = ("float16", "bfloat16")
+_STORED = {("int8", "float32"), ("int4", "float32"), ("float16", "float32"), ("bfloat16", "float32")}
+_INT8 = {("int8", "dynamic_int8"), ("int8", "static_int8")}
+_KERNELS = {
+    "cpu": _STORED | _INT8 | {("bfloat16", "bfloat16")},
+    "cuda": _STORED | {("float16", "float16"), ("bfloat16", "bfloat16")},
+}
+
+
+class _Logits(nn.Module):
+    """Only what is asked for: the rest of an output would be compiled too."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        logits: Tensor = self.model(**batch).logits
+        return logits.float()
+
 
 class TorchSession:
-    """A module in eval mode on the target's device and threads."""
+    """A module in eval mode on the target's device and threads. Compiled, it is so while it first runs: 5 to 30 s.
+
+    A compiled one has free axes, so that other batches and lengths do not compile it again (a batch of one text does).
+    """
 
     def __init__(self, model: nn.Module, target: Target) -> None:
-        self._model = model.to(target.device)
-        self._target = target
+        self._target, self._logits = target, _Logits(model.to(target.device))
+        if target.compile:
+            self._logits.compile(dynamic=True, options={"compile_threads": 1})
 
     def run(self, batch: Inputs) -> np.ndarray:
         """Logits (B, C). The thread count is the process's own, so it is set back after every run."""
@@ -33,34 +69,65 @@ class TorchSession:
         try:
             with torch.inference_mode():
                 moved = {name: torch.as_tensor(x, device=self._target.device) for name, x in inputs(batch).items()}
-                logits: np.ndarray = self._model(**moved).logits.float().cpu().numpy()
+                logits: np.ndarray = self._logits(moved).cpu().numpy()
                 return logits
         finally:
             torch.set_num_threads(before)
 
 
 class TorchRuntime:
-    """Carries out float32 only: eager int8 kernels are slower than float32 on CPUs, so none are offered."""
+    """float32; 8-bit products on x86 CPUs; half the bytes, computed with where the device can; 4 and 8 bits stored."""
 
     packages: tuple[str, ...] = ("safetensors", "torch", "transformers")
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
-        if plan:
-            raise NotApplicable(f"the torch runtime runs float32 only, not {sorted({p.weight for p in plan.values()})}")
+        for path, precision in plan.items():
+            kind = (precision.weight, precision.activation)
+            if kind not in _KERNELS[target.device] or (kind in _INT8 and ENGINE not in _engines()):
+                raise NotApplicable(
+                    f"torch has no kernels on {target.device} for {kind[0]} weights with {kind[1]} inputs, "
+                    f"planned for {path}"
+                )
+            if kind[1] in _HALVES and set(plan.values()) != {precision}:
+                raise NotApplicable(f"{path} computes in {kind[1]}, which is all of a model or nothing")
         if target.device == "cuda" and not torch.cuda.is_available():
             raise NotApplicable("target.device is cuda, but torch sees no GPU on this machine")
+        if target.compile and target.device == "cpu" and not shutil.which(_compiler()):
+            raise NotApplicable(
+                f"target.compile is true, but there is no C++ compiler {_compiler()!r} on this machine. "
+                "Install one, name it in the environment variable CXX, or leave target.compile out"
+            )
 
     def lower(self, model: nn.Module, plan: PrecisionPlan, batch: Batch, folder: Path) -> None:
-        structure.save(model, folder)
+        if not plan:
+            structure.save(model, folder)
+            return
+        structure.save_skeleton(model, folder)
+        save_file(encode(model, plan), folder / _PACKED, metadata={_PLAN: json.dumps(plan.dump())})
 
     def open(self, folder: Path, target: Target) -> TorchSession:
-        return TorchSession(structure.load(folder), target)
+        if not (folder / _PACKED).exists():
+            return TorchSession(structure.load(folder), target)
+        with safe_open(folder / _PACKED, "pt") as file:
+            plan = PrecisionPlan.parse(json.loads(file.metadata()[_PLAN]), {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        return TorchSession(fill(structure.load_skeleton(folder), tensors, plan), target)
 
     def artefact(self, folder: Path) -> Path:
-        return folder / "model.safetensors"
+        return folder / (_PACKED if (folder / _PACKED).exists() else _PLAIN)
 
     def describe(self) -> dict[str, Any]:
-        return {"torch": torch.__version__}
+        return {"torch": torch.__version__, "int8_weight_bits": weight_bits()}
+
+
+def _compiler() -> str:
+    """The one that torch.compile would call."""
+    return os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+
+
+def _engines() -> list[str]:
+    engines: list[str] = torch.backends.quantized.supported_engines
+    return engines
 
 
 RUNTIME = TorchRuntime()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from pathlib import Path
 from typing import Any
 
-from autocompress.errors import ConfigError
+from autocompress.errors import ConfigError, short
 from autocompress.safety import settings
 
 Shapes = dict[str, list[int]]
@@ -18,16 +17,18 @@ _BYTES = {
     "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
 }  # fmt: skip
 _LARGEST_HEADER = 16_000_000
-_MODULES = re.compile(r"layers?$|blocks?$|experts$|depth$|n_layer")  # settings that count modules
-_LARGEST_NUMBER = 2**17  # what a setting that is no dimension may be: a position, a window
+_MODULES = re.compile(r"(?<!window_)layers?$|blocks?$|block_sizes$|experts$|depth$|n_layer")  # they count modules
+_LARGEST_NUMBER = 2**20  # what a setting that is no dimension may be: a position, a window
+_LABELS, _MOST_LABELS = {"num_labels", "id2label", "label2id"}, 2**16
+_POSITIONS = re.compile(r"(position_embeddings|embed_positions|\bwpe)\.weight$")
 _DIMENSIONS = ("in", "out", "rank")
 
 
 def check(folder: Path) -> None:
-    """Raise `ConfigError` if config.json or structure.json claim more than model.safetensors holds."""
+    """Raise `ConfigError` if the JSON files claim more than model.safetensors holds."""
     shapes = weights(folder)
-    where, config = _read(folder, "config.json")
-    _check_config(where, config, shapes)
+    _check_config(*_read(folder, "config.json"), shapes)
+    _check_positions(*_read(folder, "serving.json"), shapes)
     where, structure = _read(folder, "structure.json")
     changed = structure.get("modules") if isinstance(structure, dict) else None
     for path, entry in (changed if isinstance(changed, dict) else {}).items():
@@ -36,19 +37,19 @@ def check(folder: Path) -> None:
 
 def weights(folder: Path) -> Shapes:
     """The shapes that the header of model.safetensors claims, each of which fits its bytes."""
-    file = _needed(folder, "model.safetensors")
+    file = folder / "model.safetensors"
     where, size = f"{folder}: model.safetensors", file.stat().st_size
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         if not 2 <= length <= min(size - 8, _LARGEST_HEADER):
             raise _wrong(where, f"a header of {length} bytes in a file of {size}")
         try:
-            header: dict[str, Any] = json.loads(opened.read(length))
+            header: dict[str, Any] = settings.parse(opened.read(length), where)
             header.pop("__metadata__", None)
             taken = {name: _extent(where, name, tensor) for name, tensor in header.items()}
         except ConfigError:  # which is a ValueError
             raise
-        except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
+        except (AttributeError, TypeError, KeyError):
             raise _wrong(where, "something else") from None
     at = 0
     for begin, end in sorted(taken.values()):
@@ -64,7 +65,7 @@ def _extent(where: str, name: str, tensor: dict[str, Any]) -> tuple[int, int]:
     """From which byte to which a tensor claims to lie."""
     begin, end = tensor["data_offsets"]
     shape, each = tensor["shape"], _BYTES[tensor["dtype"]]
-    if not all(type(n) is int and n >= 0 for n in (begin, end, *shape)):
+    if not all(type(n) is int and n >= 0 for n in (begin, end)) or not all(type(n) is int and n > 0 for n in shape):
         raise TypeError
     if math.prod(shape) * each != end - begin:
         raise _wrong(where, f"{name} of {tensor['dtype']} {shape} in {end - begin} bytes")
@@ -76,12 +77,22 @@ def _check_config(where: str, config: Any, shapes: Shapes) -> None:
     made_for = config.get("architectures") if isinstance(config, dict) else None
     named = made_for[0] if isinstance(made_for, list) and made_for else None
     if not str(named).endswith("ForSequenceClassification"):
-        raise ConfigError(f"{where}: architectures should name a text classifier of transformers. Got {named!r}.")
+        raise ConfigError(f"{where}: architectures should name a text classifier of transformers. Got {short(named)}.")
     largest = max([_LARGEST_NUMBER, *(n for shape in shapes.values() for n in shape)])
     for key, value in settings.every(config):
-        most = len(shapes) if _MODULES.search(key) else largest
-        if isinstance(value, int) and value > most:
-            raise ConfigError(f"{where}: {key} should fit the weights, at most {most}. Got {str(value)[:20]}.")
+        most = len(shapes) if _MODULES.search(key) else _MOST_LABELS if key in _LABELS else largest
+        count = len(value) if isinstance(value, dict) else value
+        if isinstance(count, int) and count > most:
+            raise ConfigError(f"{where}: {key} should fit the weights, at most {most}. Got {str(count)[:20]}.")
+
+
+def _check_positions(where: str, serving: Any, shapes: Shapes) -> None:
+    """No text longer than the table of learnt positions, where the model has one."""
+    task = serving.get("task") if isinstance(serving, dict) else None
+    asked = task.get("max_length") if isinstance(task, dict) else None
+    for name, shape in shapes.items():
+        if _POSITIONS.search(name) and isinstance(asked, int) and asked > shape[0]:
+            raise ConfigError(f"{where}: task.max_length should be at most {shape[0]}, as {name} has it. Got {asked}.")
 
 
 def _check_entry(where: str, path: str, entry: Any, shapes: Shapes) -> None:
@@ -90,20 +101,15 @@ def _check_entry(where: str, path: str, entry: Any, shapes: Shapes) -> None:
     for key in _DIMENSIONS:
         claimed = entry.get(key) if isinstance(entry, dict) else None
         if isinstance(claimed, int) and claimed not in held:
+            sizes = short(sorted(held))
             raise ConfigError(
-                f"{where}: {path}.{key} should be a dimension of its weights, one of {sorted(held)}. Got {claimed}."
+                f"{where}: {path[:99]}.{key} should be a dimension of its weights, one of {sizes}. Got {claimed}."
             )
 
 
 def _read(folder: Path, name: str) -> tuple[str, Any]:
     where = f"{folder}: {name}"
-    return where, settings.read(_needed(folder, name), where)
-
-
-def _needed(folder: Path, name: str) -> Path:
-    if not (folder / name).is_file():
-        raise ConfigError(f"{folder}: {name} is missing. Export the model again.")
-    return folder / name
+    return where, settings.read(folder / name, where)
 
 
 def _wrong(where: str, got: str) -> ConfigError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from autocompress.tables import FRONT_COLUMNS, front_rows, markdown
 from autocompress.tracking.runs import Status, StudyView, is_evaluated
 from autocompress.tracking.tracker import Tracker
 from autocompress.tracking.ui import serve_ui
-from autocompress.trial import trial_folder
+from autocompress.trial import remeasured, trial_folder
 
 if TYPE_CHECKING:
     from autocompress.study import Study
@@ -45,7 +46,7 @@ class Log:
         if status == "RUNNING" and shown == self._shown and start < self._shown_at + _LAG:
             return True
         view = study_view(self._study, self._baseline, trials, status)
-        done = self._tracker.sync(view, [self._baseline, *trials], self._folder)
+        done = self._tracker.sync(view, [self._baseline, *map(self._with_finals, trials)], self._folder)
         self._shown, self._shown_at = (shown if done else None), start
         self.seconds += time.perf_counter() - start
         return done
@@ -65,6 +66,12 @@ class Log:
         """Show the study's trials on MLflow's web pages, until Ctrl-C."""
         view = study_view(self._study, self._baseline, self._study.trials, "FINISHED")
         serve_ui(self._tracker.uri, self._tracker.page(view), port)
+
+    def _with_finals(self, trial: Trial) -> Trial:
+        """With what was measured of it in a process of its own, beside what the search measured."""
+        again = remeasured(self._study.folder, trial.number) if trial.front else {}
+        more = {f"isolated/{name}": value for name, value in again.items()}
+        return replace(trial, measurement=trial.measurement | more)
 
     def _folder(self, trial: Trial) -> Path | None:
         return None if trial.number == BASELINE else trial_folder(self._study.folder, trial.number)
@@ -111,5 +118,5 @@ def study_view(study: Study, baseline: Trial, trials: list[Trial], status: Statu
 
 def _experiment(data: str, target: Target) -> str:
     """All runs of one task on one target can be compared. MLflow's pages cut a name at a slash."""
-    where = f"{target.runtime} {target.device}, {target.threads} thread{'s' * (target.threads > 1)}"
+    where = f"{target.runs_in} {target.device}, {target.threads} thread{'s' * (target.threads > 1)}"
     return f"{data.replace('/', ' ')} on {where}, {target.batch_size} x {target.sequence_length} tokens"

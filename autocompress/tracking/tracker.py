@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from autocompress import interrupts
 from autocompress.errors import Paused
 from autocompress.ledger import Trial
 from autocompress.tracking.runs import STUDY, Run, StudyView, is_evaluated, points, study_run, table_view, trial_run
@@ -66,11 +67,12 @@ class Tracker:
         self._retry_at = 0.0
         self._warned = False
 
+    @interrupts.waiting()
     def sync(self, view: StudyView, trials: Iterable[Trial], folder_of: FolderOf = lambda trial: None) -> bool:
         """Make MLflow hold what the study holds. True if it now does; if not, the next call catches up."""
         if time.monotonic() < self._retry_at and view.status == "RUNNING":
             return False
-        # What is known of MLflow is forgotten unless all goes well, also when Ctrl-C comes between two writes.
+        # What is known of MLflow is forgotten unless all goes well, also when a second Ctrl-C cuts in.
         session, self._session = self._session, None
         try:
             session = session or _Session(self.uri, view)

@@ -1,7 +1,8 @@
 """Two bytes a number instead of four: `float16` (11 bits of precision) or `bfloat16` (8 bits, the range of float32).
 
-On a GPU the whole model computes in that format. On a CPU, where runtimes have no arithmetic for it, the matrices are
-stored in it and computed with in float32: half the bytes, the same latency.
+On a GPU the whole model computes in that format, and so does torch in bfloat16 on CPUs that have instructions for it
+(AVX-512 BF16, AMX). Elsewhere the matrices are stored in it and computed with in float32: half the bytes, the same
+latency.
 
 Micikevicius et al. 2017, "Mixed Precision Training", arXiv:1710.03740; for bfloat16 Kalamkar et al. 2019,
 arXiv:1905.12322.
@@ -11,16 +12,18 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from torch import nn
 
 from autocompress.context import Context
 from autocompress.distributions import Choice
 from autocompress.method import Method, Stage
-from autocompress.precision import Precision
+from autocompress.precision import Activation, Precision
+from autocompress.settings import Target
 
 
 class Half(Method):
-    """Half the bytes at no loss worth naming; half the latency too where there is a GPU."""
+    """Half the bytes at no loss worth naming; half the latency too where the format has arithmetic."""
 
     stage: ClassVar[Stage] = "lower"
 
@@ -29,5 +32,14 @@ class Half(Method):
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         own = {path: list(module.parameters(recurse=False)) for path, module in model.named_modules()}
         paths = [path for path, parameters in own.items() if any(p.ndim > 1 for p in parameters)]
-        ctx.precision.add(paths, Precision(self.dtype, self.dtype if ctx.target.device == "cuda" else "float32"))
+        inputs: Activation = self.dtype if has_arithmetic(ctx.target, self.dtype) else "float32"
+        ctx.precision.add(paths, Precision(self.dtype, inputs))
         return model
+
+
+def has_arithmetic(target: Target, dtype: str) -> bool:
+    """Whether that format is computed with at least as fast as float32."""
+    if target.device == "cuda":
+        return True
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return target.runtime == "torch" and dtype == "bfloat16" and fast

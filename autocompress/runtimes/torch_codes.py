@@ -1,0 +1,189 @@
+"""A precision plan in torch: codes and scales in the file, and layers that compute with them.
+
+Of a layer with 8 or 4 bits the file holds `<path>.codes` (int8; of 4 bits two a byte) and `<path>.scale` instead of its
+weight. Weights that meet float inputs are turned into float32 once, when the file is opened: to do so at every call
+takes 1.1 to 2.7 times as long on a CPU, and torch's own kernels for packed weights 1.05 to 86 times.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autocompress import rounding
+from autocompress.errors import ConfigError
+from autocompress.precision import Precision, PrecisionPlan
+from autocompress.surgery import holds_transposed, replace, weight_OI
+
+Tensors = dict[str, Tensor]
+ENGINE = "fbgemm"  # the kernels for 8-bit products on x86
+_NUMBERS, _AT_WORK = itertools.count(), WeakValueDictionary[int, "IntegerProduct"]()
+_INPUT = ("input_scale", "input_zero_point", "input_smooth")
+
+
+def encode(model: nn.Module, plan: PrecisionPlan) -> Tensors:
+    """What the file holds: the model's tensors, those of planned layers as the plan says."""
+    tensors = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    for path, precision in plan.items():
+        if precision.weight in rounding.HALVES:
+            names = [name for name, p in model.get_submodule(path).named_parameters(recurse=False) if p.ndim > 1]
+            tensors |= {f"{path}.{name}": tensors[f"{path}.{name}"].to(_dtype(precision)) for name in names}
+            continue
+        W_OI, scale_OG = _planned_weight(model.get_submodule(path), path, plan)
+        q_OI = rounding.codes(W_OI, scale_OG, precision)
+        del tensors[f"{path}.weight"]
+        tensors |= {f"{path}.codes": _pack(q_OI, precision), f"{path}.scale": scale_OG}
+        given = {f"{path}.{name}": plan.scale(path, name) for name in _INPUT}
+        tensors |= {name: tensor for name, tensor in given.items() if tensor is not None}
+    if half := computes_in(plan):
+        tensors = {name: t.to(half) if t.is_floating_point() else t for name, t in tensors.items()}
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def fill(model: nn.Module, tensors: Tensors, plan: PrecisionPlan) -> nn.Module:
+    """The inverse of `encode` for a model whose parameters hold nothing yet. Empties `tensors`.
+
+    Raises `ConfigError` where codes and scales are not of the shapes that the model and the plan ask for.
+    """
+    for path, precision in plan.items():
+        if precision.weight not in rounding.HALVES:
+            _fill_coded(model, path, precision, tensors)
+    if not computes_in(plan):
+        tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    model.load_state_dict(tensors, assign=True)
+    return model
+
+
+def computes_in(plan: PrecisionPlan) -> torch.dtype | None:
+    """The two-byte format that the whole model computes in, if it does."""
+    for precision in plan.values():
+        if precision.activation in rounding.HALVES:
+            return _dtype(precision)
+    return None
+
+
+class IntegerProduct(nn.Module):
+    """x Wᵀ + b of 8-bit codes, added up in 32 bits. Inputs are rounded on the grid given, or on that of their range."""
+
+    number: Tensor
+    smooth_I: Tensor | None
+
+    def __init__(self, q_OI: Tensor, scale_O: Tensor, bias_O: Tensor | None, inputs: Tensors) -> None:
+        super().__init__()
+        if weight_bits() == 7:
+            q_OI, scale_O = (q_OI / 2).round().to(torch.int8), 2 * scale_O
+        self._packed, self._outputs = _packed(q_OI, scale_O, bias_O), len(q_OI)
+        self._grid = [inputs[name].item() for name in _INPUT[:2] if name in inputs]
+        self.register_buffer("smooth_I", inputs.get("input_smooth"), persistent=False)
+        self.register_buffer("number", torch.tensor(next(_NUMBERS)), persistent=False)
+        _AT_WORK[int(self.number)] = self
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x if self.smooth_I is None else x / self.smooth_I
+        return _opaque(x, self.number, self._outputs) if torch.compiler.is_compiling() else self.product(x)
+
+    def product(self, x: Tensor) -> Tensor:
+        y: Tensor
+        if self._grid:
+            scale, zero = self._grid
+            y = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x, scale, int(zero), self._packed)
+        else:
+            y = torch.ops.quantized.linear_dynamic(x, self._packed, False)
+        return y
+
+
+@torch.library.custom_op("autocompress::int8_product", mutates_args=())
+def _opaque(x: Tensor, number: Tensor, outputs: int) -> Tensor:
+    """The product of layer `number` as one operator of compiled code: torch.compile cannot look into packed weights.
+
+    As `torch._int_mm` and what goes with it, which it can, MiniLM took 1.2 times as long, and to compile 2.5 times. The
+    number is a tensor so that models of equal shapes share their compiled code.
+    """
+    return _AT_WORK[int(number)].product(x)
+
+
+@_opaque.register_fake
+def _(x: Tensor, number: Tensor, outputs: int) -> Tensor:
+    return x.new_empty(*x.shape[:-1], outputs)
+
+
+def _packed(q_OI: Tensor, scale_O: Tensor, bias_O: Tensor | None) -> object:
+    """The weight as the eager kernel reads it."""
+    before = torch.backends.quantized.engine
+    torch.backends.quantized.engine = ENGINE
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tensors with a quantized type are to go from torch some day
+            zero_O = torch.zeros(len(q_OI), dtype=torch.long)
+            W_OI = torch._make_per_channel_quantized_tensor(q_OI, scale_O.double(), zero_O, 0)
+            return torch.ops.quantized.linear_prepack(W_OI, bias_O)
+    finally:
+        torch.backends.quantized.engine = before
+
+
+def _planned_weight(module: nn.Module, path: str, plan: PrecisionPlan) -> tuple[Tensor, Tensor]:
+    """The weight (O, I) as it is to be rounded, and the scale (O, G) of its grid."""
+    W_OI, smooth_I, scale_OG = weight_OI(module), plan.scale(path, "input_smooth"), plan.scale(path, "weight_scale")
+    W_OI = W_OI if smooth_I is None else W_OI * smooth_I
+    return W_OI, rounding.weight_scale(W_OI, plan[path]) if scale_OG is None else scale_OG
+
+
+def _fill_coded(model: nn.Module, path: str, precision: Precision, tensors: Tensors) -> None:
+    module = model.get_submodule(path)
+    held = {name: tensors.pop(f"{path}.{name}") for name in ("codes", "scale", *_INPUT) if f"{path}.{name}" in tensors}
+    O, I = weight_OI(module).shape
+    _check(path, O, I, precision, held)
+    q_OI, scale_OG = _unpack(held["codes"], I, precision), held["scale"]
+    if precision.activation != "float32":
+        bias_O, scale_O = tensors.pop(f"{path}.bias", None), scale_OG.flatten().expand(O).contiguous()
+        replace(model, path, IntegerProduct(q_OI, scale_O, bias_O, held))
+        return
+    W_OI = rounding.decode(q_OI, scale_OG, precision) / held.get("input_smooth", 1.0)
+    tensors[f"{path}.weight"] = W_OI.T.contiguous() if holds_transposed(module) else W_OI
+
+
+def _check(path: str, O: int, I: int, precision: Precision, held: Tensors) -> None:
+    """Raise `ConfigError` unless codes and scales are of the shapes that follow from the module's: none is trusted."""
+    groups = -(-I // rounding.group_of(precision, I))
+    several = precision.per_channel or precision.group_size
+    asked = {"codes": (O, -(-I // _PER_BYTE[precision.weight])), "scale": (O, groups) if several else (1, 1)}
+    static = {"input_scale": (), "input_zero_point": ()} if precision.activation == "static_int8" else {}
+    smooth = {"input_smooth": (I,)} if "input_smooth" in held else {}
+    found = {name: tuple(tensor.shape) for name, tensor in held.items()}
+    if found != asked | static | smooth:
+        raise ConfigError(
+            f"{path}: its codes and scales should be of the shapes {asked | static | smooth}. "
+            f"Got {found}. Export the model again."
+        )
+
+
+_PER_BYTE = {"int8": 1, "int4": 2}
+
+
+def _pack(q_OI: Tensor, precision: Precision) -> Tensor:
+    """Codes of 4 bits two a byte, the first one in the lower half, their zero in the middle."""
+    if precision.weight == "int8":
+        return q_OI
+    u_OI = (F.pad(q_OI, (0, q_OI.shape[1] % 2)) + 8).to(torch.uint8)
+    return u_OI[:, ::2] | u_OI[:, 1::2] << 4
+
+
+def _unpack(packed: Tensor, I: int, precision: Precision) -> Tensor:
+    if precision.weight == "int8":
+        return packed
+    u_OI = torch.stack((packed & 15, packed >> 4), -1).flatten(1)[:, :I]
+    return u_OI.to(torch.int8) - 8
+
+
+def _dtype(precision: Precision) -> torch.dtype:
+    return rounding.HALVES[precision.weight]
+
+
+def weight_bits() -> int:
+    """Of 8-bit products: x86 without the VNNI instructions adds pairs of them in 16 bits, which overflow."""
+    return 8 if torch.cpu._is_vnni_supported() else 7
