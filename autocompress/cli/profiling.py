@@ -15,10 +15,13 @@ def profile(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="a hub id, a folder, an exported one, builtin/minilm")],
     target: Annotated[Path | None, typer.Option(metavar="SPACE.yaml", help="the target of this search space")] = None,
     runtime: Annotated[str | None, typer.Option(help="where it runs: onnxruntime (if left out), torch")] = None,
+    compile: Annotated[bool | None, typer.Option("--compile", help="torch: compiled, which takes a while")] = None,
     device: Annotated[str | None, typer.Option(help="cpu (if left out), cuda")] = None,
     threads: Annotated[int | None, typer.Option(help="1 if left out")] = None,
     batch_size: Annotated[int | None, typer.Option(help="texts at once; 1 if left out")] = None,
-    sequence_length: Annotated[int | None, typer.Option(help="tokens of each text; 128 if left out")] = None,
+    sequence_length: Annotated[
+        int | None, typer.Option(help="tokens of each text; 128 if left out, or what it reads")
+    ] = None,
     picture: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="draw it too: svg, png or pdf")] = None,
     as_json: Json = False,
 ) -> None:
@@ -31,7 +34,7 @@ def profile(
     if picture:
         drawing.check(picture)
     base = SearchSpace.load(target).target if target else None
-    changes = {"runtime": runtime, "device": device, "threads": threads, "batch_size": batch_size}
+    changes = {"runtime": runtime, "compile": compile, "device": device, "threads": threads, "batch_size": batch_size}
     found = find_subject(model, Path(), base, **changes, sequence_length=sequence_length).profile()
     if picture:
         drawing.draw(found, picture)

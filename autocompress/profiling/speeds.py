@@ -77,10 +77,10 @@ def _speed(target: Target, shape: tuple[int, int], plan: PrecisionPlan) -> float
 def _opened(chain: nn.Module, plan: PrecisionPlan, batch: dict[str, Tensor], target: Target, folder: Path) -> Session:
     if target.runtime == "torch":  # whose artefact is a checkpoint, which a bare chain cannot be
         from autocompress.runtimes.torch import TorchSession
+        from autocompress.runtimes.torch_codes import encode, fill
 
-        if plan:
-            raise NotApplicable("a bare chain of products has no precision in torch")
-        return TorchSession(chain, target)
+        eager = target.model_copy(update={"compile": False})  # compiled, products are the same
+        return TorchSession(fill(chain, encode(chain, plan), plan) if plan else chain, eager)
     runtime = find_runtime(target.runtime)
     runtime.lower(chain, plan, batch, folder)
     return runtime.open(folder, target)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+_USUAL_LENGTH = 128
+
+
 class Subject(NamedTuple):
     """A model to profile. `artefact`: where it lies lowered for `target` already, else None."""
 
@@ -62,15 +65,17 @@ class Subject(NamedTuple):
 def find_subject(model: str, root: Path, base: Target | None = None, **changes: Any) -> Subject:
     """`model`: a hub id, `builtin/minilm`, or from `root` a checkpoint's or an exported folder.
 
-    Its target is `base`, else that of the exported folder, with `changes` (None: none). Raises `ConfigError`.
+    Its target is `base`, else that of the exported folder, else one text of 128 tokens (or as many as the model reads);
+    with `changes` (None: none). Raises `ConfigError`.
     """
     folder = root / Path(model).expanduser()
     if (folder / SERVING).is_file():
         return _exported(model, folder, base, changes)
     source = models.locate(model, root)
     module = models.load_classifier(source, models.own_labels(source)).eval()
-    target = _changed(base or Target(sequence_length=128), changes)
-    return Subject(model, module, PrecisionPlan(), models.load_tokenizer(source), target, None)
+    tokenizer = models.load_tokenizer(source)
+    usual = Target(sequence_length=min(_USUAL_LENGTH, tokenizer.model_max_length))
+    return Subject(model, module, PrecisionPlan(), tokenizer, _changed(base or usual, changes), None)
 
 
 def _exported(name: str, folder: Path, base: Target | None, changes: Mapping[str, Any]) -> Subject:

@@ -27,7 +27,7 @@ _WARM_UP, _RUNS = 5, 20
 
 def trace(folder: Path, target: Target, batch: Inputs) -> list[Timed]:
     """Median wall seconds of every module that runs, without those of its submodules."""
-    if getattr(target, "compile", False):
+    if target.compile:
         raise NotApplicable("a compiled module runs as one piece")
     session, clock, runs = RUNTIME.open(folder, target), _Clock(target.device), []
     with clock.watching():
