@@ -6,9 +6,6 @@ import copy
 import functools
 import json
 import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +15,8 @@ from autocompress.ledger import Measurement
 from autocompress.recipe import Recipe, digest
 from autocompress.rungs import share_name
 from autocompress.stages import Ascent, Model, apply, save_model
+from autocompress.stopwatch import Seconds, Stopwatch
 from autocompress.workbench import Workbench
-
-Seconds = dict[str, float]
 
 _REMEASURED = "remeasured.json"  # in the trial's folder
 
@@ -201,18 +197,3 @@ def _shape(bench: Workbench, model: Model, artefact: Path | None = None) -> Meas
 def _training_seconds(bench: Workbench, seconds: float) -> Measurement:
     """Only where a goal asks for it: it is never the same twice."""
     return {"training_seconds": seconds} if bench.space.goals.speak_of("training_seconds") else {}
-
-
-class Stopwatch:
-    """`with clock("train"):` adds to `clock.seconds["train"]`."""
-
-    def __init__(self) -> None:
-        self.seconds: Seconds = {}
-
-    @contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - start

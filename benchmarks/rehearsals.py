@@ -55,7 +55,7 @@ SPACE = {
         {
             "one_of": [
                 "skip", {"int8_dynamic": {"per_channel": True}}, "int8_static", {"weight_only": {"bits": 8}},
-                [{"embedding": {"bits": 8}}, {"int8_dynamic": {"per_channel": True}}],
+                {"embedding": {"bits": 8}},
             ]
         },
     ],
