@@ -53,7 +53,7 @@ class TaskSettings(Settings):
 class Target(Settings):
     """Where the model will run. Latency is that of one batch of `batch_size` texts of `sequence_length` tokens."""
 
-    runtime: Literal["torch", "onnxruntime"] = "onnxruntime"
+    runtime: Literal["torch", "onnxruntime", "openvino"] = "onnxruntime"
     device: Literal["cpu", "cuda"] = "cpu"
     threads: Count = 1
     batch_size: Count = 1

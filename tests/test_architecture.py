@@ -43,6 +43,7 @@ OWNERS = {
     "mlflow": {"tracking.tracker", "tracking.registry", "tracking.served"},
     "onnx": {"runtimes.onnxruntime", "runtimes.onnx_graph", "runtimes.onnx_quantize"},
     "onnxruntime": {"runtimes.onnxruntime"}, "typer": {"cli"},
+    "openvino": {"runtimes.openvino", "runtimes.openvino_quantize"},
     "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "run", "tracking.tracker"},
     "pebble": {"executors.processes"},
 }  # fmt: skip

@@ -16,7 +16,7 @@ _MAGIC = {  # first bytes -> what a file is, whatever its name says
     b"\x1f\x8b": "a gzip archive", b"\x7fELF": "a program", b"MZ": "a program",
     **{bytes([0x80, version]): "a pickle" for version in range(1, 6)},
 }  # fmt: skip
-_SIZED = {".json": 16, ".yaml": 1, ".onnx": 2_000, ".safetensors": 8_000}  # megabytes
+_SIZED = {".json": 16, ".yaml": 1, ".xml": 16, ".onnx": 2_000, ".safetensors": 8_000, ".bin": 8_000}  # megabytes
 _TOKENIZER = 128  # megabytes: the largest vocabulary there is takes 33
 _MOST = 1000  # files
 
@@ -51,17 +51,23 @@ def _check_file(where: str, entry: os.DirEntry[str]) -> None:
     suffix = Path(entry.name).suffix.lower()
     if not entry.is_file():  # to read from a pipe would wait for ever
         raise ConfigError(f"{where} should be a plain file. Got a pipe, a socket or a device. Remove it.")
-    if suffix in _PICKLES:
+    raw = _is_raw(Path(entry.path))
+    if suffix in _PICKLES and not raw:
         raise ConfigError(f"{where} should not be here: {suffix} files hold pickles, which run code. Remove it.")
     if suffix in _CODE:
         raise ConfigError(f"{where} should not be here: an exported model brings no code. Remove it.")
     size, most = entry.stat().st_size, _TOKENIZER if entry.name == "tokenizer.json" else _SIZED.get(suffix)
     if most and size > most * 1e6:
         raise ConfigError(f"{where} should have at most {most} MB. Got {size / 1e6:.0f} MB. Export the model again.")
-    if suffix == ".safetensors":  # begins with the length of its header, which may be any bytes
+    if raw:
         return
     with open(entry.path, "rb") as file:
         start = file.read(8)
     for magic, what in _MAGIC.items():
         if start.startswith(magic):
             raise ConfigError(f"{where} should hold what its name says. Got {what}. Remove it.")
+
+
+def _is_raw(path: Path) -> bool:
+    """Whether a file may begin with any bytes: with the length of safetensors' header, or with OpenVINO's weights."""
+    return path.suffix.lower() == ".safetensors" or (path.name == "model.bin" and path.with_suffix(".xml").is_file())
