@@ -24,7 +24,6 @@ from autocompress.precision import Precision, PrecisionPlan
 from autocompress.runtimes.onnx_export import path_of
 from autocompress.surgery import weight_OI
 
-_HALVES = {"float16": (torch.float16, Type.f16), "bfloat16": (torch.bfloat16, Type.bf16)}
 _GROUPS = (32, 64, 128)  # of inputs that share a scale; 128 took 0.83 of the time of 32
 _LEAST_GROUP = 8  # of weights that share a scale: fewer would store more scales than codes
 
@@ -32,14 +31,15 @@ _LEAST_GROUP = 8  # of weights that share a scale: fewer would store more scales
 def quantize(
     graph: Model, model: nn.Module, ran: Mapping[str, str], plan: PrecisionPlan, *, spare_bit: bool
 ) -> None:
-    """Rewrite `graph`, read from what `export` made of `model` and of which it said `ran`.
+    """Rewrite `graph`, read from what `export` made of `model` and of which it said `ran`: its int8 and int4 layers.
 
     `spare_bit`: 7-bit weights beside 8-bit inputs, for CPUs whose int8 products saturate.
     """
-    lost = set(plan) & set(ran.values())
+    coded = {path for path, precision in plan.items() if precision.weight in ("int8", "int4")}
+    lost = coded & set(ran.values())
     for node in graph.get_ordered_ops():
         path = ran.get(path_of(node.get_friendly_name().removesuffix("/WithoutBiases")), "")
-        if path in plan:
+        if path in coded:
             for port in matrices(node):
                 replace(node, port, path, plan, spare_bit=spare_bit)
                 lost.discard(path)
@@ -91,11 +91,7 @@ def replace(node: Node, port: int, path: str, plan: PrecisionPlan, *, spare_bit:
     """Put what carries the plan out in place of a weight. `NotApplicable` if its operator has no such kernel."""
     precision, kind = plan[path], node.get_type_name()
     W = torch.from_numpy(node.input_value(port).get_node().data.copy())
-    if precision.weight in _HALVES:
-        dtype, stored_as = _HALVES[precision.weight]
-        half = stored(W.to(dtype).view(torch.int16).numpy(), W.shape, stored_as)
-        node.input(port).replace_source_output(ops.convert(half, Type.f32).output(0))
-    elif kind == "Gather":
+    if kind == "Gather":
         weight = unpacked(W, rounding.weight_scale(W, precision), path, precision)
         node.input(port).replace_source_output(weight)
     elif kind == "MatMul":
@@ -135,14 +131,8 @@ def unpacked(W_OI: torch.Tensor, scale_OG: torch.Tensor, path: str, precision: P
 
 
 def packed(codes: np.ndarray, shape: tuple[int, ...], precision: Precision) -> Constant:
-    """Codes of 4 bits two a byte, the first one in the lower half."""
-    if precision.weight == "int8":
-        return stored(codes, shape, Type.i8)
-    halves = codes.flatten().view(np.uint8) & 15
-    return stored(halves[::2] | halves[1::2] << 4, shape, Type.i4)
-
-
-def stored(values: np.ndarray, shape: tuple[int, ...], kind: Type) -> Constant:
-    """A constant of the type `kind`, whose bytes are those of `values`."""
-    data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-    return Constant(Tensor(data, Shape(list(shape)), kind), shared_memory=False)
+    """Codes as a constant of that shape; of 4 bits two a byte, the first one in the lower half."""
+    data, kind = codes.reshape(-1).view(np.uint8), Type.i8
+    if precision.weight == "int4":
+        data, kind = data[::2] & 15 | data[1::2] << 4, Type.i4
+    return Constant(Tensor(np.ascontiguousarray(data), Shape(list(shape)), kind), shared_memory=False)
