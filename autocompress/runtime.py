@@ -62,7 +62,5 @@ def find_runtime(name: str) -> Runtime:
     except ModuleNotFoundError as e:
         if e.name != name:
             raise
-        raise ConfigError(
-            f"target.runtime: {name} is not installed. Run: pip install 'autocompress[{name}]'"
-        ) from None
+        raise ConfigError(f"target.runtime: {name} is not installed. Run: pip install 'autocompress[{name}]'") from None
     return runtime

@@ -104,7 +104,7 @@ class OpenVinoRuntime:
         from autocompress.rounding import simulate
         from autocompress.runtimes.openvino_quantize import input_groups
 
-        return simulate(model, plan, input_groups=input_groups(model, plan))
+        return simulate(model, plan, input_groups=input_groups(model, plan) if has_vnni() else {})
 
     def artefact(self, folder: Path) -> Path:
         return folder / _FOLDER

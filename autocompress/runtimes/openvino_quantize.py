@@ -28,9 +28,7 @@ _GROUPS = (32, 64, 128)  # of inputs that share a scale; 128 took 0.83 of the ti
 _LEAST_GROUP = 8  # of weights that share a scale: fewer would store more scales than codes
 
 
-def quantize(
-    graph: Model, model: nn.Module, ran: Mapping[str, str], plan: PrecisionPlan, *, spare_bit: bool
-) -> None:
+def quantize(graph: Model, model: nn.Module, ran: Mapping[str, str], plan: PrecisionPlan, *, spare_bit: bool) -> None:
     """Rewrite `graph`, read from what `export` made of `model` and of which it said `ran`: its int8 and int4 layers.
 
     `spare_bit`: 7-bit weights beside 8-bit inputs, for CPUs whose int8 products saturate.
@@ -58,14 +56,13 @@ def input_groups(model: nn.Module, plan: PrecisionPlan) -> dict[str, int]:
     """
     widths: dict[str, tuple[int, int, int]] = {}
     for path, precision in plan.items():
-        module = model.get_submodule(path)
-        if precision.weight in ("int8", "int4") and precision.activation != "static_int8":
-            if not isinstance(module, nn.Embedding):
-                O, I = weight_OI(module).shape
-                widths[path] = O, I, weight_group(precision, I)
+        module, rounded = model.get_submodule(path), precision.activation != "static_int8"
+        if precision.weight in ("int8", "int4") and rounded and not isinstance(module, nn.Embedding):
+            O, I = weight_OI(module).shape
+            widths[path] = O, I, weight_group(precision, I)
 
     def fitting(group: int) -> dict[str, int]:
-        return {path: O * I for path, (O, I, each) in widths.items() if I >= group and (each == I or not each % group)}
+        return {path: O * I for path, (O, I, each) in widths.items() if group <= I and (each == I or not each % group)}
 
     best = max(_GROUPS, key=lambda group: (sum(fitting(group).values()), group))
     return dict.fromkeys(fitting(best), best)
@@ -132,7 +129,6 @@ def unpacked(W_OI: torch.Tensor, scale_OG: torch.Tensor, path: str, precision: P
 
 def packed(codes: np.ndarray, shape: tuple[int, ...], precision: Precision) -> Constant:
     """Codes as a constant of that shape; of 4 bits two a byte, the first one in the lower half."""
-    data, kind = codes.reshape(-1).view(np.uint8), Type.i8
-    if precision.weight == "int4":
-        data, kind = data[::2] & 15 | data[1::2] << 4, Type.i4
-    return Constant(Tensor(np.ascontiguousarray(data), Shape(list(shape)), kind), shared_memory=False)
+    data, four = codes.reshape(-1).view(np.uint8), precision.weight == "int4"
+    held = np.bitwise_or(data[::2] & 15, data[1::2] << 4) if four else np.ascontiguousarray(data)
+    return Constant(Tensor(held, Shape(list(shape)), Type.i4 if four else Type.i8), shared_memory=False)

@@ -1,7 +1,7 @@
 """A folder from a stranger can at worst give wrong answers. `inspect` looks at it before anything in it is opened.
 
-Loading reads safetensors, JSON, ONNX, OpenVINO's graphs and vocabularies only, and nothing else may lie beside them that
-another program would run: no pickles, no Python, no links, no remote code. What a file claims must agree with its
+Loading reads safetensors, JSON, ONNX, OpenVINO's graphs and vocabularies only, and nothing else may lie beside them
+that another program would run: no pickles, no Python, no links, no remote code. What a file claims must agree with its
 bytes, so that a small folder cannot ask for much memory or time.
 """
 
@@ -22,4 +22,4 @@ def inspect(folder: Path) -> None:
     for artefact in sorted(folder.glob("*.onnx")):
         onnx.check(artefact)
     for artefact in sorted(folder.rglob("*.xml")):
-        openvino.check(artefact)
+        openvino.check(artefact, f"{folder}: {artefact.relative_to(folder)}")

@@ -20,9 +20,9 @@ _BITS = {
 _OPERATORS = re.compile(r"opset\d+")  # else they come from a library of somebody's
 
 
-def check(file: Path) -> None:
+def check(file: Path, where: str) -> None:
     """Raise `ConfigError` if the graph `file` would need a library, or bytes that its weights do not have."""
-    where, weights = f"{file.parent.parent}: {file.parent.name}/{file.name}", file.with_suffix(".bin")
+    weights = file.with_suffix(".bin")
     size = weights.stat().st_size if weights.is_file() else 0
     if b"<!" in file.read_bytes():  # a document type: entities, which may grow without end or name files
         raise ConfigError(f"{where} should hold a graph only. Got a declaration. Export the model again.")
