@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -95,15 +96,14 @@ def test_it_does_not_know_what_bert_is(kind: str, tmp_path: Path) -> None:
 
 INT8, DYNAMIC = {"8 x 8 bits": 26}, {"f32 x i8": 26, "table of i8": 1}
 KERNELS = {  # of a tiny BERT: 26 products and a table, which OpenVINO unpacks on opening where there is a FakeQuantize
-    **{name: INT8 for name in RECIPES if name.startswith("int8_static")},
-    **{f"weight_only {algorithm} 8": DYNAMIC for algorithm in ("rtn", "gptq", "awq")},
-    **{f"weight_only {algorithm} 4": {"f32 x i4": 26, "table of i4": 1} for algorithm in ("rtn", "gptq", "awq")},
-    "int8_dynamic": DYNAMIC, "int8_dynamic first_last": {"f32 x i8": 12, "f32 x f32": 14}, "mixed_precision": DYNAMIC,
+    "int8_static": INT8, "int8_static smooth": INT8, "int8_static percentile": INT8, "int8_dynamic": DYNAMIC,
+    "int8_dynamic first_last": {"f32 x i8": 12, "f32 x f32": 14}, "mixed_precision": DYNAMIC,
+    "weight_only gptq 4": {"f32 x i4": 26, "table of i4": 1}, "weight_only awq 8": DYNAMIC,
     "embedding 8": {"table of i8": 1}, "embedding 4": {"table of i4": 1}, "half": {}, "half bfloat16": {},
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", KERNELS)
 def test_the_kernels_are_there_and_labels_are_those_of_the_simulation(name: str, tmp_path: Path) -> None:
     """It rounds where the simulation rounds: at least 99 % of labels agree, and logits within 3 % of their range."""
     ctx = context(tiny())
@@ -116,9 +116,11 @@ def test_the_kernels_are_there_and_labels_are_those_of_the_simulation(name: str,
     assert np.abs(expected - torch_logits(tiny())).max() > 0, "the simulation rounds something"
 
 
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("method", METHODS)
-def test_other_models_are_quantized_too(method: str, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [*product(["gpt2", "lstm"], METHODS), *product(["llama", "t5"], ["int8_static", "weight_only gptq"])],
+)
+def test_other_models_are_quantized_too(kind: str, method: str, tmp_path: Path) -> None:
     name, knobs = METHODS[method]
     model, ctx = model_of(kind), context(model_of(kind))
     lowered(model, [], tmp_path / "dense", context(model_of(kind)))
@@ -360,7 +362,7 @@ def test_a_whole_search(tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.Mon
     trial.workbench.cache_clear()
     assert sorted(file.name for file in (folder / "openvino").iterdir()) == ["model.bin", "model.xml"]
     assert best.measurement["size_mb"] == measure.size_mb(folder / "openvino")
-    assert best.measurement["size_mb"] < 0.6 * study.baseline.measurement["size_mb"]
+    assert best.measurement["size_mb"] < 0.7 * study.baseline.measurement["size_mb"], "the graph alone is 0.1 MB"
     assert 0 < best.measurement["archive_mb"] < best.measurement["size_mb"]
     done = subprocess.run([sys.executable, "-c", LIGHT, folder], capture_output=True, text=True)
     assert done.stdout.splitlines() == ["sweet", "[]"], done.stderr

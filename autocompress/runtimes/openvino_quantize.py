@@ -51,8 +51,8 @@ def quantize(graph: Model, model: nn.Module, ran: Mapping[str, str], plan: Preci
 def input_groups(model: nn.Module, plan: PrecisionPlan) -> dict[str, int]:
     """How many adjacent numbers of a product's input share a scale, by path, where inputs are rounded at run time.
 
-    The graph has one such number, that with which its products take least time together. A product needs as many inputs,
-    and whole groups of them in each group of its weights; else its inputs stay float32.
+    The graph has one such number, that with which its products take least time together. A product needs as many
+    inputs, and whole groups of them in each group of its weights; else its inputs stay float32.
     """
     widths: dict[str, tuple[int, int, int]] = {}
     for path, precision in plan.items():
