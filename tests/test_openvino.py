@@ -116,6 +116,16 @@ def test_the_kernels_are_there_and_labels_are_those_of_the_simulation(name: str,
     assert np.abs(expected - torch_logits(tiny())).max() > 0, "the simulation rounds something"
 
 
+@pytest.mark.parametrize("last", ["int8_static", "int8_dynamic"])
+def test_pruned_and_factored_models_are_quantized_too(last: str, tmp_path: Path) -> None:
+    ctx = context(tiny("roberta"))
+    steps = [(name, {}) for name in ("heads", "low_rank", "neurons", last)]
+    changed = lowered(tiny("roberta"), steps, tmp_path, ctx)
+    ran, expected = run(tmp_path), torch_logits(OPENVINO.simulate(changed, ctx.precision))
+    assert (ran.argmax(1) == expected.argmax(1)).mean() >= 0.99
+    assert np.abs(ran - expected).max() <= 0.03 * np.ptp(expected)
+
+
 @pytest.mark.parametrize(
     ("kind", "method"),
     [*product(["gpt2", "lstm"], METHODS), *product(["llama", "t5"], ["int8_static", "weight_only gptq"])],

@@ -121,7 +121,7 @@ def unpacked(W_OI: torch.Tensor, scale_OG: torch.Tensor, path: str, precision: P
     """Codes times scales, (O, I): stored as (O, G, group) where a row has several scales."""
     O, I = W_OI.shape
     group = weight_group(precision, I)
-    if group < _LEAST_GROUP or (precision.weight == "int4" and I % 2):
+    if group < min(_LEAST_GROUP, I) or (precision.weight == "int4" and I % 2):
         raise NotApplicable(f"openvino has no {precision.weight} kernel for the {I} inputs of {path}")
     shape = (O, I) if group == I else (O, I // group, group)
     codes = packed(rounding.codes(W_OI, scale_OG, precision).numpy(), shape, precision)
