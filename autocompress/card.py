@@ -89,7 +89,7 @@ def _use(serving: Serving, artefact: str) -> str:
 ```python
 import autocompress
 
-classify = autocompress.pipeline("this-folder")   # {artefact}, the file that was measured
+classify = autocompress.pipeline("this-folder")   # {artefact}: what was measured
 classify({text})                                # [{{'label': ..., 'score': ...}}]
 model = autocompress.load("this-folder")          # a torch module with the Hugging Face interface
 ```
@@ -99,6 +99,7 @@ model = autocompress.load("this-folder")          # a torch module with the Hugg
 
 def _elsewhere(artefact: str) -> str:
     """How to run it without autocompress, if that is possible."""
-    if not artefact.endswith(".onnx"):
+    stock = {"model.onnx": "ONNX Runtime", "openvino": "OpenVINO"}.get(artefact)
+    if stock is None:
         return "It runs in torch."
-    return f"`{artefact}` needs no autocompress: any ONNX Runtime runs it on what `tokenizer.json` gives."
+    return f"`{artefact}` needs no autocompress: any {stock} runs it on what `tokenizer.json` gives."

@@ -161,17 +161,22 @@ def latency_batch(examples: Examples, target: Target) -> Batch:
 
 
 def size_mb(artefact: Path) -> float:
-    """Bytes of the runtime's model file, in millions."""
-    return artefact.stat().st_size / 1e6
+    """Bytes of the runtime's model file, or of all in its folder, in millions."""
+    return sum(file.stat().st_size for file in _files(artefact)) / 1e6
 
 
 def archive_mb(artefact: Path) -> float:
-    """The same file deflated (fastest level): where zeros and repeated codes show."""
+    """The same deflated (fastest level): where zeros and repeated codes show."""
     packer, total = zlib.compressobj(1), 0
-    with artefact.open("rb") as file:
-        while chunk := file.read(1 << 22):
-            total += len(packer.compress(chunk))
+    for path in _files(artefact):
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 22):
+                total += len(packer.compress(chunk))
     return (total + len(packer.flush())) / 1e6
+
+
+def _files(artefact: Path) -> list[Path]:
+    return sorted(artefact.iterdir()) if artefact.is_dir() else [artefact]
 
 
 def machine() -> dict[str, str]:

@@ -7,6 +7,7 @@ Inputs have codes 0 to 255. Group g of a row shares a scale: `scale_OG` broadcas
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,14 @@ def weight_scale(W_OI: Tensor, precision: Precision) -> Tensor:
     largest_OG = W_OGg.gather(-1, W_OGg.abs().argmax(-1, keepdim=True)).squeeze(-1)
     scale_OG = largest_OG / LOWEST["int4"]
     return torch.where(scale_OG.abs() < _TINY, _TINY, scale_OG)
+
+
+def planned(W_OI: Tensor, path: str, plan: PrecisionPlan) -> tuple[Tensor, Tensor]:
+    """The weight (O, I) of the module at `path` as it is to be rounded, and the scale (O, G) of its grid."""
+    smooth_I, scale_OG = plan.scale(path, "input_smooth"), plan.scale(path, "weight_scale")
+    if smooth_I is not None:
+        W_OI = W_OI * smooth_I
+    return W_OI, weight_scale(W_OI, plan[path]) if scale_OG is None else scale_OG
 
 
 def codes(W_OI: Tensor, scale_OG: Tensor, precision: Precision) -> Tensor:
@@ -88,10 +97,14 @@ def round_groups(x: Tensor, group: int) -> Tensor:
     return ((x_Gg / scale_G1).round() * scale_G1).flatten(-2)[..., : x.shape[-1]]
 
 
-def simulate(model: nn.Module, plan: PrecisionPlan, *, rounds_groups: bool = False) -> nn.Module:
+def simulate(
+    model: nn.Module, plan: PrecisionPlan, *, rounds_groups: bool = False, input_groups: Mapping[str, int] | None = None
+) -> nn.Module:
     """A copy of `model` that computes in float32 with the rounded numbers that the plan says.
 
     `rounds_groups`: also round the float inputs of packed weights, as a runtime may that multiplies in 8 bits.
+    `input_groups`: by path how many adjacent numbers of an input share a scale, in a runtime that so rounds dynamic and
+    float inputs; those of other paths it leaves alone.
     """
     simulated = copy.deepcopy(model)
     for path, precision in plan.items():
@@ -99,10 +112,14 @@ def simulate(model: nn.Module, plan: PrecisionPlan, *, rounds_groups: bool = Fal
         smooth_I = plan.scale(path, "input_smooth")
         round_module(module, precision, plan.scale(path, "weight_scale"), smooth_I)
         scale, zero_point = plan.scale(path, "input_scale"), plan.scale(path, "input_zero_point")
-        if precision.activation.endswith("int8"):
+        if input_groups is not None and precision.activation != "static_int8":
+            if path in input_groups:
+                module.register_forward_pre_hook(_Grouped(input_groups[path], smooth_I))
+        elif precision.activation.endswith("int8"):
             module.register_forward_pre_hook(_Rounded(scale, zero_point, smooth_I))
         elif rounds_groups and precision.group_size and not isinstance(module, nn.Embedding):
-            module.register_forward_pre_hook(_Grouped(precision, smooth_I))
+            group = group_of(precision, weight_OI(module).shape[1])
+            module.register_forward_pre_hook(_Grouped(group, smooth_I))
     return simulated
 
 
@@ -138,9 +155,8 @@ class _Rounded:
 class _Grouped:
     """A hook that rounds a module's input by groups."""
 
-    def __init__(self, precision: Precision, smooth_I: Tensor | None) -> None:
-        self.precision, self.smooth = precision, torch.ones(()) if smooth_I is None else smooth_I
+    def __init__(self, group: int, smooth_I: Tensor | None) -> None:
+        self.group, self.smooth = group, torch.ones(()) if smooth_I is None else smooth_I
 
     def __call__(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
-        x = args[0]
-        return (round_groups(x / self.smooth, group_of(self.precision, x.shape[-1])) * self.smooth,)
+        return (round_groups(args[0] / self.smooth, self.group) * self.smooth,)

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from autocompress.errors import ConfigError
 from autocompress.precision import PrecisionPlan
 from autocompress.settings import Target
 
@@ -45,16 +46,24 @@ class Runtime(Protocol):
     def open(self, folder: Path, target: Target) -> Session:
         """Make the artefact in `folder` ready to run."""
 
+    def simulate(self, model: nn.Module, plan: PrecisionPlan) -> nn.Module:
+        """A copy of `model` in torch that rounds what this runtime rounds when it carries the plan out."""
+
     def artefact(self, folder: Path) -> Path:
-        """The model file: its bytes are `size_mb`."""
+        """The model file, or the folder that holds nothing but its files: their bytes are `size_mb`."""
 
     def describe(self) -> dict[str, Any]:
         """Versions and options, for the record."""
 
 
 def find_runtime(name: str) -> Runtime:
-    """The runtime that a target names."""
-    runtime: Runtime = importlib.import_module(f"autocompress.runtimes.{name}").RUNTIME
+    """The runtime that a target names. Raises `ConfigError` if its package is not installed."""
+    try:
+        runtime: Runtime = importlib.import_module(f"autocompress.runtimes.{name}").RUNTIME
+    except ModuleNotFoundError as e:
+        if e.name != name:
+            raise
+        raise ConfigError(f"target.runtime: {name} is not installed. Run: pip install 'autocompress[{name}]'") from None
     return runtime
 
 

@@ -57,7 +57,7 @@ class Target(Settings):
     `compile`: whether torch turns the module into code of its own for it. The other runtimes have no such choice.
     """
 
-    runtime: Literal["torch", "onnxruntime"] = "onnxruntime"
+    runtime: Literal["torch", "onnxruntime", "openvino"] = "onnxruntime"
     compile: Annotated[bool, Field(strict=True)] = False
     device: Literal["cpu", "cuda"] = "cpu"
     threads: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1

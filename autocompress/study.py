@@ -34,6 +34,7 @@ from autocompress.progress import Point, Progress
 from autocompress.recipe import Recipe
 from autocompress.relaxation import relaxation
 from autocompress.run import Limits, held, run
+from autocompress.runtime import find_runtime
 from autocompress.space import SearchSpace
 from autocompress.standing import Standing
 from autocompress.store import Store
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from autocompress.tracking.registry import Registered
 
 STUDIES = Path("studies")
-_VERSIONS = ("autocompress", "torch", "transformers", "onnxruntime", "optuna")
+_VERSIONS = ("autocompress", "torch", "transformers", "optuna")  # and those of the runtime
 
 
 def known_studies() -> list[str]:
@@ -71,9 +72,9 @@ class Study:
                     + f"\nGive this one a name of its own: --study {study.name}-2"
                 )
             return study
+        versions = {package: version(package) for package in (*_VERSIONS, *find_runtime(space.target.runtime).packages)}
         study.folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, study.folder / "space.yaml")
-        versions = {package: version(package) for package in _VERSIONS}
         made = {
             "id": uuid.uuid4().hex,
             "root": str(space.root.resolve()),

@@ -47,6 +47,7 @@ OWNERS = {
         "runtimes.onnxruntime", "runtimes.onnx_graph", "runtimes.onnx_quantize", "runtimes.onnxruntime_trace"
     },
     "onnxruntime": {"runtimes.onnxruntime", "runtimes.onnxruntime_trace"}, "typer": {"cli"},
+    "openvino": {"runtimes.openvino", "runtimes.openvino_quantize"},
     "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "run", "tracking.tracker"},
     "pebble": {"executors.processes"}, "matplotlib": {"profiling.picture"},
 }  # fmt: skip

@@ -70,7 +70,7 @@ steps:
         "7: task.limit.test should be a whole number. Got 'x'.",
         "8: task.text should be a column's name, or two for pairs of texts. Got ['a', 'b', 'c'].",
         "9: task.label should be text. Got 1.",
-        "10: target.runtime may not be 'tflite'. It may be: torch, onnxruntime.",
+        "10: target.runtime may not be 'tflite'. It may be: torch, onnxruntime, openvino.",
         "10: target.batch_size should be a whole number. Got True.",
         "10: target has no key 'thread'. Did you mean 'threads'?",
         "11: objectives.score should be 'maximize'. Got 'minimize'.",

@@ -50,6 +50,11 @@ def export(model: nn.Module, batch: Batch, path: Path) -> dict[str, str]:
     return {name: first[m] for name, m in model.named_modules(remove_duplicate=False) if m in ran}
 
 
+def path_of(node: str) -> str:
+    """The module that a node was traced in, by its name: "/model/encoder/query/MatMul" -> "encoder.query"."""
+    return ".".join(node.split("/")[2:-1])
+
+
 @contextmanager
 def _recorded(model: nn.Module) -> Iterator[set[nn.Module]]:
     """The modules that run inside this block."""

@@ -70,8 +70,3 @@ class Graph:
             field.extend(new)
         self._model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
         return self._model
-
-
-def path_of(node: NodeProto) -> str:
-    """The module that a node was traced in: "/model/encoder/layer.0/query/MatMul" -> "encoder.layer.0.query"."""
-    return ".".join(node.name.split("/")[2:-1])

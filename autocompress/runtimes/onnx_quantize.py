@@ -19,7 +19,8 @@ from torch import Tensor
 from autocompress import rounding
 from autocompress.errors import NotApplicable
 from autocompress.precision import Precision, PrecisionPlan
-from autocompress.runtimes.onnx_graph import MICROSOFT, Graph, path_of
+from autocompress.runtimes.onnx_export import path_of
+from autocompress.runtimes.onnx_graph import MICROSOFT, Graph
 
 _BITS = {"int8": 8, "int4": 4}
 _HALVES = {"float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
@@ -33,7 +34,7 @@ def quantize(plain: Path, ran: Mapping[str, str], plan: PrecisionPlan, path: Pat
     """
     graph, lost = Graph(onnx.load(plain)), set(plan) & set(ran.values())
     for node in graph.old:
-        place = ran.get(path_of(node), "")
+        place = ran.get(path_of(node.name), "")
         if place in plan and graph.matrices(node):
             replace(graph, node, place, plan, spare_bit=spare_bit)
             lost.discard(place)
@@ -101,10 +102,7 @@ def planned_weight(graph: Graph, node: NodeProto, path: str, plan: PrecisionPlan
     """The weight (O, I) as it is to be rounded, and the scale (O, G) of its grid."""
     W = graph.values(node.input[1])
     W_OI = W if any(a.name == "transB" and a.i for a in node.attribute) else W.T.contiguous()
-    smooth_I, scale_OG = plan.scale(path, "input_smooth"), plan.scale(path, "weight_scale")
-    if smooth_I is not None:
-        W_OI = W_OI * smooth_I
-    return W_OI, rounding.weight_scale(W_OI, plan[path]) if scale_OG is None else scale_OG
+    return rounding.planned(W_OI, path, plan)
 
 
 def rounded_input(graph: Graph, x: str, path: str, plan: PrecisionPlan) -> tuple[str, ...]:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
-import platform
 import tempfile
-import warnings
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ import numpy as np
 import onnxruntime
 
 from autocompress.errors import NotApplicable
+from autocompress.runtimes.instructions import products_saturate
 from autocompress.settings import Target
 
 if TYPE_CHECKING:
@@ -108,6 +107,11 @@ class OnnxRuntime:
     def open(self, folder: Path, target: Target) -> OnnxSession:
         return OnnxSession(folder / _FILE, target)
 
+    def simulate(self, model: nn.Module, plan: PrecisionPlan) -> nn.Module:
+        from autocompress.rounding import simulate
+
+        return simulate(model, plan, rounds_groups=True)
+
     def artefact(self, folder: Path) -> Path:
         return folder / _FILE
 
@@ -132,20 +136,6 @@ _KERNELS = {
     },
     "cuda": {_HALF},
 }  # fmt: skip
-
-
-@cache
-def products_saturate() -> bool:
-    """Whether this CPU adds pairs of 8-bit products in 16 bits, which overflow: x86 without the VNNI instructions."""
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return False
-    flags = Path("/proc/cpuinfo")
-    saturate = not flags.exists() or "vnni" not in flags.read_text()
-    if saturate:
-        warnings.warn(
-            "this CPU has no VNNI instructions: int8 weights keep to 7 bits, and int8 gains less speed.", stacklevel=2
-        )
-    return saturate
 
 
 RUNTIME = OnnxRuntime()

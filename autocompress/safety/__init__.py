@@ -1,8 +1,8 @@
 """A folder from a stranger can at worst give wrong answers. `inspect` looks at it before anything in it is opened.
 
-Loading reads safetensors, JSON and the runtime's own file only, and nothing else may lie beside them that another
-program would run: no pickles, no Python, no links, no remote code. What a file claims must agree with its bytes, so
-that a small folder cannot ask for much memory or time.
+Loading reads safetensors, JSON, vocabularies and the runtime's own file only, and nothing else may lie beside them that
+another program would run: no pickles, no Python, no links, no remote code. What a file claims must agree with its
+bytes, so that a small folder cannot ask for much memory or time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from autocompress.errors import ConfigError
-from autocompress.safety import claims, files, onnx, settings, tokenizer
+from autocompress.safety import claims, files, onnx, openvino, settings, tokenizer
 
 __all__ = ["inspect"]
 
@@ -31,6 +31,8 @@ def inspect(folder: Path) -> None:
                 settings.check(file, where)
             elif file.suffix.lower() == ".onnx":
                 onnx.check(file, where)
+            elif file.suffix.lower() == ".xml":
+                openvino.check(file, where)
         claims.check(folder)
     except OSError as e:
         raise ConfigError(f"{folder}: every file should be readable. Got: {e.strerror}. Export it again.") from None
