@@ -222,7 +222,7 @@ def test_an_exported_folder_serves_and_verifies(exported: Path, monkeypatch: pyt
     monkeypatch.setattr(measure, "absolute_latency", lambda *a: 0.0)
     assert [check.agrees for check in verify(exported)] == [True] * 3
     classify, module = autocompress.pipeline(exported), autocompress.load(exported)
-    assert any(isinstance(m, IntegerProduct) for m in classify.session._logits.modules())
+    assert any(isinstance(m, IntegerProduct) for m in classify.session._session._logits.modules())
     texts = ["honey tree river", "vinegar"]
     with torch.no_grad():
         plain = [module(**classify.tokenizer(t, return_tensors="pt")).logits[0].numpy() for t in texts]
