@@ -14,7 +14,9 @@ from autocompress.cli.terminal import print_json, print_table
 def profile(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="a hub id, a folder, an exported one, builtin/minilm")],
     target: Annotated[Path | None, typer.Option(metavar="SPACE.yaml", help="the target of this search space")] = None,
-    runtime: Annotated[str | None, typer.Option(help="where it runs: onnxruntime (if left out), torch")] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="where it runs: onnxruntime (if left out), openvino, torch")
+    ] = None,
     compile: Annotated[bool | None, typer.Option("--compile", help="torch: compiled, which takes a while")] = None,
     device: Annotated[str | None, typer.Option(help="cpu (if left out), cuda")] = None,
     threads: Annotated[int | None, typer.Option(help="1 if left out")] = None,

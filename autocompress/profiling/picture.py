@@ -39,7 +39,7 @@ def draw(profile: Profile, file: Path) -> None:
         _draw_shares(profile, figure.add_subplot(grid[0, :]))
         _draw_roofline(profile, figure.add_subplot(grid[1, 0]))
         _draw_savings(profile, figure.add_subplot(grid[1, 1]))
-        figure.suptitle("\n".join(sentences(profile)[:3]), fontsize=9, ha="left", x=0.01)
+        figure.suptitle("\n".join(sentences(profile)), fontsize=9, ha="left", x=0.01)
         figure.savefig(file, dpi=150)
 
 
@@ -52,8 +52,9 @@ def _draw_shares(profile: Profile, axes: Axes) -> None:
         "parameters": [row.parameters / whole.parameters for row in profile.kinds],
         "bytes": [row.bytes / whole.bytes for row in profile.kinds],
         "multiply-adds": [row.multiply_adds / whole.multiply_adds for row in profile.kinds],
-        "latency": [row.share or 0.0 for row in profile.kinds],
     }
+    if all(row.share is not None for row in profile.kinds):
+        quantities["latency"] = [row.share or 0.0 for row in profile.kinds]
     for y, shares in enumerate(quantities.values()):
         left = 0.0
         for row, share in zip(profile.kinds, shares, strict=True):
