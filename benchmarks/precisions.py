@@ -37,7 +37,7 @@ from autocompress.precision import PrecisionPlan
 from autocompress.rounding import simulate
 from autocompress.runtime import Runtime, find_runtime
 from autocompress.settings import Target
-from benchmarks.precisions_models import BATCH, MODELS, TOKENS, Subject
+from benchmarks.precisions_models import BATCH, MODELS, NEEDS_TRAINING, RECIPES, TOKENS, Subject
 from benchmarks.precisions_table import table
 
 RESULTS = Path(__file__).parent / "results"
@@ -48,36 +48,10 @@ RUNTIMES: dict[str, dict[str, Any]] = {  # what the table calls it -> what a tar
     "torch compiled": {"runtime": "torch", "compile": True},
     "openvino": {"runtime": "openvino"},
 }
-RECIPES: dict[str, list[tuple[str, dict[str, Any]]]] = {
-    "float32": [],
-    "half float16": [("half", {})],
-    "half bfloat16": [("half", {"dtype": "bfloat16"})],
-    "int8_dynamic": [("int8_dynamic", {})],
-    "int8_dynamic, one scale a tensor": [("int8_dynamic", {"per_channel": False})],
-    "int8_dynamic, exclude first_last": [("int8_dynamic", {"exclude": "first_last"})],
-    "int8_static minmax": [("int8_static", {"smooth": 0.0})],
-    "int8_static minmax, smooth 0.5": [("int8_static", {"smooth": 0.5})],
-    "int8_static percentile": [("int8_static", {"smooth": 0.0, "observer": "percentile"})],
-    "int8_static entropy": [("int8_static", {"smooth": 0.0, "observer": "entropy"})],
-    "qat, 1 epoch": [("qat", {}), ("finetune", {"epochs": 1, "lr": 1e-4})],
-    "mixed_precision, drop 0.01": [("mixed_precision", {"drop": 0.01})],
-    "weight_only 8 rtn": [("weight_only", {"bits": 8, "algorithm": "rtn"})],
-    "weight_only 4 rtn": [("weight_only", {"bits": 4, "algorithm": "rtn"})],
-    "weight_only 4 awq": [("weight_only", {"bits": 4, "algorithm": "awq"})],
-    "weight_only 4 gptq": [("weight_only", {"bits": 4, "algorithm": "gptq"})],
-    "weight_only 4 gptq, groups of 128": [("weight_only", {"bits": 4, "group_size": 128})],
-    "embedding 8": [("embedding", {"bits": 8})],
-    "embedding 4": [("embedding", {"bits": 4})],
-    "heads 0.5 + neurons 0.5": [("heads", {}), ("neurons", {})],
-    "heads 0.5 + neurons 0.5 + int8_dynamic": [("heads", {}), ("neurons", {}), ("int8_dynamic", {})],
-    "low_rank 0.5": [("low_rank", {})],
-    "low_rank 0.5 + int8_dynamic": [("low_rank", {}), ("int8_dynamic", {})],
-}
 KERNELS = (
     "MatMul", "FusedGemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits", "GatherBlockQuantized",
     "BiasGelu", "LayerNormalization", "FusedMatMul",
 )  # fmt: skip
-NEEDS_TRAINING = ("qat, 1 epoch", "mixed_precision, drop 0.01")  # or a score, and random weights have none
 
 
 def main() -> None:
