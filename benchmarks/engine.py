@@ -137,9 +137,9 @@ def _fill(study: Study) -> None:
     drive(filling.lives(Budget(FILLED)), Cluster(1, refused=0.75))
 
 
-def busy(workers: int = 64, trials: int = 192) -> dict[str, Any]:
+def busy(workers: int = 64, trials: int = 640) -> dict[str, Any]:
     """The share of the workers' time that they work, until no more trials are to be begun."""
-    study, cluster = _study("busy", {"trials": trials, "rungs": "none"}), Cluster(workers, refused=0.5)
+    study, cluster = _study("busy", {"trials": trials, "rungs": "none"}), Cluster(workers, refused=0.75)
     study.run(executor=cluster)
     last = max(begin for job, begin, *_ in cluster.jobs if job.kind == "rehearse")
     whole = max(end for _, _, end, _ in cluster.jobs)
