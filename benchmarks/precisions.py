@@ -1,7 +1,7 @@
 """Every precision on every runtime: python -m benchmarks.precisions [NAME ...] [--model M] [--runtime R]
 
 Two models: `minilm`, the quickstart's, fine-tuned on its texts, and `bert-base`, 12 layers x 768 with random weights.
-Latency is that of one text of 128 tokens on one thread, in turn with float32 on ONNX Runtime, by the thread's CPU time.
+Latency is that of one text of 32 and of 128 tokens on one thread, in turn with float32 on ONNX Runtime, by CPU time.
 Logits and labels are of validation texts in batches of 8; the simulation is the torch module with rounded numbers.
 
 What benchmarks/results/precisions.json has already is not measured again, unless with `--again`; after `--minutes` no
@@ -30,14 +30,13 @@ from torch import nn
 
 from autocompress import measure
 from autocompress.context import Context
-from autocompress.errors import NotApplicable
+from autocompress.errors import ConfigError, NotApplicable
 from autocompress.examples import Examples, inputs
 from autocompress.method import find
 from autocompress.precision import PrecisionPlan
-from autocompress.rounding import simulate
-from autocompress.runtime import Runtime, find_runtime
+from autocompress.runtime import Runtime, Session, find_runtime
 from autocompress.settings import Target
-from benchmarks.precisions_models import BATCH, MODELS, NEEDS_TRAINING, RECIPES, TOKENS, Subject
+from benchmarks.precisions_models import BATCH, LENGTHS, MODELS, NEEDS_TRAINING, RECIPES, Subject
 from benchmarks.precisions_table import table
 
 RESULTS = Path(__file__).parent / "results"
@@ -67,7 +66,7 @@ def main() -> None:
             rows = found.setdefault(model, {}).setdefault(runtime, {})
             wanted = [name for name in asked.names or RECIPES if asked.again or name not in rows]
             for name, row in measured_rows(model, runtime, wanted, end):
-                rows[name] = row
+                rows[name] = json.loads(json.dumps(row))
                 file.write_text(json.dumps(found, indent=1) + "\n")
                 print(model, runtime, name, row, flush=True)
     (RESULTS / "precisions.md").write_text(table(found, list(RUNTIMES), list(RECIPES), absent))
@@ -87,7 +86,7 @@ def arguments() -> argparse.Namespace:
 
 
 def reached(name: str) -> tuple[Target, Runtime]:
-    target = Target(**RUNTIMES[name], threads=1, sequence_length=TOKENS)
+    target = Target(**RUNTIMES[name], threads=1, sequence_length=LENGTHS[-1])
     return target, find_runtime(target.runtime)
 
 
@@ -96,7 +95,7 @@ def missing(name: str) -> str:
     try:
         target, runtime = reached(name)
         runtime.support(PrecisionPlan(), target)
-    except (ImportError, NotApplicable, ValidationError) as e:
+    except (ConfigError, NotApplicable, ValidationError) as e:
         said = f"this autocompress has no runtime {name}" if isinstance(e, ValidationError) else str(e)
         return f"{name} is not here: {said}"
     return ""
@@ -129,20 +128,23 @@ def measured(subject: Subject, name: str, recipe: str) -> Row:
     runtime.support(ctx.precision, target)
     with tempfile.TemporaryDirectory(dir=subject.folder) as place:
         folder = Path(place)
-        runtime.lower(model, ctx.precision, subject.batch, folder)
+        runtime.lower(model, ctx.precision, subject.texts[LENGTHS[-1]], folder)
         session, artefact = runtime.open(folder, target), runtime.artefact(folder)
-        ratios = measure.latency(session, subject.reference, subject.batch, target)
         ran_NC, plain_NC = measure.logits(session, subject.validation, BATCH), subject.reference_NC
-        simulated = simulate(model, ctx.precision, rounds_groups=name == "onnxruntime")
-        simulated_NC = torch_logits(simulated, subject.validation)
+        simulated_NC = torch_logits(runtime.simulate(model, ctx.precision), subject.validation)
         return {
-            "ratio": [1 / ratios[end] for end in ("speedup", "speedup_high", "speedup_low")],
+            "ratio": {n: ratio(session, subject, n, target) for n in LENGTHS}, "reference_ms": subject.reference_ms,
             "size_mb": measure.size_mb(artefact), "range": float(np.ptp(plain_NC)),
             "error": float(np.abs(ran_NC - plain_NC).max()), "agreement": agreement(ran_NC, plain_NC),
             "simulated_error": float(np.abs(ran_NC - simulated_NC).max()),
             "simulated_agreement": agreement(ran_NC, simulated_NC),
-            "reference_ms": measure.absolute_latency(subject.reference, subject.batch, target),
         } | (score(ran_NC, subject) | operators(artefact))  # fmt: skip
+
+
+def ratio(session: Session, subject: Subject, tokens: int, target: Target) -> list[float]:
+    """Its time over that of the reference, with the ends of the 95 % interval."""
+    found = measure.latency(session, subject.reference, subject.texts[tokens], target)
+    return [1 / found[end] for end in ("speedup", "speedup_high", "speedup_low")]
 
 
 def agreement(one_NC: np.ndarray, other_NC: np.ndarray) -> float:

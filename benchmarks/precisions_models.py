@@ -22,7 +22,7 @@ from autocompress.settings import Target
 from autocompress.workbench import Workbench
 
 ROOT = Path(__file__).parent.parent
-TOKENS, BATCH = 128, 8
+LENGTHS, BATCH = (32, 128), 8  # tokens; texts
 RECIPES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "float32": [],
     "half float16": [("half", {})],
@@ -63,15 +63,20 @@ class Subject:
     folder: Path
 
     @cached_property
-    def batch(self) -> Batch:
-        return measure.latency_batch(self.validation, Target(sequence_length=TOKENS))
+    def texts(self) -> dict[int, Batch]:
+        """One of each length."""
+        return {n: measure.latency_batch(self.validation, Target(sequence_length=n)) for n in LENGTHS}
 
     @cached_property
     def reference(self) -> Session:
         """Float32 on ONNX Runtime."""
         runtime = find_runtime("onnxruntime")
-        runtime.lower(self.teacher.model, PrecisionPlan(), self.batch, self.folder / "reference")
-        return runtime.open(self.folder / "reference", Target(sequence_length=TOKENS))
+        runtime.lower(self.teacher.model, PrecisionPlan(), self.texts[LENGTHS[-1]], self.folder / "reference")
+        return runtime.open(self.folder / "reference", Target())
+
+    @cached_property
+    def reference_ms(self) -> dict[int, float]:
+        return {n: measure.absolute_latency(self.reference, text, Target()) for n, text in self.texts.items()}
 
     @cached_property
     def reference_NC(self) -> np.ndarray:

@@ -23,6 +23,7 @@ from autocompress import structure
 from autocompress.errors import NotApplicable
 from autocompress.examples import Batch, inputs
 from autocompress.precision import PrecisionPlan
+from autocompress.rounding import simulate
 from autocompress.runtimes.torch_codes import ENGINE, encode, fill, weight_bits
 from autocompress.settings import Target
 
@@ -112,6 +113,9 @@ class TorchRuntime:
             plan = PrecisionPlan.parse(json.loads(file.metadata()[_PLAN]), {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
         return TorchSession(fill(structure.load_skeleton(folder), tensors, plan), target)
+
+    def simulate(self, model: nn.Module, plan: PrecisionPlan) -> nn.Module:
+        return simulate(model, plan)
 
     def artefact(self, folder: Path) -> Path:
         return folder / (_PACKED if (folder / _PACKED).exists() else _PLAIN)

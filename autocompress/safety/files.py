@@ -94,7 +94,7 @@ def _unlike(kind: str, file: Path) -> str:
     """What a file holds instead of what its name says. A runtime checks the rest of what is no text."""
     with file.open("rb") as opened:
         content = opened.read(-1 if kind in _TEXT else 8)
-    if kind != ".safetensors":  # begins with the length of its header, which may be any bytes
+    if kind not in (".safetensors", "model.bin"):  # they begin with a length or with weights, which may be any bytes
         for start, what in _KNOWN.items():
             if content.startswith(start):
                 return what

@@ -1,8 +1,8 @@
 """Two bytes a number instead of four: `float16` (11 bits of precision) or `bfloat16` (8 bits, the range of float32).
 
-On a GPU the whole model computes in that format, and so does torch in bfloat16 on CPUs that have instructions for it
-(AVX-512 BF16, AMX). Elsewhere the matrices are stored in it and computed with in float32: half the bytes, the same
-latency.
+On a GPU the whole model computes in that format, and so do torch and OpenVINO in bfloat16 on CPUs that have
+instructions for it (AVX-512 BF16, AMX). Elsewhere the matrices are stored in it and computed with in float32: half the
+bytes, the same latency.
 
 Micikevicius et al. 2017, "Mixed Precision Training", arXiv:1710.03740; for bfloat16 Kalamkar et al. 2019,
 arXiv:1905.12322.
@@ -42,4 +42,4 @@ def has_arithmetic(target: Target, dtype: str) -> bool:
     if target.device == "cuda":
         return True
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return target.runtime == "torch" and dtype == "bfloat16" and fast
+    return target.runtime in ("torch", "openvino") and dtype == "bfloat16" and fast
