@@ -6,11 +6,6 @@ turn, and what is kept is the ratio. `latency_ms` is the baseline's reference la
 They take turns in blocks of runs, and the first runs of a block do not count: run by run, each finds the cache full of
 the other's weights. That made an int8 model of two layers 33 % slower than it is by itself (2.50 and 1.88 ms beside a
 baseline of 15.5 ms), and it is by itself that it will be served.
-
-Of a block its fastest run counts, and of the blocks nearly the fastest ones: what others do on the machine only ever
-adds. They take cache and memory from a small model more than from a large one, so the ratio does not cancel it: beside
-matrix products on the other core the speedup of an int8 model of three layers fell from 7.4 to 6.5 by medians, and from
-7.9 to 7.7 by the fastest runs.
 """
 
 from __future__ import annotations
@@ -39,7 +34,6 @@ PROCEDURE = 2  # of measuring latency: what one gives is not compared with what 
 _RESAMPLES = 1000
 _BLOCK, _BLOCK_WALL = 0.04, 0.4  # seconds by the clock that times; by the wall, should the machine be busy
 _FEWEST, _MOST_SECONDS = 12, 2.5  # pairs of blocks; what a noisy machine may take
-_NEARLY_FASTEST = 0.1  # this share of the blocks is faster
 _NARROW = 0.03  # of the speedup: an interval that is good enough
 # Two sessions of one file differ by where their weights come to lie: of 84 such ratios 79 were within 0.0125 of 1. One
 # measurement cannot see that, for it opens its artefact once; so it is added to what it sees.
@@ -47,25 +41,25 @@ _REOPENED = 0.0125
 
 
 def latency(candidate: Session, baseline: Session, batch: Inputs, target: Target) -> Measurement:
-    """Run both in turn: `speedup` is the ratio of their nearly fastest blocks, with its 95 % interval.
+    """Run both in turn: `speedup` is the median of the ratios of neighbouring blocks, with its 95 % interval.
 
     The interval is bootstrapped; there are more blocks until it is narrow, for some seconds at most. With one CPU
     thread the clock is the thread's own CPU time, steadier under load. The tail is always wall time: `latency_tail` is
     the candidate's 95th percentile over its median.
     """
     clock = clock_for(target)
-    pairs: list[tuple[float, float]] = []
+    ratios: list[float] = []
     wall: list[float] = []
     with quiet():
         warm_up(candidate, batch)
         warm_up(baseline, batch)
         start = time.perf_counter()
-        while len(pairs) < _FEWEST or (_wide(pairs) and time.perf_counter() - start < _MOST_SECONDS):
-            pairs.append(_pair(candidate, baseline, batch, clock, wall, swapped=len(pairs) % 2 == 1))
-    [speedup] = _speedups(np.array([pairs])).tolist()
+        while len(ratios) < _FEWEST or (_wide(ratios) and time.perf_counter() - start < _MOST_SECONDS):
+            ratios.append(_ratio(candidate, baseline, batch, clock, wall, swapped=len(ratios) % 2 == 1))
+    speedup = float(np.median(ratios))
     low, high = (
         speedup + math.copysign(math.hypot(end - speedup, _REOPENED * speedup), side)
-        for end, side in zip(bootstrap(np.array(pairs), _speedups), (-1, 1), strict=True)
+        for end, side in zip(bootstrap_median(np.array(ratios)), (-1, 1), strict=True)
     )
     return {
         "speedup": speedup, "speedup_low": low, "speedup_high": high,
@@ -106,37 +100,28 @@ def warm_up(session: Session, batch: Inputs, most: int = 60) -> None:
             return
 
 
-def bootstrap(values_N: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
-    """The 95 % interval of a statistic by resampling with a fixed seed. Efron 1979.
-
-    `statistic`: of R samples of N values each, (R, N, ...) -> (R,). A value may be a row.
-    """
+def bootstrap_median(values_N: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of the median by resampling with a fixed seed. Efron 1979."""
     rows = np.random.default_rng(0).integers(0, len(values_N), (_RESAMPLES, len(values_N)))
-    low, high = np.percentile(statistic(values_N[rows]), [2.5, 97.5])
+    low, high = np.percentile(np.median(values_N[rows], axis=1), [2.5, 97.5])
     return float(low), float(high)
 
 
-def _speedups(pairs_RN2: np.ndarray) -> np.ndarray:
-    """Of R samples of N pairs of seconds, the candidate's and the baseline's."""
-    candidate_R, baseline_R = np.quantile(pairs_RN2, _NEARLY_FASTEST, axis=1).T
-    return np.asarray(baseline_R / candidate_R)
+def _wide(ratios: list[float]) -> bool:
+    low, high = bootstrap_median(np.array(ratios))
+    return high - low > _NARROW * float(np.median(ratios))
 
 
-def _wide(pairs: list[tuple[float, float]]) -> bool:
-    low, high = bootstrap(np.array(pairs), _speedups)
-    return high - low > _NARROW * low
-
-
-def _pair(
+def _ratio(
     candidate: Session, baseline: Session, batch: Inputs, clock: Callable[[], float], wall: list[float], *,
     swapped: bool,
-) -> tuple[float, float]:  # fmt: skip
-    """Seconds of both, of a block each; `swapped`: the baseline goes first. Adds to the candidate's `wall`."""
+) -> float:  # fmt: skip
+    """Baseline over candidate, of a block each; `swapped`: the baseline goes first. Adds to the candidate's `wall`."""
     order = (baseline, candidate) if swapped else (candidate, baseline)
     (first_N, first_wall), (second_N, second_wall) = (_block(session, batch, clock) for session in order)
     wall.extend(second_wall if swapped else first_wall)
-    first, second = min(first_N), min(second_N)
-    return (second, first) if swapped else (first, second)
+    ratio = float(np.median(second_N) / np.median(first_N))
+    return 1 / ratio if swapped else ratio
 
 
 def _block(session: Session, batch: Inputs, clock: Callable[[], float]) -> tuple[list[float], list[float]]:
