@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -65,7 +65,8 @@ def build(config: Any, structure: Structure) -> nn.Module:
 def save(model: nn.Module, folder: Path) -> None:
     """Write config.json, model.safetensors and structure.json into `folder`."""
     save_skeleton(model, folder)
-    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    tied = _tied(model)
+    weights = {name: t.detach().contiguous() for name, t in model.state_dict().items() if tied.get(name, name) == name}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -91,13 +92,23 @@ def read_config(folder: Path) -> Any:
 
 def load(folder: Path) -> nn.Module:
     """The inverse of `save`, in eval mode. Raises `ConfigError` if the three files do not fit each other."""
-    model = load_skeleton(folder)
+    model: Any = load_skeleton(folder)
+    model.tie_weights()  # transformers leaves that out where nothing is initialised
     try:
-        model.load_state_dict(load_file(folder / "model.safetensors"), assign=True)
+        weights = load_file(folder / "model.safetensors")
+        again = {name: weights[first] for name, first in _tied(model).items() if first in weights}
+        model.load_state_dict(weights | again, assign=True)
     except (RuntimeError, SafetensorError) as e:
         first = str(e).splitlines()[:2][-1].strip()
         raise ConfigError(f"{folder}: model.safetensors does not fit structure.json and config.json. {first}") from None
-    return model
+    model.tie_weights()  # each name was given a parameter of its own
+    return cast(nn.Module, model)
+
+
+def _tied(model: nn.Module) -> dict[str, str]:
+    """The names of every parameter -> the first of them: what has several, as T5's table, is stored once."""
+    first = {parameter: name for name, parameter in model.named_parameters()}
+    return {name: first[parameter] for name, parameter in model.named_parameters(remove_duplicate=False)}
 
 
 def signature(model: nn.Module, plan: PrecisionPlan) -> str:

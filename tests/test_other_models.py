@@ -14,6 +14,7 @@ import torch
 from conftest import context, fresh, toy
 from torch import Tensor, nn
 
+from autocompress import structure
 from autocompress.errors import NotApplicable
 from autocompress.examples import inputs
 from autocompress.method import find
@@ -123,6 +124,22 @@ def test_precisions_are_carried_out_and_labels_are_those_of_the_simulation(
     ran, expected = run(tmp_path / "changed"), torch_logits(simulate(changed, ctx.precision, rounds_groups=True))
     assert (ran.argmax(1) == expected.argmax(1)).mean() >= 0.99
     assert np.abs(ran - expected).max() <= 0.03 * np.ptp(expected)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "t5"])
+def test_a_model_is_stored_and_loaded_and_what_has_several_names_is_stored_once(kind: str, tmp_path: Path) -> None:
+    """As T5's table, which is its encoder's and its decoder's too."""
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(0)
+    model, batch = MODELS[kind]().eval(), inputs(TEXTS.batch([0, 1]))
+    structure.save(model, tmp_path)
+    loaded = structure.load(tmp_path)
+    assert [name for name, _ in loaded.named_parameters()] == [name for name, _ in model.named_parameters()]
+    with torch.no_grad():
+        expected = model(**batch).logits
+        for other in (loaded, AutoModelForSequenceClassification.from_pretrained(tmp_path)):
+            torch.testing.assert_close(other(**batch).logits, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("kind", "left"), [("gpt2", 8), ("llama", 14), ("t5", 32)])
