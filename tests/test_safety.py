@@ -128,10 +128,6 @@ CASES: dict[str, tuple[Spoil, str]] = {
         written("model.bin", b"weights"),
         "model.bin should not be here: .bin files hold pickles, which run code. Remove it.",
     ),
-    "pickle beside a model.xml": (
-        lambda folder: (written("model.xml", b"<net/>")(folder), written("model.bin", PICKLE)(folder)),
-        "model.bin should hold what its name says. Got a pickle. Remove it.",
-    ),
     "pickle written as text": (
         written("README.md", pickle.dumps([1, "a", print], 0)),
         "README.md should hold what its name says. Got a pickle. Remove it.",

@@ -21,8 +21,8 @@ from autocompress.models import load_classifier
 from autocompress.observer import Observer
 from autocompress.run import held
 from autocompress.runtimes.onnxruntime import OnnxRuntime
+from autocompress.scoring import Scorer
 from autocompress.study import Study
-from autocompress.workbench import Workbench
 
 
 class Lowerings:
@@ -371,7 +371,7 @@ def test_trainings_that_fall_behind_are_stopped_and_say_to_whom(project: Path, m
     space += f"  - one_of: [skip, layers: {{keep: 0.5}}]\n  - finetune: {{epochs: 2, {lr}, freeze_embeddings: false}}\n"
     project.write_text(space.replace("trials: 4", "trials: 12, rungs: stop").replace("0.95 * base", "2 * base"))
     ranks = iter([0.9] * 12 + [0.1] * 40)  # from the seventh training on, everything is worse
-    monkeypatch.setattr(Workbench, "rung_score", lambda self, model: next(ranks))
+    monkeypatch.setattr(Scorer, "rung", lambda self, model: next(ranks))
     trained = Counter[tuple[int, str]]()
 
     class Watching(Observer):

@@ -101,12 +101,12 @@ LINEAR = {"kind": "linear", "in": 32, "out": 32, "bias": True}
         (
             {"modules": {"classifier": LINEAR | {"kind": "pickle"}}},
             "structure.json: classifier should be a linear (in, out, bias) or a low_rank (in, out, rank, bias). "
-            "Got {'kind': 'pickle', 'in': 32, 'out': 32, 'bias': True}.",
+            "Got {'bias': True, 'in': 32, 'kind': 'pickle', 'out': 32}.",
         ),
         (
             {"modules": {"classifier": LINEAR | {"out": -1}}},
             "structure.json: classifier should be a linear (in, out, bias) or a low_rank (in, out, rank, bias). "
-            "Got {'kind': 'linear', 'in': 32, 'out': -1, 'bias': True}.",
+            "Got {'bias': True, 'in': 32, 'kind': 'linear', 'out': -1}.",
         ),
     ],
 )
