@@ -16,9 +16,9 @@ from pathlib import Path
 
 from autocompress import faults, rungs
 from autocompress.budget import Budget
-from autocompress.errors import Paused
 from autocompress.jobs import Job, Kind, Result
 from autocompress.ledger import Measurement, State, Trial
+from autocompress.lookout import Lookout
 from autocompress.observer import Observer
 from autocompress.recipe import Recipe
 from autocompress.scheduler import Life
@@ -27,11 +27,7 @@ from autocompress.standing import Standing
 from autocompress.store import Params, Store
 from autocompress.trial import trial_folder
 
-_SHOWN_AFTER = 20  # refusals in a row: say what comes nearest
 _EXPLORE_AFTER = 5  # repeats in a row: draw at random for once
-_SUSPICIOUS_GAIN = 0.01  # of score over the baseline's
-_MOST_FAILED = 5  # in a row: something is wrong with more than the recipes
-_MOST_ALIKE = 3  # in a row, of something nobody expects: likewise
 
 Steps = Generator[Job, Result, Trial | None]  # a part of a life; None: the trial has ended
 
@@ -52,12 +48,12 @@ class Coordinator:
         self._on_end = on_end
         self._clock = clock
         self.standing = Standing(store.trials(), space.goals)
+        self._lookout = Lookout(self.standing, baseline, observer)
         self._began = clock() - max((t.ended for t in self.standing), default=0.0)
         self._echoes: list[Trial] = []  # repeats of trials that are under way, not told yet
         self._due = deque(t for t in self.standing if t.state == "complete" and t.charged)  # for variants
         self._shares: tuple[float, ...] = ()
         self._watching = space.search.rungs == "watch"
-        self._doubted = False
         self.ended_because = ""
         for trial in self.standing:
             self._tidy(trial)
@@ -158,7 +154,6 @@ class Coordinator:
             self._end(_broken(trial, result, "failed"))
             return None
         self._end(replace(self._judged(trial, trial.measurement), state="complete"))
-        self._doubt_the_baseline(trial)
         return None
 
     def _lost(self, trial: Trial, share: float) -> str:
@@ -212,45 +207,12 @@ class Coordinator:
         for echo in [e for e in self._echoes if e.duplicate_of == trial.number]:
             self._echoes.remove(echo)
             self._end(_repeated(echo, trial))
-        self._stop_a_losing_streak()
-        self._show_the_nearest(trial)
+        self._lookout.see(trial)
 
     def _tidy(self, trial: Trial) -> None:
         """Of a trial that has ended, only one on the front keeps what it made."""
         if trial.state != "running" and trial.number not in self.standing.front:
             shutil.rmtree(trial_folder(self._folder, trial.number), ignore_errors=True)
-
-    def _stop_a_losing_streak(self) -> None:
-        """Trouble that does not depend on the recipe is outside of it."""
-        evaluated = [t for t in self.standing if t.state in ("complete", "stopped", "failed")]
-        for count, alike in ((_MOST_FAILED, False), (_MOST_ALIKE, True)):
-            latest = evaluated[-count:]
-            failed = len(latest) == count and all(t.state == "failed" and (t.unexpected or not alike) for t in latest)
-            if failed and (not alike or len({t.reason for t in latest}) == 1):
-                raise Paused(
-                    f"the last {count} trials failed{' alike' if alike else ''}, the latest with: {latest[-1].reason}"
-                )
-
-    def _show_the_nearest(self, trial: Trial) -> None:
-        refused = self.standing.streak(lambda t: t.state == "refused")
-        if trial.state == "refused" and len(refused) == _SHOWN_AFTER:
-            broken = {t.number: sum(v for v in t.violations.values() if v > 0) for t in refused if t.violations}
-            if broken:
-                near = self.standing[min(broken, key=lambda number: broken[number])]
-                self._observer.note(
-                    f"the last {_SHOWN_AFTER} recipes were refused before training. "
-                    f"The nearest is {near.label}: {near.reason}"
-                )
-
-    def _doubt_the_baseline(self, trial: Trial) -> None:
-        """A compressed model is hardly ever better than a well trained one."""
-        gain = trial.measurement["score"] - self._baseline["score"]
-        if gain > _SUSPICIOUS_GAIN and not self._doubted:
-            self._doubted = True
-            self._observer.note(
-                f"t{trial.number:03d} scores {gain:.3f} more than the baseline: the baseline is undertrained. "
-                "Its `teacher: {finetune: ...}` wants more epochs or another lr."
-            )
 
 
 def _with(trial: Trial, result: Result) -> Trial:

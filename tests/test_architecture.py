@@ -31,7 +31,7 @@ LAYERS = [
     {"executors", "observer", "reconstruction"},
     {"database", "exported", "samplers", "scheduler"},
     {"store", "verify", "profiling", "budget", "confirmation", "progress"},
-    {"tracking"},
+    {"tracking", "lookout"},
     {"coordinator"},
     {"run"},
     {"card", "study"},
