@@ -20,13 +20,14 @@ from io import BufferedReader
 from pathlib import Path
 
 _PATIENCE = 20.0  # seconds: who takes longer for a step, or to measure, hangs or was stopped, and holds nobody up
+_QUEUE = 120.0  # seconds: the same for all who measure before me
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Nobody else measures, nobody trains."""
     with _lock("latency") as gate, _lock("training") as floor:
-        flock(gate, LOCK_EX)
+        _try(gate, LOCK_EX, _QUEUE)
         _try(floor, LOCK_EX, _PATIENCE)
         yield
 
@@ -36,12 +37,13 @@ class Floor:
 
     def __init__(self) -> None:
         self._gate, self._floor = _lock("latency"), _lock("training")
+        self._hung = False  # whoever measures now was waited for already
 
     def after_step(self, *, last: bool) -> None:
         """Let those go first who want to measure. After the last step nothing is held any more."""
         flock(self._floor, LOCK_UN)
         if not last:
-            _try(self._gate, LOCK_SH, _PATIENCE)
+            self._hung = not _try(self._gate, LOCK_SH, 0 if self._hung else _PATIENCE)
             flock(self._gate, LOCK_UN)
             _try(self._floor, LOCK_SH, 0)
 
@@ -53,16 +55,18 @@ class Floor:
         self._gate.close()
 
 
-def _try(lock: BufferedReader, kind: int, patience: float) -> None:
+def _try(lock: BufferedReader, kind: int, patience: float) -> bool:
     """Lock it, or go on without after so many seconds."""
     deadline = time.monotonic() + patience
     while True:
         try:
-            return flock(lock, kind | LOCK_NB)
+            flock(lock, kind | LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                return None
+                return False
             time.sleep(0.01)
+        else:
+            return True
 
 
 def _lock(name: str) -> BufferedReader:

@@ -78,6 +78,16 @@ def test_a_stopped_measurement_does_not_hold_up_training_for_ever(monkeypatch: p
         start = time.monotonic()
         floor.after_step(last=False)
         assert 0.2 <= time.monotonic() - start < 2
+        waited = time.monotonic()
+        floor.after_step(last=False)
+        assert time.monotonic() - waited < 0.2, "it is waited for once, not after every step"
+
+
+def test_a_stopped_measurement_does_not_hold_up_the_next_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quiet, "_QUEUE", 0.2)
+    start = time.monotonic()
+    with quiet.quiet(), quiet.quiet():
+        assert 0.2 <= time.monotonic() - start < 2
 
 
 def test_after_the_last_step_nothing_is_held() -> None:
