@@ -23,11 +23,15 @@ def main() -> None:
         size = [6 * t["size_mb"] for t in members]
         x, y = [t["latency_ms"] for t in members], [t["score"] for t in members]
         axes.scatter(x, y, s=size, c=colour, marker=marker, alpha=0.8, label=kind, edgecolors="white")
+    said = set()  # recipes that differ in a tail's knobs alone lie side by side
     for t in trials:
         if t["front"] and t["number"] >= 0:
             named = {name: knobs for step in t["recipe"] for name, knobs in step.items()}
             named.pop("finetune", None)
             text = " + ".join(n + (f" {k['keep']:.2g}" if "keep" in k else "") for n, k in named.items()) or "finetune"
+            if text in said:
+                continue
+            said.add(text)
             axes.annotate(text, (t["latency_ms"], t["score"]), (6, -10), textcoords="offset points", fontsize=7)
     axes.set_xlabel("latency (ms)")
     axes.set_ylabel("validation score")
