@@ -71,8 +71,8 @@ MOST_SECONDS, MEDIAN, WORST, COUNT = 5.0, 0.03, 0.10, 30
 NOTE = (
     "The stored figures are from a quiet machine. Programs that compute on the other core take cache and memory from a "
     "small int8 model and not from the baseline, which is larger than the cache anyhow: beside matrix products there "
-    "the speedup of an int8 model of three layers fell from 7.4 to 6.5, that of six from 2.53 to 2.45, and in a run beside "
-    "several programs the worst error was 22 %."
+    "the speedup of an int8 model of three layers fell from 7.4 to 6.5, that of six from 2.53 to 2.45, and in a run "
+    "beside several programs the worst error was 22 %."
 )
 STARTED = """
 import sys
