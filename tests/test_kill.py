@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +126,8 @@ def check(study: Study, charged: int) -> None:
     assert sorted(runs) == sorted([("study", "FINISHED"), ("-1", "FINISHED"), *((str(t.number), "FINISHED")
                                   for t in trials if t.state == "complete")])  # fmt: skip
     assert {f.name for f in (study.folder / "trials").iterdir()} == {f"{t.number:03d}" for t in study.front}
-    drafts = chain(study.folder.rglob(".*"), shelf.cache_root().glob("*/.*"))
-    assert not list(drafts), "nothing half-written is left"
+    # in the cache, which others share, a draft of who was killed while writing may lie until it is evicted
+    assert not list(study.folder.rglob(".*")), "nothing half-written is left"
     for lock in shelf.cache_root().glob("*/*.lock"):
         with shelf.builder_lock(lock.with_suffix(""), timeout=0):
             pass
