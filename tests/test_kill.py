@@ -127,7 +127,7 @@ def check(study: Study, charged: int) -> None:
                                   for t in trials if t.state == "complete")])  # fmt: skip
     assert {f.name for f in (study.folder / "trials").iterdir()} == {f"{t.number:03d}" for t in study.front}
     assert not list(study.folder.rglob(".*")), "nothing half-written is left"
-    for draft in shelf.cache_root().glob("*/.*"):  # a small file that somebody was killed at is taken away once it is old
+    for draft in shelf.cache_root().glob("*/.*"):  # swept once it is old
         assert draft.is_file()
         os.utime(draft, (0, 0))
     eviction.make_room(10**12)
