@@ -136,6 +136,12 @@ def round_module(
     W_OI.copy_(round_weight(W_OI * smooth, precision, scale_OG) / smooth)
 
 
+def two_a_byte(codes: Tensor) -> Tensor:
+    """Codes of 4 bits, signed or not, (..., 2n) -> (..., n) bytes, the first one in the lower half."""
+    bits = codes.to(torch.uint8) & 15
+    return bits[..., ::2] | bits[..., 1::2] << 4
+
+
 class _Rounded:
     """A hook that rounds a module's input on the grid given, or on that of its own range."""
 

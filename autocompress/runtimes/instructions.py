@@ -28,3 +28,8 @@ def products_saturate() -> bool:
             "this CPU has no VNNI instructions: int8 weights keep to 7 bits, and int8 gains less speed.", stacklevel=2
         )
     return saturate
+
+
+def weight_bits() -> int:
+    """How many of 8 an int8 weight may use."""
+    return 7 if products_saturate() else 8

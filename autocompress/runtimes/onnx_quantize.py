@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 from onnx import NodeProto, TensorProto
 from torch import Tensor
 
@@ -89,7 +90,7 @@ def packed_product(graph: Graph, node: NodeProto, path: str, plan: PrecisionPlan
     precision, (O, I) = plan[path], W_OI.shape
     bits, group = _BITS[precision.weight], rounding.group_of(precision, I)
     q_OGg = rounding.grouped(rounding.codes(W_OI, scale_OG, precision), group)
-    codes = graph.weight(f"{weight}_codes", pack(q_OGg.numpy(), bits))
+    codes = graph.weight(f"{weight}_codes", pack(q_OGg, bits))
     scales = graph.weight(f"{weight}_scale", scale_OG.numpy())
     x = smoothed(graph, node.input[0], plan.scale(path, "input_smooth"))
     graph.add(
@@ -152,7 +153,7 @@ def look_up(graph: Graph, node: NodeProto, precision: Precision) -> None:
     q_VD, scales = rounding.codes(W_VD, scale_VG, precision), graph.weight(f"{table}_scale", scale_VG.numpy())
     if precision.group_size:
         bits, group = _BITS[precision.weight], rounding.group_of(precision, W_VD.shape[1])
-        codes = graph.weight(f"{table}_codes", pack(q_VD.numpy(), bits))
+        codes = graph.weight(f"{table}_codes", pack(q_VD, bits))
         graph.add(
             "GatherBlockQuantized", [codes, rows, scales], [out], node.name, domain=MICROSOFT,
             bits=bits, block_size=group, gather_axis=0, quantize_axis=1,
@@ -165,7 +166,8 @@ def look_up(graph: Graph, node: NodeProto, precision: Precision) -> None:
     graph.add("Mul", [f"{out}_cast", f"{out}_scale" if precision.per_channel else scales], [out], f"{node.name}_Mul")
 
 
-def pack(codes: np.ndarray, bits: int) -> np.ndarray:
-    """Codes as unsigned numbers, their zero in the middle; of 4 bits two a byte, the first one in the lower half."""
-    unsigned = (codes.astype(np.int16) + (1 << (bits - 1))).astype(np.uint8)
-    return unsigned if bits == 8 else unsigned[..., ::2] | unsigned[..., 1::2] << 4
+def pack(codes: Tensor, bits: int) -> np.ndarray:
+    """Codes as unsigned numbers, their zero in the middle; of 4 bits two a byte."""
+    unsigned = (codes.short() + (1 << (bits - 1))).to(torch.uint8)
+    packed: np.ndarray = (unsigned if bits == 8 else rounding.two_a_byte(unsigned)).numpy()
+    return packed

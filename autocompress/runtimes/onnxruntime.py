@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime
 
 from autocompress.errors import NotApplicable
-from autocompress.runtimes.instructions import products_saturate
+from autocompress.runtimes.instructions import products_saturate, weight_bits
 from autocompress.settings import Target
 
 if TYPE_CHECKING:
@@ -121,10 +121,9 @@ class OnnxRuntime:
 
         from autocompress.runtimes.onnx_export import OPSET
 
-        bits = 7 if products_saturate() else 8
         return {
             "onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__, "opset": OPSET,
-            "torch": torch.__version__, "int8_weight_bits": bits, "graph": 2,
+            "torch": torch.__version__, "int8_weight_bits": weight_bits(), "graph": 2,
         }  # fmt: skip
 
 

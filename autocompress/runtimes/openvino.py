@@ -16,7 +16,7 @@ import openvino
 
 from autocompress.errors import NotApplicable
 from autocompress.precision import PrecisionPlan
-from autocompress.runtimes.instructions import has_vnni, products_saturate
+from autocompress.runtimes.instructions import has_vnni, products_saturate, weight_bits
 from autocompress.settings import Target
 
 if TYPE_CHECKING:
@@ -114,10 +114,9 @@ class OpenVinoRuntime:
 
         from autocompress.runtimes.onnx_export import OPSET
 
-        bits = 7 if products_saturate() else 8
         return {
-            "openvino": openvino.__version__, "opset": OPSET, "torch": torch.__version__, "int8_weight_bits": bits,
-            "graph": 1,
+            "openvino": openvino.__version__, "opset": OPSET, "torch": torch.__version__,
+            "int8_weight_bits": weight_bits(), "graph": 1,
         }  # fmt: skip
 
 

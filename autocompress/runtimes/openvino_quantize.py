@@ -124,15 +124,15 @@ def unpacked(W_OI: torch.Tensor, scale_OG: torch.Tensor, path: str, precision: P
     if group < min(_LEAST_GROUP, I) or (precision.weight == "int4" and I % 2):
         raise NotApplicable(f"openvino has no {precision.weight} kernel for the {I} inputs of {path}")
     shape = (O, I) if group == I else (O, I // group, group)
-    codes = packed(rounding.codes(W_OI, scale_OG, precision).numpy(), shape, precision)
+    codes = packed(rounding.codes(W_OI, scale_OG, precision), shape, precision)
     if group < I:
         scale_OG = scale_OG.repeat_interleave(rounding.group_of(precision, I) // group, 1)[:, : I // group, None]
     weight = ops.multiply(ops.convert(codes, Type.f32), ops.constant(scale_OG.float().numpy()))
     return (weight if group == I else ops.reshape(weight, [O, I], special_zero=False)).output(0)
 
 
-def packed(codes: np.ndarray, shape: tuple[int, ...], precision: Precision) -> Constant:
-    """Codes as a constant of that shape; of 4 bits two a byte, the first one in the lower half."""
-    data, four = codes.reshape(-1).view(np.uint8), precision.weight == "int4"
-    held = np.bitwise_or(data[::2] & 15, data[1::2] << 4) if four else np.ascontiguousarray(data)
+def packed(codes: torch.Tensor, shape: tuple[int, ...], precision: Precision) -> Constant:
+    """Codes as a constant of that shape; of 4 bits two a byte."""
+    data, four = codes.reshape(-1), precision.weight == "int4"
+    held = (rounding.two_a_byte(data) if four else data.view(torch.uint8)).numpy()
     return Constant(Tensor(held, Shape(list(shape)), Type.i4 if four else Type.i8), shared_memory=False)

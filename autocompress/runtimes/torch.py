@@ -24,7 +24,8 @@ from autocompress.errors import NotApplicable
 from autocompress.examples import Batch, inputs
 from autocompress.precision import PrecisionPlan
 from autocompress.rounding import simulate
-from autocompress.runtimes.torch_codes import ENGINE, encode, fill, weight_bits
+from autocompress.runtimes.instructions import weight_bits
+from autocompress.runtimes.torch_codes import ENGINE, encode, fill
 from autocompress.settings import Target
 
 if TYPE_CHECKING:

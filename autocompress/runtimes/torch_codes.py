@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from autocompress import rounding
 from autocompress.errors import ConfigError
 from autocompress.precision import Precision, PrecisionPlan
+from autocompress.runtimes.instructions import weight_bits
 from autocompress.surgery import holds_transposed, replace, weight_OI
 
 Tensors = dict[str, Tensor]
@@ -166,11 +167,10 @@ _PER_BYTE = {"int8": 1, "int4": 2}
 
 
 def _pack(q_OI: Tensor, precision: Precision) -> Tensor:
-    """Codes of 4 bits two a byte, the first one in the lower half, their zero in the middle."""
+    """Codes of 4 bits two a byte, their zero in the middle."""
     if precision.weight == "int8":
         return q_OI
-    u_OI = (F.pad(q_OI, (0, q_OI.shape[1] % 2)) + 8).to(torch.uint8)
-    return u_OI[:, ::2] | u_OI[:, 1::2] << 4
+    return rounding.two_a_byte(F.pad(q_OI, (0, q_OI.shape[1] % 2)) + 8)
 
 
 def _unpack(packed: Tensor, I: int, precision: Precision) -> Tensor:
@@ -182,8 +182,3 @@ def _unpack(packed: Tensor, I: int, precision: Precision) -> Tensor:
 
 def _dtype(precision: Precision) -> torch.dtype:
     return rounding.HALVES[precision.weight]
-
-
-def weight_bits() -> int:
-    """Of 8-bit products: x86 without the VNNI instructions adds pairs of them in 16 bits, which overflow."""
-    return 8 if torch.cpu._is_vnni_supported() else 7
