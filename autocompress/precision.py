@@ -24,16 +24,18 @@ Activation = Literal["float32", "dynamic_int8", "static_int8", "float16", "bfloa
 
 @dataclass(frozen=True)
 class Precision:
-    """Of one layer: its weights' format, what they are multiplied with, and how many weights share a scale.
+    """Of one layer: its weights' format, what they are multiplied with, and how many numbers share a scale.
 
-    One scale a tensor; with `per_channel` one an output channel (of an embedding: a row); with `group_size` one for
-    that many adjacent inputs of an output channel.
+    Weights: one scale a tensor; with `per_channel` one an output channel (of an embedding: a row); with `group_size`
+    one for that many adjacent inputs of an output channel. Dynamic inputs: one scale a batch, or with `per_token` one a
+    token.
     """
 
     weight: Weight
     activation: Activation = "float32"
     per_channel: bool = False
     group_size: int = 0
+    per_token: bool = False
 
 
 class PrecisionPlan(dict[str, Precision]):

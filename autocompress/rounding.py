@@ -7,7 +7,7 @@ Inputs have codes 0 to 255. Group g of a row shares a scale: `scale_OG` broadcas
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from autocompress.surgery import weight_OI
 _TINY = torch.finfo(torch.float32).tiny
 _LEAST_GROUP = 16  # that runtimes have kernels for
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+OnGrid = Callable[[Tensor, Tensor, Tensor], Tensor]
 LOWEST, HIGHEST = {"int8": -127, "int4": -8}, {"int8": 127, "int4": 7}
 
 
@@ -98,10 +99,13 @@ def round_groups(x: Tensor, group: int) -> Tensor:
 
 
 def simulate(
-    model: nn.Module, plan: PrecisionPlan, *, rounds_groups: bool = False, input_groups: Mapping[str, int] | None = None
-) -> nn.Module:
+    model: nn.Module, plan: PrecisionPlan, *, on_grid: OnGrid = round_input, rounds_groups: bool = False,
+    input_groups: Mapping[str, int] | None = None,
+) -> nn.Module:  # fmt: skip
     """A copy of `model` that computes in float32 with the rounded numbers that the plan says.
 
+    `on_grid`: how the runtime does what `round_input` does. In what order it multiplies and adds decides about numbers
+    next to the middle between two codes, and one code that differs moves others in every later layer.
     `rounds_groups`: also round the float inputs of packed weights, as a runtime may that multiplies in 8 bits.
     `input_groups`: by path how many adjacent numbers of an input share a scale, in a runtime that so rounds dynamic and
     float inputs; those of other paths it leaves alone.
@@ -115,8 +119,10 @@ def simulate(
         if input_groups is not None and precision.activation != "static_int8":
             if path in input_groups:
                 module.register_forward_pre_hook(_Grouped(input_groups[path], smooth_I))
+        elif precision.per_token:
+            module.register_forward_pre_hook(_Grouped(weight_OI(module).shape[1], smooth_I))
         elif precision.activation.endswith("int8"):
-            module.register_forward_pre_hook(_Rounded(scale, zero_point, smooth_I))
+            module.register_forward_pre_hook(_Rounded(on_grid, scale, zero_point, smooth_I))
         elif rounds_groups and precision.group_size and not isinstance(module, nn.Embedding):
             group = group_of(precision, weight_OI(module).shape[1])
             module.register_forward_pre_hook(_Grouped(group, smooth_I))
@@ -145,8 +151,10 @@ def two_a_byte(codes: Tensor) -> Tensor:
 class _Rounded:
     """A hook that rounds a module's input on the grid given, or on that of its own range."""
 
-    def __init__(self, scale: Tensor | None, zero_point: Tensor | None, smooth_I: Tensor | None) -> None:
-        self.scale, self.zero_point = scale, zero_point
+    def __init__(
+        self, on_grid: OnGrid, scale: Tensor | None, zero_point: Tensor | None, smooth_I: Tensor | None
+    ) -> None:
+        self.on_grid, self.scale, self.zero_point = on_grid, scale, zero_point
         self.smooth = torch.ones(()) if smooth_I is None else smooth_I
 
     def __call__(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
@@ -155,7 +163,7 @@ class _Rounded:
             scale, zero_point = input_grid(x.amin(), x.amax())
         else:
             scale, zero_point = self.scale, self.zero_point
-        return (round_input(x, scale, zero_point) * self.smooth,)
+        return (self.on_grid(x, scale, zero_point) * self.smooth,)
 
 
 class _Grouped:

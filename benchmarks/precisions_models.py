@@ -23,18 +23,21 @@ from autocompress.workbench import Workbench
 
 ROOT = Path(__file__).parent.parent
 LENGTHS, BATCH = (32, 128), 8  # tokens; texts
+_ONE_EPOCH: tuple[str, dict[str, Any]] = ("finetune", {"epochs": 1, "lr": 1e-4})
+_THREE_EPOCHS: tuple[str, dict[str, Any]] = ("finetune", {"epochs": 3, "lr": 3e-4})
 RECIPES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "float32": [],
     "half float16": [("half", {})],
     "half bfloat16": [("half", {"dtype": "bfloat16"})],
     "int8_dynamic": [("int8_dynamic", {})],
-    "int8_dynamic, one scale a tensor": [("int8_dynamic", {"per_channel": False})],
+    "int8_dynamic, one scale for all weights": [("int8_dynamic", {"per_channel": False})],
+    "int8_dynamic, one scale a batch": [("int8_dynamic", {"per_token": False})],
     "int8_dynamic, exclude first_last": [("int8_dynamic", {"exclude": "first_last"})],
     "int8_static minmax": [("int8_static", {"smooth": 0.0})],
     "int8_static minmax, smooth 0.5": [("int8_static", {"smooth": 0.5})],
     "int8_static percentile": [("int8_static", {"smooth": 0.0, "observer": "percentile"})],
     "int8_static entropy": [("int8_static", {"smooth": 0.0, "observer": "entropy"})],
-    "qat, 1 epoch": [("qat", {}), ("finetune", {"epochs": 1, "lr": 1e-4})],
+    "qat, 1 epoch": [("qat", {}), _ONE_EPOCH],
     "mixed_precision, drop 0.01": [("mixed_precision", {"drop": 0.01})],
     "weight_only 8 rtn": [("weight_only", {"bits": 8, "algorithm": "rtn"})],
     "weight_only 4 rtn": [("weight_only", {"bits": 4, "algorithm": "rtn"})],
@@ -45,10 +48,12 @@ RECIPES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "embedding 4": [("embedding", {"bits": 4})],
     "heads 0.5 + neurons 0.5": [("heads", {}), ("neurons", {})],
     "heads 0.5 + neurons 0.5 + int8_dynamic": [("heads", {}), ("neurons", {}), ("int8_dynamic", {})],
-    "low_rank 0.5": [("low_rank", {})],
-    "low_rank 0.5 + int8_dynamic": [("low_rank", {}), ("int8_dynamic", {})],
+    "low_rank 0.5, 3 epochs": [("low_rank", {}), _THREE_EPOCHS],
+    "low_rank 0.5, 3 epochs + int8_dynamic": [("low_rank", {}), _THREE_EPOCHS, ("int8_dynamic", {})],
 }
-NEEDS_TRAINING = ("qat, 1 epoch", "mixed_precision, drop 0.01")  # or a score, and random weights have none
+NEEDS_TRAINING = (  # or a score, and random weights have none
+    "qat, 1 epoch", "mixed_precision, drop 0.01", "low_rank 0.5, 3 epochs", "low_rank 0.5, 3 epochs + int8_dynamic",
+)  # fmt: skip
 _FEW = 64  # texts
 
 

@@ -291,9 +291,14 @@ def test_int8_dynamic_plan(exclude, planned):
     assert table == Precision("int8", per_channel=True)
     assert len(ctx.precision) == planned
     assert set(ctx.precision) <= set(linears(model))
-    assert {p.activation for p in ctx.precision.values()} == {"dynamic_int8"}
+    assert set(ctx.precision.values()) == {Precision("int8", "dynamic_int8", per_channel=True, per_token=True)}
     assert ("classifier" in ctx.precision) == (exclude == "none")
     assert any(".layer.0." in path for path in ctx.precision) == (exclude != "first_last")
+
+
+def test_int8_dynamic_needs_more_than_a_scale_for_all_weights_and_one_for_all_inputs():
+    with pytest.raises(NotApplicable, match=r"without per_channel and per_token"):
+        Int8Dynamic(per_channel=False, per_token=False).apply(tiny(), context(tiny()))
 
 
 def test_int8_dynamic_plans_both_factors_and_no_table_if_told_so():

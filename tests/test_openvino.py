@@ -162,7 +162,7 @@ def test_the_group_that_saves_most_is_chosen() -> None:
 
 
 SHARES = {
-    "int8_dynamic": 0.36, "int8_static": 0.36, "weight_only gptq 4": 0.24, "weight_only awq 8": 0.36,
+    "int8_dynamic": 0.36, "int8_static": 0.36, "weight_only gptq 4": 0.24, "weight_only awq 8": 0.37,
     "half": 0.53, "half bfloat16": 0.53, "embedding 8": 0.98, "embedding 4": 0.97,
 }  # fmt: skip
 
@@ -227,6 +227,7 @@ def test_bfloat16_is_computed_in_where_the_cpu_has_it(tmp_path: Path) -> None:
 BFLOAT16 = Precision("bfloat16", "bfloat16")
 REFUSED = {
     "int4 weights with dynamic_int8 inputs": {"classifier": Precision("int4", "dynamic_int8")},
+    "token by token, but classifier": {"classifier": Precision("int8", "dynamic_int8")},
     "float16 weights with float16 inputs": {"classifier": Precision("float16", "float16")},
     "classifier computes in bfloat16, which is all of a model or nothing": {
         "classifier": BFLOAT16, "pre_classifier": Precision("int8"),
@@ -246,7 +247,7 @@ def test_a_device_that_it_does_not_run_on_is_refused() -> None:
 
 
 def test_inputs_are_not_rounded_at_run_time_without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = PrecisionPlan({"classifier": Precision("int8", "dynamic_int8")})
+    plan = PrecisionPlan({"classifier": Precision("int8", "dynamic_int8", per_token=True)})
     OPENVINO.support(PrecisionPlan({"classifier": Precision("int8", "static_int8")}), TARGET)
     monkeypatch.setattr("autocompress.runtimes.openvino.has_vnni", lambda: False)
     with pytest.raises(NotApplicable, match="on CPUs with VNNI only"):

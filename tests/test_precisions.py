@@ -28,7 +28,11 @@ ONNX, TARGET = find_runtime("onnxruntime"), Target()
 TEXTS = toy(200)
 
 RECIPES = {  # what is asked for -> operators that a tiny BERT has for its 26 products and its table
-    "int8_dynamic": ([("int8_dynamic", {})], {"MatMulIntegerToFloat": 26, "DynamicQuantizeLinear": 18}),
+    "int8_dynamic": ([("int8_dynamic", {})], {"MatMulIntegerToFloat": 26, "ReduceMax": 18, "QuantizeLinear": 18}),
+    "int8_dynamic by batch": (
+        [("int8_dynamic", {"per_token": False})],
+        {"MatMulIntegerToFloat": 26, "DynamicQuantizeLinear": 18},
+    ),
     "int8_static": ([("int8_static", {"smooth": 0.0})], {"MatMulIntegerToFloat": 26, "QuantizeLinear": 18}),
     "int8_static smooth": ([("int8_static", {"smooth": 0.5})], {"MatMulIntegerToFloat": 26, "QuantizeLinear": 18}),
     "int8_static entropy": ([("int8_static", {"observer": "entropy"})], {"MatMulIntegerToFloat": 26}),
@@ -95,6 +99,14 @@ def test_labels_are_those_of_the_simulation(name: str, family: str, tmp_path: Pa
     assert (ran.argmax(1) == expected.argmax(1)).mean() >= 0.99
     assert np.abs(ran - expected).max() <= 0.03 * np.ptp(expected)
     assert np.abs(expected - torch_logits(model)).max() > 0, "the simulation rounds something"
+
+
+@pytest.mark.parametrize("per_token", [True, False])
+def test_with_a_scale_a_token_an_answer_is_that_of_its_text_alone(per_token: bool, tmp_path: Path) -> None:
+    lowered(tiny(), [("int8_dynamic", {"per_token": per_token})], tmp_path, context(tiny()))
+    session, [batch] = ONNX.open(tmp_path, TARGET), toy(8).batches(8)
+    alone = np.concatenate([session.run({name: x[[i]] for name, x in batch.items()}) for i in range(8)])
+    assert (np.abs(session.run(batch) - alone).max() < 1e-5) == per_token
 
 
 SHARES = {

@@ -70,7 +70,7 @@ def test_int8_reaches_every_planned_layer(family: str, tmp_path: Path) -> None:
     assert operators(graph)["MatMulIntegerToFloat"] == linear
     eight_bits = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
     assert sum(t.data_type in eight_bits and len(t.dims) == 2 for t in graph.graph.initializer) == linear + 1
-    assert operators(graph)["DynamicQuantizeLinear"] < linear, "query, key and value share their rounded input"
+    assert operators(graph)["QuantizeLinear"] < linear, "query, key and value share their rounded input"
     assert len(plan) == linear + 1, "and the embedding table"
 
 

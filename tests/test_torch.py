@@ -24,7 +24,7 @@ from autocompress.errors import AutocompressError, ConfigError, NotApplicable
 from autocompress.method import find
 from autocompress.methods.quantization.half import has_arithmetic
 from autocompress.precision import Precision, PrecisionPlan
-from autocompress.rounding import input_grid, round_input, round_weight, simulate, weight_scale
+from autocompress.rounding import input_grid, round_groups, round_input, round_weight, simulate, weight_scale
 from autocompress.runtime import find_runtime
 from autocompress.runtimes.torch_codes import IntegerProduct, encode, fill
 from autocompress.settings import Target
@@ -94,18 +94,19 @@ def test_the_file_is_smaller_by_what_the_bits_say(recipe: str, share: float, tmp
 
 
 @ON_X86
-@pytest.mark.parametrize("grid", ["dynamic", "static"])
+@pytest.mark.parametrize("grid", ["dynamic", "static", "token"])
 def test_a_product_of_codes_is_what_the_codes_stand_for(grid: str) -> None:
     """Sums of 8-bit products are exact, so nothing but float32's own rounding is left."""
     torch.manual_seed(0)
     x_NI, W_OI, bias_O = torch.randn(5, 48), torch.randn(7, 48), torch.randn(7)
-    scale, zero = input_grid(x_NI.amin(), x_NI.amax()) if grid == "dynamic" else input_grid(*torch.tensor([-1.0, 2.0]))
+    scale, zero = input_grid(*torch.tensor([-1.0, 2.0])) if grid == "static" else input_grid(x_NI.amin(), x_NI.amax())
     precision = Precision("int8", "dynamic_int8", per_channel=True)
     scale_OG = weight_scale(W_OI, precision)
     q_OI = (W_OI / scale_OG).round().to(torch.int8)
-    given = {} if grid == "dynamic" else {"input_scale": scale, "input_zero_point": zero}
-    product = IntegerProduct(q_OI, scale_OG.flatten(), bias_O, given)
-    expected = round_input(x_NI, scale, zero).double() @ round_weight(W_OI, precision).double().T + bias_O
+    given = {"input_scale": scale, "input_zero_point": zero} if grid == "static" else {}
+    product = IntegerProduct(q_OI, scale_OG.flatten(), bias_O, given, per_token=grid == "token")
+    rounded_NI = round_groups(x_NI, 48) if grid == "token" else round_input(x_NI, scale, zero)
+    expected = rounded_NI.double() @ round_weight(W_OI, precision).double().T + bias_O
     np.testing.assert_allclose(product(x_NI).numpy(), expected.numpy(), atol=1e-4)
 
 

@@ -24,7 +24,7 @@ from autocompress.settings import Settings, Target
 _SHAPES = {"cpu": ((128, 384), (128, 768)), "cuda": ((4096, 4096),)}  # rows of the input, width of every product
 _LENGTH = 6  # products in a chain
 _COPIED = 1 << 25  # float32 numbers, 134 MB: more than caches hold
-_INT8 = Precision("int8", "dynamic_int8", per_channel=True)
+_INT8 = [Precision("int8", "dynamic_int8", per_channel=True, per_token=each) for each in (False, True)]
 
 
 class Speeds(Settings):
@@ -55,14 +55,24 @@ class _Chain(nn.Module):
 
 def speeds(target: Target) -> Speeds:
     """Measured with the target's runtime, device and threads. Each is that of the fastest of the shapes tried."""
-    every = [_speed(target, shape, PrecisionPlan()) for shape in _SHAPES[target.device]]
-    plan = PrecisionPlan({f"products.{i}": _INT8 for i in range(_LENGTH)})
+    int8 = [PrecisionPlan({f"products.{i}": each for i in range(_LENGTH)}) for each in _INT8]
+    return Speeds(
+        float32=_fastest(target, [PrecisionPlan()]),
+        int8=_fastest(target, [plan for plan in int8 if _supported(plan, target)]) or None,
+        memory=_memory(target),
+    )
+
+
+def _supported(plan: PrecisionPlan, target: Target) -> bool:
     try:
         find_runtime(target.runtime).support(plan, target)
-        int8 = max(_speed(target, shape, plan) for shape in _SHAPES[target.device])
     except NotApplicable:
-        int8 = None
-    return Speeds(float32=max(every), int8=int8, memory=_memory(target))
+        return False
+    return True
+
+
+def _fastest(target: Target, plans: list[PrecisionPlan]) -> float:
+    return max((_speed(target, shape, plan) for plan in plans for shape in _SHAPES[target.device]), default=0.0)
 
 
 def _speed(target: Target, shape: tuple[int, int], plan: PrecisionPlan) -> float:

@@ -22,6 +22,7 @@ from autocompress.errors import NotApplicable
 from autocompress.precision import Precision, PrecisionPlan
 from autocompress.runtimes.onnx_export import path_of
 from autocompress.runtimes.onnx_graph import MICROSOFT, Graph
+from autocompress.runtimes.onnx_inputs import rounded, smoothed
 
 _BITS = {"int8": 8, "int4": 4}
 _HALVES = {"float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
@@ -76,11 +77,18 @@ def integer_product(graph: Graph, node: NodeProto, path: str, plan: PrecisionPla
     W_OI, scale_OG = planned_weight(graph, node, path, plan)
     if spare_bit:
         scale_OG = 2 * scale_OG
-    code, scale, zero = rounded_input(graph, node.input[0], path, plan)
+    x = rounded(graph, node, path, plan)
     codes = graph.weight(f"{weight}_codes", rounding.codes(W_OI, scale_OG, plan[path]).T.contiguous().numpy())
     scales = graph.weight(f"{weight}_scale", scale_OG.flatten().numpy())
-    inputs = [code, codes, scale, scales, zero, "", *bias]
-    graph.add("MatMulIntegerToFloat", inputs, list(node.output), node.name, domain=MICROSOFT)
+    [out], factors = node.output, [x.code, codes, x.scale, scales, x.zero]
+    if not x.token:
+        graph.add("MatMulIntegerToFloat", [*factors, "", *bias], [out], node.name, domain=MICROSOFT)
+        return
+    graph.add("MatMulIntegerToFloat", factors, [f"{out}_unscaled"], node.name, domain=MICROSOFT)
+    scaled = f"{out}_scaled" if bias else out
+    graph.add("Mul", [f"{out}_unscaled", x.token], [scaled], f"{node.name}_token")
+    if bias:
+        graph.add("Add", [scaled, *bias], [out], f"{node.name}_bias")
 
 
 def packed_product(graph: Graph, node: NodeProto, path: str, plan: PrecisionPlan) -> None:
@@ -92,7 +100,7 @@ def packed_product(graph: Graph, node: NodeProto, path: str, plan: PrecisionPlan
     q_OGg = rounding.grouped(rounding.codes(W_OI, scale_OG, precision), group)
     codes = graph.weight(f"{weight}_codes", pack(q_OGg, bits))
     scales = graph.weight(f"{weight}_scale", scale_OG.numpy())
-    x = smoothed(graph, node.input[0], plan.scale(path, "input_smooth"))
+    x = smoothed(graph, node, plan.scale(path, "input_smooth"))
     graph.add(
         "MatMulNBits", [x, codes, scales, *(["", "", *bias] if bias else [])], list(node.output), node.name,
         domain=MICROSOFT, N=O, K=I, bits=bits, block_size=group, accuracy_level=_ACCURACY,
@@ -104,40 +112,6 @@ def planned_weight(graph: Graph, node: NodeProto, path: str, plan: PrecisionPlan
     W = graph.values(node.input[1])
     W_OI = W if any(a.name == "transB" and a.i for a in node.attribute) else W.T.contiguous()
     return rounding.planned(W_OI, path, plan)
-
-
-def rounded_input(graph: Graph, x: str, path: str, plan: PrecisionPlan) -> tuple[str, ...]:
-    """The names of x's codes, scale and zero point: on the grid that the plan gives, or on that of x's own range."""
-    scale, zero = plan.scale(path, "input_scale"), plan.scale(path, "input_zero_point")
-    x = smoothed(graph, x, plan.scale(path, "input_smooth"))
-
-    def dynamic() -> tuple[str, ...]:
-        names = [f"{x}_{part}" for part in ("code", "scale", "zero")]
-        graph.add("DynamicQuantizeLinear", [x], names, f"{x}_DynamicQuantizeLinear")
-        return tuple(names)
-
-    def static(scale: Tensor, zero: Tensor) -> tuple[str, ...]:
-        grid = graph.weight(f"{x}_scale", scale.float().numpy()), graph.weight(f"{x}_zero", zero.byte().numpy())
-        code = f"{'_'.join(grid)}_code"  # one input may be rounded on several grids
-        graph.add("QuantizeLinear", [x, *grid], [code], f"{code}_QuantizeLinear")
-        return code, *grid
-
-    if scale is None or zero is None:
-        return graph.once(("dynamic", x), dynamic)
-    return graph.once(("static", x, scale.item(), zero.item()), lambda: static(scale, zero))
-
-
-def smoothed(graph: Graph, x: str, smooth_I: Tensor | None) -> str:
-    """x / smooth, once for all that read x smoothed alike."""
-    if smooth_I is None:
-        return x
-    factor = graph.weight(f"{x}_factor", (1 / smooth_I).numpy())
-
-    def divided() -> tuple[str, ...]:
-        graph.add("Mul", [x, factor], [f"{factor}_smoothed"], f"{factor}_Mul")
-        return (f"{factor}_smoothed",)
-
-    return graph.once(("smoothed", x, factor), divided)[0]
 
 
 def look_up(graph: Graph, node: NodeProto, precision: Precision) -> None:

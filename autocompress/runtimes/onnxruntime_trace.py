@@ -1,7 +1,7 @@
 """What each node of an ONNX graph takes, as ONNX Runtime's own profiler says.
 
 The session fuses nodes and names some of the new ones anew, but it keeps the names of tensors: so a node's module is
-told by what it writes. Rounding a product's input belongs to the product, not to the layer that wrote that input.
+told by what it writes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from autocompress.runtime import Inputs
 
 _WARM_UP, _RUNS = 5, 20
-_ROUNDING = ("DynamicQuantizeLinear", "QuantizeLinear")
 
 
 def trace(folder: Path, target: Target, batch: Inputs) -> list[Timed]:
@@ -57,9 +56,7 @@ _SUFFIX = "_kernel_time"
 
 def _places(model: onnx.ModelProto) -> dict[str, str]:
     """Node name -> path of the module that it belongs to."""
-    nodes = list(model.graph.node)
-    reader = {name: node for node in reversed(nodes) for name in node.input}
-    return {node.name: _path(reader.get(node.output[0], node) if node.op_type in _ROUNDING else node) for node in nodes}
+    return {node.name: _path(node) for node in model.graph.node}
 
 
 def _path(node: NodeProto) -> str:

@@ -75,6 +75,8 @@ class OpenVinoRuntime:
                 raise NotApplicable(f"{path} computes in bfloat16, which is all of a model or nothing")
             if kind == _HALF and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
                 raise NotApplicable("openvino computes in bfloat16 on CPUs with instructions for it only")
+            if precision.activation == "dynamic_int8" and not precision.per_token:
+                raise NotApplicable(f"openvino rounds inputs token by token, but {path} is to have one scale a batch")
             if precision.activation == "dynamic_int8" and not has_vnni():
                 raise NotApplicable(f"openvino rounds the inputs of {path} at run time on CPUs with VNNI only")
 
@@ -102,9 +104,10 @@ class OpenVinoRuntime:
 
     def simulate(self, model: nn.Module, plan: PrecisionPlan) -> nn.Module:
         from autocompress.rounding import simulate
-        from autocompress.runtimes.openvino_quantize import input_groups
+        from autocompress.runtimes.openvino_quantize import input_groups, on_grid
 
-        return simulate(model, plan, input_groups=input_groups(model, plan) if has_vnni() else {})
+        groups = input_groups(model, plan) if has_vnni() else {}
+        return simulate(model, plan, on_grid=on_grid, input_groups=groups)
 
     def artefact(self, folder: Path) -> Path:
         return folder / _FOLDER
@@ -116,7 +119,7 @@ class OpenVinoRuntime:
 
         return {
             "openvino": openvino.__version__, "opset": OPSET, "torch": torch.__version__,
-            "int8_weight_bits": weight_bits(), "graph": 1,
+            "int8_weight_bits": weight_bits(), "graph": 2,
         }  # fmt: skip
 
 

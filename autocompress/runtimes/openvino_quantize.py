@@ -109,12 +109,24 @@ def product(node: Node, W_OI: torch.Tensor, path: str, plan: PrecisionPlan, *, s
         x = ops.multiply(x, ops.constant((1 / smooth_I).numpy())).output(0)
     scale, zero = plan.scale(path, "input_scale"), plan.scale(path, "input_zero_point")
     if scale is not None and zero is not None:
-        low, high = (np.float32((end - zero.item()) * scale.item()) for end in (0, 255))
+        low, high = ends(scale, zero)
         x = ops.fake_quantize(x, low, high, low, high, 256).output(0)
         scale_OG = 2 * scale_OG if spare_bit else scale_OG
     new = ops.matmul(x, unpacked(W_OI, scale_OG, path, plan[path]), transpose_a=False, transpose_b=True)
     new.set_friendly_name(node.get_friendly_name())
     node.output(0).replace(new.output(0))
+
+
+def ends(scale: torch.Tensor, zero: torch.Tensor) -> list[np.float32]:
+    """What the codes 0 and 255 stand for."""
+    return [np.float32((end - zero.item()) * scale.item()) for end in (0, 255)]
+
+
+def on_grid(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
+    """`rounding.round_input` as OpenVINO's kernels do it: scaled and shifted, then rounded."""
+    low, high = (torch.tensor(end) for end in ends(scale, zero))
+    factor = 255 / (high - low)
+    return ((x * factor - low * factor).round().clamp(0, 255) - zero) * scale
 
 
 def unpacked(W_OI: torch.Tensor, scale_OG: torch.Tensor, path: str, precision: Precision) -> Output:

@@ -25,7 +25,7 @@ from autocompress.examples import Batch, inputs
 from autocompress.precision import PrecisionPlan
 from autocompress.rounding import simulate
 from autocompress.runtimes.instructions import weight_bits
-from autocompress.runtimes.torch_codes import ENGINE, encode, fill
+from autocompress.runtimes.torch_codes import ENGINE, encode, fill, on_grid
 from autocompress.settings import Target
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class TorchRuntime:
         return TorchSession(fill(structure.load_skeleton(folder), tensors, plan), target)
 
     def simulate(self, model: nn.Module, plan: PrecisionPlan) -> nn.Module:
-        return simulate(model, plan)
+        return simulate(model, plan, on_grid=on_grid)
 
     def artefact(self, folder: Path) -> Path:
         return folder / (_PACKED if (folder / _PACKED).exists() else _PLAIN)

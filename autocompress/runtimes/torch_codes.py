@@ -68,24 +68,46 @@ def computes_in(plan: PrecisionPlan) -> torch.dtype | None:
     return None
 
 
+def on_grid(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+    """`rounding.round_input` as the kernels do it: they multiply with 1 / scale."""
+    return ((x * (1 / scale)).round().add(zero_point).clamp(0, 255) - zero_point) * scale
+
+
 class IntegerProduct(nn.Module):
-    """x Wᵀ + b of 8-bit codes, added up in 32 bits. Inputs are rounded on the grid given, or on that of their range."""
+    """x Wᵀ + b of 8-bit codes, added up in 32 bits.
+
+    Inputs are rounded on the grid given; or each token on that of its own range, brought to [-1, 1] before and back
+    after; or all on that of their range.
+    """
 
     number: Tensor
+    bias_O: Tensor | None
     smooth_I: Tensor | None
 
-    def __init__(self, q_OI: Tensor, scale_O: Tensor, bias_O: Tensor | None, inputs: Tensors) -> None:
+    def __init__(
+        self, q_OI: Tensor, scale_O: Tensor, bias_O: Tensor | None, inputs: Tensors, *, per_token: bool = False
+    ) -> None:
         super().__init__()
         if weight_bits() == 7:
             q_OI, scale_O = (q_OI / 2).round().to(torch.int8), 2 * scale_O
-        self._packed, self._outputs = _packed(q_OI, scale_O, bias_O), len(q_OI)
-        self._grid = [inputs[name].item() for name in _INPUT[:2] if name in inputs]
+        self._packed, self._outputs = _packed(q_OI, scale_O, None if per_token else bias_O), len(q_OI)
+        self._per_token = per_token
+        self._grid = [1 / 127, 128.0] if per_token else [inputs[name].item() for name in _INPUT[:2] if name in inputs]
+        self.register_buffer("bias_O", bias_O, persistent=False)
         self.register_buffer("smooth_I", inputs.get("input_smooth"), persistent=False)
         self.register_buffer("number", torch.tensor(next(_NUMBERS)), persistent=False)
         _AT_WORK[int(self.number)] = self
 
     def forward(self, x: Tensor) -> Tensor:
         x = x if self.smooth_I is None else x / self.smooth_I
+        return self._by_token(x) if self._per_token else self._run(x)
+
+    def _by_token(self, x: Tensor) -> Tensor:
+        largest = x.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+        y = self._run(x / largest)
+        return y * largest if self.bias_O is None else torch.addcmul(self.bias_O, y, largest)
+
+    def _run(self, x: Tensor) -> Tensor:
         return _opaque(x, self.number, self._outputs) if torch.compiler.is_compiling() else self.product(x)
 
     def product(self, x: Tensor) -> Tensor:
@@ -142,7 +164,7 @@ def _fill_coded(model: nn.Module, path: str, precision: Precision, tensors: Tens
     q_OI, scale_OG = _unpack(held["codes"], I, precision), held["scale"]
     if precision.activation != "float32":
         bias_O, scale_O = tensors.pop(f"{path}.bias", None), scale_OG.flatten().expand(O).contiguous()
-        replace(model, path, IntegerProduct(q_OI, scale_O, bias_O, held))
+        replace(model, path, IntegerProduct(q_OI, scale_O, bias_O, held, per_token=precision.per_token))
         return
     W_OI = rounding.decode(q_OI, scale_OG, precision) / held.get("input_smooth", 1.0)
     tensors[f"{path}.weight"] = W_OI.T.contiguous() if holds_transposed(module) else W_OI

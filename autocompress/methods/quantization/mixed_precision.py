@@ -30,7 +30,8 @@ from autocompress.precision import Precision, PrecisionPlan
 from autocompress.rounding import round_weight, simulate
 from autocompress.surgery import holds_transposed, products, token_tables, weight_OI
 
-_INT8, _FLOAT16 = Precision("int8", "dynamic_int8", per_channel=True), Precision("float16")
+_INT8 = Precision("int8", "dynamic_int8", per_channel=True, per_token=True)
+_FLOAT16 = Precision("float16")
 
 
 class MixedPrecision(Method):
