@@ -68,7 +68,7 @@ def _int8(knobs: dict[str, Any] | None, layers: float) -> tuple[float, float, fl
         return 4.0, 1.0, 0.0
     kept = {"none": 0.0, "classifier": 0.01, "first_last": min(1.0, 2 / (12 * layers))}[knobs["exclude"]]
     careless = {"none": 1.3, "classifier": 1.0, "first_last": 0.5}[knobs["exclude"]]
-    return 1 + 3 * kept, 0.55 + 0.45 * kept, 0.008 * careless * (1 if knobs["per_channel"] else 2)
+    return 1 + 3 * kept, 0.55 + 0.45 * kept, 0.008 * careless * (1 if knobs["per_token"] else 2)
 
 
 def _distilled(knobs: dict[str, Any]) -> float:

@@ -329,7 +329,7 @@ def weights(model: torch.nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-INT8 = "int8_dynamic: {exclude: [none, classifier], per_channel: [true, false]}"
+INT8 = "int8_dynamic: {exclude: [none, classifier], per_token: [true, false]}"
 TAILS = SPACE.replace("- one_of: [skip, int8_dynamic]", f"- one_of: [skip, {INT8}]")
 
 
