@@ -95,18 +95,20 @@ def table(ceilings: Speeds, rows: list[dict[str, Any]]) -> str:
         f"MiniLM of 6 layers x 384, pruned and factored, not trained. {measure.machine()['cpu']}, one thread, one text "
         f"of {TARGET.sequence_length} tokens, onnxruntime {onnxruntime.__version__}. Matrix products alone run there "
         f"at {ceilings.float32:.0f} GFLOP/s in float32 and {ceilings.int8 or 0:.0f} in 8 bits: `needs` is what its "
-        "multiply-adds take at that speed, `times` the measured time over it, also of its attention projections, "
-        "attention products and feed-forward alone. The speedup over `dense` is measured in turn with it [95 % "
+        "multiply-adds take at that speed, `rest` the time beyond it (softmax, GELU, norms, adds, which factors and "
+        "fewer heads leave as they are, and what products lose by being thin), `times` the measured time over `needs`, "
+        "also of attention projections, attention products and feed-forward alone. The speedup over `dense` is "
+        "measured in turn with it [95 % "
         "interval]; `deserved` is the ratio of what both need.", "",
-        "| shape | ms | needs | times | projections | products | feed-forward | speedup | deserved |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| shape | ms | needs | rest | times | projections | products | feed-forward | speedup | deserved |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for one in rows:
         kinds = " | ".join(f"{one['times_by_kind'][kind]:.2f}" for kind in KINDS)
         speedup = "{:.2f} [{:.2f}, {:.2f}]".format(*one["speedup"])
         lines.append(
-            f"| {one['shape']} | {one['ms']:.2f} | {one['needed_ms']:.2f} | {one['times_needed']:.2f} | {kinds} | "
-            f"{speedup} | {rows[0]['needed_ms'] / one['needed_ms']:.2f} |"
+            f"| {one['shape']} | {one['ms']:.2f} | {one['needed_ms']:.2f} | {one['ms'] - one['needed_ms']:.2f} | "
+            f"{one['times_needed']:.2f} | {kinds} | {speedup} | {rows[0]['needed_ms'] / one['needed_ms']:.2f} |"
         )
     return "\n".join([*lines, ""])
 

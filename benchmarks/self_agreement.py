@@ -1,0 +1,90 @@
+"""How well can a runtime agree with the simulation of 8-bit inputs? python -m benchmarks.self_agreement
+
+As well as the simulation with itself, once its embeddings are multiplied with 1 + 10^-6 · N(0, 1): a number next to the
+middle between two codes then gets the other one, and that moves others in every later layer. MiniLM of `precisions`,
+400 validation texts, every two of five such simulations; beside it, ONNX Runtime with each of the five. Writes
+benchmarks/results/self_agreement.md.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autocompress import measure
+from autocompress.context import Context
+from autocompress.method import find
+from benchmarks.precisions import RESULTS, agreement, reached, torch_logits
+from benchmarks.precisions_models import BATCH, LENGTHS, RECIPES, Subject, minilm
+
+NAMES = (
+    "int8_dynamic", "int8_dynamic, one scale for all weights", "int8_dynamic, one scale a batch",
+    "int8_static minmax", "int8_static minmax, smooth 0.5", "low_rank 0.5, 3 epochs + int8_dynamic",
+)  # fmt: skip
+TIMES, MOVED = 5, 1e-6
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as place:
+        subject, rows = minilm(Path(place)), []
+        for name in NAMES:
+            rows.append(row(name, *agreements(subject, name)))
+            print(rows[-1], flush=True)
+    (RESULTS / "self_agreement.md").write_text("\n".join([*HEAD, *rows, ""]))
+
+
+HEAD = [
+    "# How far the simulation of 8-bit inputs agrees with itself", "",
+    f"The share of 400 texts with the same label, mean [least, most]: of every two of {TIMES} simulations whose "
+    f"embeddings differ by {MOVED:g}, and of ONNX Runtime with each of them. Logits range over 6.4.", "",
+    "| precision | simulation with itself | largest difference of logits | ONNX Runtime with the simulation | "
+    "largest difference of logits |",
+    "|---|---|---|---|---|",
+]  # fmt: skip
+
+
+def agreements(subject: Subject, name: str) -> tuple[list[np.ndarray], np.ndarray]:
+    """The logits (N, C) of the simulations, and those of the runtime."""
+    target, runtime = reached("onnxruntime")
+    torch.manual_seed(0)
+    ctx, model = Context(subject.teacher, subject.calibration, target, subject.train), subject.teacher.model
+    for method, knobs in RECIPES[name]:
+        model = find(method)(**knobs).apply(copy.deepcopy(model), ctx)
+    with tempfile.TemporaryDirectory(dir=subject.folder) as folder:
+        runtime.lower(model, ctx.precision, subject.texts[LENGTHS[-1]], Path(folder))
+        ran_NC = measure.logits(runtime.open(Path(folder), target), subject.validation, BATCH)
+    simulated = []
+    for seed in range(TIMES):
+        simulation: Any = runtime.simulate(model, ctx.precision)
+        if seed:
+            simulation.get_input_embeddings().register_forward_hook(moved(seed))
+        simulated.append(torch_logits(simulation, subject.validation))
+    return simulated, ran_NC
+
+
+def moved(seed: int) -> Callable[[nn.Module, Any, Tensor], Tensor]:
+    """A hook that multiplies what a module returns with numbers next to 1."""
+    noise = torch.Generator().manual_seed(seed)
+    return lambda module, args, x: x * (1 + MOVED * torch.randn(x.shape, generator=noise))
+
+
+def row(name: str, simulated: list[np.ndarray], ran_NC: np.ndarray) -> str:
+    cells = []
+    for pairs in (list(itertools.combinations(simulated, 2)), [(ran_NC, one_NC) for one_NC in simulated]):
+        same = [agreement(*pair) for pair in pairs]
+        cells.append(f"{np.mean(same):.4f} [{min(same):.4f}, {max(same):.4f}]")
+        cells.append(f"{max(np.abs(one - other).max() for one, other in pairs):.2f}")
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
