@@ -46,7 +46,7 @@ def inferred(model: ModelProto) -> dict[str, Shape]:
         while tool.run_:
             tool._infer_impl()
         tool._update_output_from_vi()
-    except Exception:
+    except Exception:  # it raises just that; the graph is right without, only slower
         return {}
     graph = tool.out_mp_.graph
     return {
