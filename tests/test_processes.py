@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from lives import workers_of
+from pebble import ProcessFuture
 from tiny_project import SPACE, make_project
 
 from autocompress import trial
@@ -123,6 +124,26 @@ def test_what_a_job_raises_on_purpose_arrives_and_a_worker_without_a_job_may_die
     executor.close()
     executor.close()
     assert not workers_of(os.getpid())
+
+
+def test_a_job_that_pebble_forgets_is_begun_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker dies idle while the job is being queued: nobody will ever say that the job ended."""
+    project.write_text(SPACE.replace("sequence_length: 16", "sequence_length: 64"))
+    executor = ProcessExecutor(1, lambda *_: None)
+    [worker] = executor._all
+    begin = worker.begin
+
+    def begin_with_a_dead_worker(job: Job, limit: float | None) -> ProcessFuture:
+        monkeypatch.setattr(worker, "begin", begin)
+        worker.start()
+        while worker.serves():
+            [process.kill() for process in workers_of(os.getpid())]
+        return ProcessFuture()
+
+    monkeypatch.setattr(worker, "begin", begin_with_a_dead_worker)
+    with pytest.raises(ConfigError, match=r"target\.sequence_length: must be at most 32"):
+        executor.submit(Job("baseline", str(Study.create(project).folder))).result(timeout=120)
+    executor.close()
 
 
 def test_workers_must_be_at_least_one(project: Path) -> None:

@@ -90,10 +90,13 @@ class ProcessExecutor(Executor):
             while True:
                 if self._closing.is_set():
                     raise CancelledError
+                served = worker.serves()
                 if worker.line.poll(_TICK):
                     self._on_step(job, *worker.line.recv())
                 elif future.done():
                     return future.result()
+                elif not served:
+                    raise BrokenProcessPool
         except TimeoutError:
             return Result(failure=Failure(f"it was ended after {limit:g} s, the limit of --trial-timeout", True))
         finally:
@@ -114,7 +117,7 @@ class _Worker:
 
     def start(self) -> None:
         """Have the process running; it takes seconds until it has loaded torch."""
-        if not self._pool.active:  # asking starts it; pebble gives up a pool whose only worker died idle
+        if not self.serves():  # asking starts it; pebble gives up a pool whose only worker died idle
             self._pool.stop()
             self._pool.join()
             self._pool = self._fresh_pool()
@@ -123,6 +126,11 @@ class _Worker:
         """Have the job done in the process."""
         self.start()
         return self._pool.schedule(work, args=(job,), timeout=limit)
+
+    def serves(self) -> bool:
+        """False once pebble has given the pool up. It forgets a job that is just then on its way to a worker."""
+        active: bool = self._pool.active
+        return active
 
     def stop(self) -> None:
         """Tell it to end."""
