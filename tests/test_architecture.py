@@ -44,9 +44,10 @@ OWNERS = {
     "optuna": {"database", "samplers", "store"}, "datasets": {"data.readers"}, "yaml": {"language.yaml_source"},
     "mlflow": {"tracking.tracker", "tracking.registry", "tracking.served"},
     "onnx": {
-        "runtimes.onnxruntime", "runtimes.onnx_graph", "runtimes.onnx_quantize", "runtimes.onnxruntime_trace"
+        "runtimes.onnxruntime", "runtimes.onnx_export", "runtimes.onnx_graph", "runtimes.onnx_inputs",
+        "runtimes.onnx_quantize", "runtimes.onnx_reshapes", "runtimes.onnxruntime_trace",
     },
-    "onnxruntime": {"runtimes.onnxruntime", "runtimes.onnxruntime_trace"}, "typer": {"cli"},
+    "onnxruntime": {"runtimes.onnxruntime", "runtimes.onnx_reshapes", "runtimes.onnxruntime_trace"}, "typer": {"cli"},
     "openvino": {"runtimes.openvino", "runtimes.openvino_quantize"},
     "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "run", "tracking.tracker"},
     "pebble": {"executors.processes"}, "matplotlib": {"profiling.picture"},

@@ -145,14 +145,16 @@ def test_runtimes_tell_what_their_pieces_take(runtime: str, tmp_path: Path) -> N
         assert {kinds.of(p.path, p.operator) for p in pieces if p.operator == "BiasGelu"} == {"activations"}
 
 
-def test_rounding_the_input_belongs_to_the_product(tmp_path: Path) -> None:
+@pytest.mark.parametrize("per_token", [True, False])
+def test_rounding_the_input_belongs_to_the_product(per_token: bool, tmp_path: Path) -> None:
     model, ctx, trace = tiny(), context(tiny()), find_tracer("onnxruntime")
-    find("int8_dynamic")().apply(model, ctx)
+    find("int8_dynamic")(per_token=per_token).apply(model, ctx)
     find_runtime("onnxruntime").lower(model, ctx.precision, BATCH, tmp_path)
     _, kinds = take_apart(model, ctx.precision, BATCH)
     assert trace is not None
-    rounding = [p for p in trace(tmp_path, TARGET, BATCH) if p.operator == "DynamicQuantizeLinear"]
-    assert {kinds.of(p.path) for p in rounding} == {"attention projections"}, "others are fused with their product"
+    rounding = [p for p in trace(tmp_path, TARGET, BATCH) if p.operator in ("DynamicQuantizeLinear", "QuantizeLinear")]
+    products = {"attention projections", "feed-forward", "head"} if per_token else {"attention projections"}
+    assert {kinds.of(p.path) for p in rounding} == products, "by batch, others are fused with their product"
 
 
 @every_model
