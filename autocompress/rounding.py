@@ -91,6 +91,14 @@ def round_input(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
     return ((x / scale).round().add(zero_point).clamp(0, 255) - zero_point) * scale
 
 
+def fused_codes(x: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
+    """The nearest codes to x · factor + shift, of which a fused multiply-add, unlike float32's two steps, rounds once.
+
+    With exact products, so float64: some numbers next to the middle between two codes get the other one.
+    """
+    return (x.double() * factor.double() + shift.double()).float().round().clamp(0, 255)
+
+
 def round_groups(x: Tensor, group: int) -> Tensor:
     """Signed 8-bit codes with one scale for `group` adjacent numbers: how kernels for packed weights read floats."""
     x_Gg = F.pad(x, (0, -x.shape[-1] % group)).reshape(*x.shape[:-1], -1, group)

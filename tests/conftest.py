@@ -109,3 +109,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_uri: str) ->
     monkeypatch.setattr(isolated, "latency", lambda *a, **k: dict(ratios))
     yield make_project(tmp_path)
     trial.workbench.cache_clear()
+
+
+def codes_apart(one: torch.Tensor, other: torch.Tensor, scale: torch.Tensor) -> int:
+    """How many numbers are not the same code times `scale`."""
+    return int(((one - other).abs() > scale / 2).sum())

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import context, every_family, fresh, tiny, toy
+from conftest import codes_apart, context, every_family, fresh, tiny, toy
 from test_other_models import METHODS, MODELS, model_of
 from test_precisions import RECIPES
 from tiny_project import SPACE, make_project
@@ -31,7 +31,7 @@ from autocompress.errors import ConfigError, NotApplicable
 from autocompress.examples import inputs
 from autocompress.method import find
 from autocompress.precision import Precision, PrecisionPlan
-from autocompress.rounding import simulate
+from autocompress.rounding import input_grid, round_input, simulate
 from autocompress.runtime import find_runtime
 from autocompress.safety import inspect
 from autocompress.settings import Target
@@ -39,7 +39,8 @@ from autocompress.surgery import products
 from autocompress.verify import verify
 
 openvino = pytest.importorskip("openvino")
-input_groups = importlib.import_module("autocompress.runtimes.openvino_quantize").input_groups
+quantize = importlib.import_module("autocompress.runtimes.openvino_quantize")
+ops = importlib.import_module("openvino.opset13")
 OPENVINO = find_runtime("openvino")
 TARGET, TEXTS = Target(runtime="openvino"), toy(200)
 PADDED = toy().batch([0, 1, 2, 3, 4])
@@ -156,9 +157,9 @@ def test_inputs_are_rounded_at_run_time(tmp_path: Path) -> None:
 def test_the_group_that_saves_most_is_chosen() -> None:
     wide = nn.ModuleDict({"a": nn.Linear(256, 512), "b": nn.Linear(64, 64), "table": nn.Embedding(9, 64)})
     by_row, by_64 = Precision("int8", "dynamic_int8", per_channel=True), Precision("int4", group_size=64)
-    assert input_groups(wide, PrecisionPlan({"a": by_row, "b": by_row, "table": by_row})) == {"a": 128}
-    assert input_groups(wide, PrecisionPlan({"a": by_64, "b": by_row})) == {"a": 64, "b": 64}
-    assert input_groups(wide, PrecisionPlan({"a": Precision("int8", "static_int8")})) == {}
+    assert quantize.input_groups(wide, PrecisionPlan({"a": by_row, "b": by_row, "table": by_row})) == {"a": 128}
+    assert quantize.input_groups(wide, PrecisionPlan({"a": by_64, "b": by_row})) == {"a": 64, "b": 64}
+    assert quantize.input_groups(wide, PrecisionPlan({"a": Precision("int8", "static_int8")})) == {}
 
 
 SHARES = {
@@ -207,7 +208,7 @@ def test_groups_that_do_not_divide_a_row_are_the_same_numbers(bits: int, tmp_pat
     """After pruning: 40 inputs in groups of 32 are stored as five groups of 8, every scale up to four times."""
     ctx, rtn = context(with_head(40)), ("weight_only", {"bits": bits, "algorithm": "rtn"})
     changed = lowered(with_head(40), [rtn], tmp_path, ctx)
-    assert input_groups(changed, ctx.precision) == {"classifier.first": 32}
+    assert quantize.input_groups(changed, ctx.precision) == {"classifier.first": 32}
     np.testing.assert_allclose(run(tmp_path), torch_logits(OPENVINO.simulate(changed, ctx.precision)), atol=1e-3)
 
 
@@ -222,6 +223,19 @@ def test_bfloat16_is_computed_in_where_the_cpu_has_it(tmp_path: Path) -> None:
     assert kernels(tmp_path)["bf16 x bf16"] >= 24
     error = np.abs(run(tmp_path) - torch_logits(tiny())).max()
     assert 1e-4 < error < 0.02 * np.ptp(torch_logits(tiny()))
+
+
+def test_the_simulation_rounds_a_million_inputs_to_the_codes_of_the_kernel() -> None:
+    """Through a product with the identity; x / s + z in two steps would differ in a few."""
+    x_NI = 2 * torch.randn(60_000, 64, generator=torch.Generator().manual_seed(0))
+    scale, zero = input_grid(x_NI.amin(), x_NI.amax())
+    low, high = quantize.ends(scale, zero)
+    given, eye = ops.parameter([-1, 64], np.float32), ops.constant(np.eye(64, dtype=np.int8))
+    product = ops.matmul(ops.fake_quantize(given, low, high, low, high, 256), ops.convert(eye, np.float32), False, True)
+    compiled = openvino.Core().compile_model(openvino.Model([ops.result(product)], [given]), "CPU")
+    ran_NI = torch.from_numpy(compiled(x_NI.numpy())[0].copy())
+    assert codes_apart(ran_NI, quantize.on_grid(x_NI, scale, zero), scale) == 0
+    assert codes_apart(ran_NI, round_input(x_NI, scale, zero), scale) > 0
 
 
 BFLOAT16 = Precision("bfloat16", "bfloat16")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import FAMILIES, context, fresh, tiny, toy
+from conftest import FAMILIES, codes_apart, context, fresh, tiny, toy
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from test_other_models import MODELS, model_of
@@ -26,7 +26,8 @@ from autocompress.methods.quantization.half import has_arithmetic
 from autocompress.precision import Precision, PrecisionPlan
 from autocompress.rounding import input_grid, round_groups, round_input, round_weight, simulate, weight_scale
 from autocompress.runtime import find_runtime
-from autocompress.runtimes.torch_codes import IntegerProduct, encode, fill
+from autocompress.runtimes.torch_codes import encode, fill
+from autocompress.runtimes.torch_product import IntegerProduct, on_grid
 from autocompress.settings import Target
 from autocompress.surgery import products
 from autocompress.verify import verify
@@ -108,6 +109,17 @@ def test_a_product_of_codes_is_what_the_codes_stand_for(grid: str) -> None:
     rounded_NI = round_groups(x_NI, 48) if grid == "token" else round_input(x_NI, scale, zero)
     expected = rounded_NI.double() @ round_weight(W_OI, precision).double().T + bias_O
     np.testing.assert_allclose(product(x_NI).numpy(), expected.numpy(), atol=1e-4)
+
+
+@ON_X86
+def test_the_simulation_rounds_a_million_inputs_to_the_codes_of_the_kernel() -> None:
+    """Through a product with the identity; x / s + z in two steps would differ in a few."""
+    x_NI = 2 * torch.randn(60_000, 64, generator=torch.Generator().manual_seed(0))
+    scale, zero = input_grid(x_NI.amin(), x_NI.amax())
+    given = {"input_scale": scale, "input_zero_point": zero}
+    ran_NI = IntegerProduct(torch.eye(64, dtype=torch.int8), torch.ones(64), None, given)(x_NI)
+    assert codes_apart(ran_NI, on_grid(x_NI, scale, zero), scale) == 0
+    assert codes_apart(ran_NI, round_input(x_NI, scale, zero), scale) > 0
 
 
 def test_codes_of_four_bits_come_back_from_an_odd_width() -> None:

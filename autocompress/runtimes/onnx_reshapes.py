@@ -1,7 +1,7 @@
 """Reshapes to constant shapes: what remains of `x.view(batch, tokens, heads, -1)` once the sizes need no computing.
 
-The exporter works every new shape out from those of other tensors, which takes seven nodes a reshape: a tenth of the
-time of a small model in 8 bits at 32 tokens. In ONNX a 0 says "as the input's axis here" and one -1 "what is left".
+The exporter works every new shape out from those of other tensors, which takes seven nodes a reshape: 4 to 10 %
+of the time of MiniLM in 8 bits at 32 tokens. In ONNX a 0 says "as the input's axis here" and one -1 "what is left".
 """
 
 from __future__ import annotations

@@ -123,10 +123,9 @@ def ends(scale: torch.Tensor, zero: torch.Tensor) -> list[np.float32]:
 
 
 def on_grid(x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
-    """`rounding.round_input` as OpenVINO's kernels do it: scaled and shifted, then rounded."""
+    """`rounding.round_input` as the kernel of a FakeQuantize does it."""
     low, high = (torch.tensor(end) for end in ends(scale, zero))
-    factor = 255 / (high - low)
-    return ((x * factor - low * factor).round().clamp(0, 255) - zero) * scale
+    return (rounding.fused_codes(x, 255 / (high - low), -low * 255 / (high - low)) - zero) * scale
 
 
 def unpacked(W_OI: torch.Tensor, scale_OG: torch.Tensor, path: str, precision: Precision) -> Output:

@@ -25,7 +25,8 @@ from autocompress.examples import Batch, inputs
 from autocompress.precision import PrecisionPlan
 from autocompress.rounding import simulate
 from autocompress.runtimes.instructions import weight_bits
-from autocompress.runtimes.torch_codes import ENGINE, encode, fill, on_grid
+from autocompress.runtimes.torch_codes import encode, fill
+from autocompress.runtimes.torch_product import ENGINE, on_grid
 from autocompress.settings import Target
 
 if TYPE_CHECKING:
