@@ -241,7 +241,7 @@ def test_the_simulation_rounds_a_million_inputs_to_the_codes_of_the_kernel() -> 
 BFLOAT16 = Precision("bfloat16", "bfloat16")
 REFUSED = {
     "int4 weights with dynamic_int8 inputs": {"classifier": Precision("int4", "dynamic_int8")},
-    "token by token, but classifier": {"classifier": Precision("int8", "dynamic_int8")},
+    "inputs of classifier token by token: per_token must be true": {"classifier": Precision("int8", "dynamic_int8")},
     "float16 weights with float16 inputs": {"classifier": Precision("float16", "float16")},
     "classifier computes in bfloat16, which is all of a model or nothing": {
         "classifier": BFLOAT16, "pre_classifier": Precision("int8"),

@@ -76,7 +76,7 @@ class OpenVinoRuntime:
             if kind == _HALF and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
                 raise NotApplicable("openvino computes in bfloat16 on CPUs with instructions for it only")
             if precision.activation == "dynamic_int8" and not precision.per_token:
-                raise NotApplicable(f"openvino rounds inputs token by token, but {path} is to have one scale a batch")
+                raise NotApplicable(f"openvino rounds the inputs of {path} token by token: per_token must be true")
             if precision.activation == "dynamic_int8" and not has_vnni():
                 raise NotApplicable(f"openvino rounds the inputs of {path} at run time on CPUs with VNNI only")
 
