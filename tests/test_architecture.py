@@ -13,7 +13,7 @@ LAYERS = [
     {"examples", "precision", "method", "cache", "quiet"},
     {"surgery", "recipe"},
     {"context", "rounding"},
-    {"architectures", "importance", "ledger", "observers", "runtime"},
+    {"architectures", "importance", "incoherence", "ledger", "observers", "runtime"},
     {"structure", "goals", "manifest", "measure", "footprint"},
     {"standing", "isolated"},
     {"memory"},

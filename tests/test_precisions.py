@@ -109,6 +109,27 @@ def test_with_a_scale_a_token_an_answer_is_that_of_its_text_alone(per_token: boo
     assert (np.abs(session.run(batch) - alone).max() < 1e-5) == per_token
 
 
+def test_a_token_of_zeros_gives_the_bias(tmp_path: Path) -> None:
+    model = tiny()
+    nn.init.zeros_(model.bert.embeddings.LayerNorm.weight)
+    nn.init.zeros_(model.bert.embeddings.LayerNorm.bias)
+    changed = lowered(model, [("low_rank", {}), ("int8_dynamic", {})], tmp_path, ctx := context(model))
+    expected = torch_logits(simulate(changed, ctx.precision))
+    assert np.abs(run(tmp_path) - expected).max() <= 0.03 * np.abs(expected).max()
+
+
+def test_what_lies_between_two_factors_is_rounded_before_it_is_scaled(tmp_path: Path) -> None:
+    """A pass less over it: what scales a token falls out when the token is brought to [-1, 1]."""
+    lowered(tiny(), [("low_rank", {}), ("int8_dynamic", {})], tmp_path, ctx := context(tiny()))
+    scaled = Counter(
+        node.name.split("/")[-2]
+        for node in onnx.load(ONNX.artefact(tmp_path)).graph.node
+        if node.name.endswith("_token")
+    )
+    pairs = sum(path.endswith(".up") for path in ctx.precision)
+    assert (scaled["up"], scaled["down"]) == (pairs, 0)
+
+
 SHARES = {
     "int8_dynamic": 0.36, "int8_static": 0.36, "weight_only gptq 4": 0.24, "weight_only awq 8": 0.36,
     "half": 0.53, "half bfloat16": 0.53, "embedding 8": 0.98, "embedding 4": 0.97,

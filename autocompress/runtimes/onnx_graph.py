@@ -22,6 +22,7 @@ class Graph:
         self._model = model
         self.old = list(model.graph.node)
         self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.scaled: dict[str, tuple[str, str]] = {}  # a tensor that is another one, times a factor for every token
         self._new: list[NodeProto] = []
         self._made: dict[Hashable, tuple[str, ...]] = {}
 
@@ -61,12 +62,21 @@ class Graph:
         return self._made[key]
 
     def finish(self) -> onnx.ModelProto:
-        """The model with the new nodes, and without weights that nothing reads."""
+        """The model with the new nodes, and without nodes and weights that nothing reads."""
         graph = self._model.graph
-        read = {name for node in self._new for name in node.input}
+        nodes, read = self._read()
         kept = [tensor for name, tensor in self.weights.items() if name in read]
-        for field, new in ((graph.node, self._new), (graph.initializer, kept), (graph.value_info, [])):
+        for field, new in ((graph.node, nodes), (graph.initializer, kept), (graph.value_info, [])):
             del field[:]
             field.extend(new)
         self._model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
         return self._model
+
+    def _read(self) -> tuple[list[NodeProto], set[str]]:
+        """The new nodes of which something is read, and the names of all that is read."""
+        nodes, read = [], {output.name for output in self._model.graph.output}
+        for node in reversed(self._new):
+            if not read.isdisjoint(node.output):
+                nodes.append(node)
+                read.update(node.input)
+        return nodes[::-1], read

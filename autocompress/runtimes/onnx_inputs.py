@@ -14,8 +14,6 @@ from torch import Tensor
 from autocompress.precision import PrecisionPlan
 from autocompress.runtimes.onnx_graph import Graph
 
-_TINY = np.finfo(np.float32).tiny
-
 
 class Rounded(NamedTuple):
     """Names of tensors: input = scale · (code - zero), times `token` where each token has a range of its own."""
@@ -64,12 +62,18 @@ def _by_batch(graph: Graph, x: str, name: str) -> tuple[str, ...]:
 
 
 def _by_token(graph: Graph, x: str, name: str) -> tuple[str, ...]:
-    """Every token is brought to [-1, 1], where one grid serves all: there is no kernel for a scale a row."""
-    size, largest, token, unit, code = (f"{name}_{part}" for part in ("size", "largest", "token", "unit", "code"))
+    """Every token is brought to [-1, 1], where one grid serves all: there is no kernel for a scale a row.
+
+    A token of zeros is divided by zero and gets arbitrary codes, which times its largest number are zeros again. What
+    x was scaled with falls out of the division, so the tensor before that is read.
+    """
+    size, largest, unit, code, token = (f"{name}_{part}" for part in ("size", "largest", "unit", "code", "token"))
+    x, factor = graph.scaled.get(x, (x, ""))
     graph.add("Abs", [x], [size], f"{name}_Abs")
     graph.add("ReduceMax", [size], [largest], f"{name}_ReduceMax", axes=[-1], keepdims=1)
-    graph.add("Max", [largest, graph.weight("tiny", np.array([_TINY], np.float32))], [token], f"{name}_Max")
-    graph.add("Div", [x, token], [unit], f"{name}_Div")
+    graph.add("Div", [x, largest], [unit], f"{name}_Div")
     grid = graph.weight("unit_scale", np.array(1 / 127, np.float32)), graph.weight("unit_zero", np.array(128, np.uint8))
     graph.add("QuantizeLinear", [unit, *grid], [code], f"{name}_QuantizeLinear")
-    return code, *grid, token
+    if factor:
+        graph.add("Mul", [largest, factor], [token], f"{name}_Mul")
+    return code, *grid, token if factor else largest

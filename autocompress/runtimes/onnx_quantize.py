@@ -86,7 +86,8 @@ def integer_product(graph: Graph, node: NodeProto, path: str, plan: PrecisionPla
         return
     graph.add("MatMulIntegerToFloat", factors, [f"{out}_unscaled"], node.name, domain=MICROSOFT)
     scaled = f"{out}_scaled" if bias else out
-    graph.add("Mul", [f"{out}_unscaled", x.token], [scaled], f"{node.name}_token")
+    graph.scaled[scaled] = f"{out}_unscaled", x.token
+    graph.add("Mul", [*graph.scaled[scaled]], [scaled], f"{node.name}_token")
     if bias:
         graph.add("Add", [scaled, *bias], [out], f"{node.name}_bias")
 

@@ -12,7 +12,8 @@ One scale for all weights and one for all activations lose too much (Bondarenko 
 Not quantized, by `exclude`: `none`; `classifier` = every linear outside the stacks of layers (pooler, pre-classifier,
 classifier); `first_last` = those, and the first and the last layer of each stack.
 
-The module stays as it is: the runtime carries out what this step writes into the precision plan.
+The module computes what it did: the runtime carries out what this step writes into the precision plan. Low-rank pairs
+are made ready for rounding (see incoherence.py).
 
 Jacob et al. 2018, arXiv:1712.05877; in BERT: Zafrir et al. 2019, "Q8BERT", arXiv:1910.06188 (without its training).
 """
@@ -26,6 +27,7 @@ from torch import nn
 from autocompress.context import Context
 from autocompress.distributions import Choice
 from autocompress.errors import NotApplicable
+from autocompress.incoherence import spread_pairs
 from autocompress.method import Method, Stage
 from autocompress.precision import Precision
 from autocompress.surgery import Exclude, quantizable, token_tables
@@ -44,6 +46,7 @@ class Int8Dynamic(Method):
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         if not (self.per_channel or self.per_token):
             raise NotApplicable("int8_dynamic without per_channel and per_token loses too much to be worth a trial")
+        spread_pairs(model)
         paths, scales = quantizable(model, self.exclude), {"per_channel": self.per_channel, "per_token": self.per_token}
         ctx.precision.add(paths, Precision("int8", "dynamic_int8", **scales))
         if self.embeddings:

@@ -29,6 +29,7 @@ from autocompress import rounding
 from autocompress.context import Context
 from autocompress.distributions import Choice
 from autocompress.errors import NotApplicable
+from autocompress.incoherence import spread_pairs
 from autocompress.method import Method, Stage
 from autocompress.observers import Observer, Seen, observe, ranges
 from autocompress.precision import Precision
@@ -49,6 +50,7 @@ class Int8Static(Method):
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         if not (self.per_channel or self.smooth):
             raise NotApplicable("int8_static without per_channel and without smooth loses too much to be worth a trial")
+        spread_pairs(model)
         layers = quantizable(model, self.exclude)
         seen = observe(model, layers, ctx.calibration)
         smooth = smoothing(layers, seen, self.smooth) if self.smooth else {}

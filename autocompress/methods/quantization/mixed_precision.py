@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from autocompress.context import Context, forward
 from autocompress.distributions import Choice, Range
 from autocompress.examples import Batch
+from autocompress.incoherence import spread_pairs
 from autocompress.method import Method, Stage
 from autocompress.precision import Precision, PrecisionPlan
 from autocompress.rounding import round_weight, simulate
@@ -43,6 +44,7 @@ class MixedPrecision(Method):
     metric: Annotated[Literal["fisher", "kl"], Choice(("fisher", "kl"))] = "fisher"
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
+        spread_pairs(model)
         layers = list(products(model))
         if ctx.train is not None:
             measure = fisher if self.metric == "fisher" else divergence

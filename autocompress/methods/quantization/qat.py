@@ -23,6 +23,7 @@ from torch.nn.utils import parametrize
 
 from autocompress.context import Context
 from autocompress.distributions import Choice
+from autocompress.incoherence import spread_pairs
 from autocompress.method import Method, Stage
 from autocompress.observers import observe, ranges
 from autocompress.precision import Precision
@@ -41,6 +42,7 @@ class Qat(Method):
     embeddings: bool = True
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
+        spread_pairs(model)
         layers = quantizable(model, self.exclude)
         seen = observe(model, layers, ctx.calibration)
         precision = Precision("int8", "static_int8", per_channel=self.per_channel)

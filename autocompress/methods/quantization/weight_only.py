@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from autocompress.context import Context
 from autocompress.distributions import Choice
+from autocompress.incoherence import spread_pairs
 from autocompress.method import Method, Stage
 from autocompress.observers import Moments, moments, observe
 from autocompress.precision import Precision
@@ -39,6 +40,7 @@ class WeightOnly(Method):
     embeddings: bool = True
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
+        spread_pairs(model)
         precision, layers = Precision("int4" if self.bits == 4 else "int8", group_size=self.group_size), products(model)
         scales: dict[str, Tensor] = {}
         if self.algorithm != "rtn":
