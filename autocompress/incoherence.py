@@ -36,4 +36,5 @@ def spread_pairs(model: nn.Module) -> None:
 def orthogonal(size: int) -> Tensor:
     """A random orthogonal matrix (size, size), the same at every call."""
     random = torch.Generator().manual_seed(size)
-    return torch.linalg.qr(torch.randn(size, size, generator=random, dtype=torch.float64)).Q
+    Q_RR: Tensor = torch.linalg.qr(torch.randn(size, size, generator=random, dtype=torch.float64)).Q
+    return Q_RR
