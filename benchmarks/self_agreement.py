@@ -2,7 +2,7 @@
 
 As well as the simulation with itself, once its embeddings are multiplied with 1 + 10^-6 · N(0, 1): a number next to the
 middle between two codes then gets the other one, and that moves others in every later layer. MiniLM of `precisions`,
-400 validation texts, every two of five such simulations; beside it, ONNX Runtime with each of the five. Writes
+400 validation texts, every two of five such simulations; beside it, a runtime with each of the five. Writes
 benchmarks/results/self_agreement.md.
 """
 
@@ -25,10 +25,16 @@ from autocompress.method import find
 from benchmarks.precisions import RESULTS, agreement, reached, torch_logits
 from benchmarks.precisions_models import BATCH, LENGTHS, RECIPES, Subject, minilm
 
-NAMES = (
-    "int8_dynamic", "int8_dynamic, one scale for all weights", "int8_dynamic, one scale a batch",
-    "int8_static minmax", "int8_static minmax, smooth 0.5", "low_rank 0.5, 3 epochs + int8_dynamic",
-)  # fmt: skip
+ROWS = (
+    ("int8_dynamic", "onnxruntime"),
+    ("int8_dynamic, one scale for all weights", "onnxruntime"),
+    ("int8_dynamic, one scale a batch", "onnxruntime"),
+    ("int8_static minmax", "onnxruntime"),
+    ("int8_static minmax, smooth 0.5", "onnxruntime"),
+    ("int8_static entropy", "openvino"),
+    ("qat, 1 epoch", "openvino"),
+    ("low_rank 0.5, 3 epochs + int8_dynamic", "onnxruntime"),
+)
 TIMES, MOVED = 5, 1e-6
 
 
@@ -36,8 +42,8 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:
         subject, rows = minilm(Path(place)), []
-        for name in NAMES:
-            rows.append(row(name, *agreements(subject, name)))
+        for name, runtime in ROWS:
+            rows.append(row(f"{name} | {runtime}", *agreements(subject, name, runtime)))
             print(rows[-1], flush=True)
     (RESULTS / "self_agreement.md").write_text("\n".join([*HEAD, *rows, ""]))
 
@@ -45,20 +51,21 @@ def main() -> None:
 HEAD = [
     "# How far the simulation of 8-bit inputs agrees with itself", "",
     f"The share of 400 texts with the same label, mean [least, most]: of every two of {TIMES} simulations whose "
-    f"embeddings differ by {MOVED:g}, and of ONNX Runtime with each of them. Logits range over 6.4.", "",
-    "| precision | simulation with itself | largest difference of logits | ONNX Runtime with the simulation | "
+    f"embeddings differ by {MOVED:g}, and of the runtime with each of them. Logits range over 6.4.", "",
+    "| precision | runtime | simulation with itself | largest difference of logits | runtime with the simulation | "
     "largest difference of logits |",
-    "|---|---|---|---|---|",
+    "|---|---|---|---|---|---|",
 ]  # fmt: skip
 
 
-def agreements(subject: Subject, name: str) -> tuple[list[np.ndarray], np.ndarray]:
+def agreements(subject: Subject, name: str, runtime_name: str) -> tuple[list[np.ndarray], np.ndarray]:
     """The logits (N, C) of the simulations, and those of the runtime."""
-    target, runtime = reached("onnxruntime")
+    target, runtime = reached(runtime_name)
     torch.manual_seed(0)
-    ctx, model = Context(subject.teacher, subject.calibration, target, subject.train), subject.teacher.model
+    ctx = Context(subject.teacher, subject.calibration, target, subject.train)
+    model = copy.deepcopy(subject.teacher.model)
     for method, knobs in RECIPES[name]:
-        model = find(method)(**knobs).apply(copy.deepcopy(model), ctx)
+        model = find(method)(**knobs).apply(model, ctx)
     with tempfile.TemporaryDirectory(dir=subject.folder) as folder:
         runtime.lower(model, ctx.precision, subject.texts[LENGTHS[-1]], Path(folder))
         ran_NC = measure.logits(runtime.open(Path(folder), target), subject.validation, BATCH)

@@ -123,7 +123,7 @@ class OnnxRuntime:
 
         return {
             "onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__, "opset": OPSET,
-            "torch": torch.__version__, "int8_weight_bits": weight_bits(), "graph": 3,
+            "torch": torch.__version__, "int8_weight_bits": weight_bits(), "graph": 4,
         }  # fmt: skip
 
 
