@@ -3,7 +3,7 @@
 W ≈ s · q with q in [-127, 127] and s = max|W| / 127, with `per_channel` one s for every output channel, else one for a
 tensor. Activations get their scale from their own range at run time, so no calibration is needed: with `per_token` one
 for every token (Yao et al. 2022, "ZeroQuant", arXiv:2206.01861), and then an answer does not depend on the other texts
-of its batch; else one for the batch, which takes 0.9 to 0.96 of the time and has some four times the error, because
+of its batch; else one for the batch, which takes 0.91 to 0.93 of the time and has some four times the error, because
 a few tokens have outliers. With `embeddings` the table of token embeddings is stored as int8 as well, one scale a row,
 and its rows are turned into float32 when read.
 
