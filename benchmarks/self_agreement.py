@@ -2,8 +2,8 @@
 
 As well as the simulation with itself, once what its layer norms and GELUs give is multiplied with 1 + 10^-6 · N(0, 1),
 as the float32 work of a runtime is off a little everywhere: a number next to the middle between two codes then gets
-the other one, and that moves others in every later layer. MiniLM of `precisions`, 400 validation texts, every two of five
-such simulations; beside it, a runtime with the simulation as it is and with the four that are moved. Writes
+the other one, and that moves others in every later layer. MiniLM of `precisions`, 400 validation texts, every two of
+five such simulations; beside it, a runtime with the simulation as it is and with the four that are moved. Writes
 benchmarks/results/self_agreement.md.
 """
 
