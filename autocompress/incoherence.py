@@ -32,7 +32,7 @@ def spread_pairs(model: nn.Module) -> None:
         pair.up.weight.copy_(U_OR * s_R @ Q_RR.T)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # a model has few ranks, a search has many
 def orthogonal(size: int) -> Tensor:
     """A random orthogonal matrix (size, size), the same at every call."""
     random = torch.Generator().manual_seed(size)

@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 from conftest import FAMILIES, context, fresh, tiny, toy
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from autocompress.context import Context
@@ -20,6 +20,7 @@ from autocompress.method import find
 from autocompress.precision import Precision, PrecisionPlan
 from autocompress.rounding import simulate
 from autocompress.runtime import find_runtime
+from autocompress.runtimes.onnx_graph import Graph
 from autocompress.settings import Target
 from autocompress.structure import load, save
 from autocompress.surgery import products
@@ -128,6 +129,28 @@ def test_what_lies_between_two_factors_is_rounded_before_it_is_scaled(tmp_path: 
     )
     pairs = sum(path.endswith(".up") for path in ctx.precision)
     assert (scaled["up"], scaled["down"]) == (pairs, 0)
+
+
+def test_what_a_branch_reads_is_kept() -> None:
+    """And what nothing reads is not, neither nodes nor weights."""
+    made = helper.make_node
+    branch = helper.make_graph([made("Add", ["doubled", "weight"], ["sum"])], "branch", [], [value("sum")])
+    nodes = [
+        made("Add", ["x", "x"], ["doubled"]), made("Mul", ["x", "idle"], ["unread"]),
+        made("If", ["condition"], ["y"], then_branch=branch, else_branch=branch),
+    ]  # fmt: skip
+    weights = [numpy_helper.from_array(np.ones(1, np.float32), name) for name in ("weight", "idle")]
+    inputs_ = [value("x"), helper.make_tensor_value_info("condition", TensorProto.BOOL, [])]
+    graph = Graph(helper.make_model(helper.make_graph(nodes, "g", inputs_, [value("y")], weights)))
+    for node in graph.old:
+        graph.keep(node)
+    finished = graph.finish().graph
+    assert [node.op_type for node in finished.node] == ["Add", "If"]
+    assert [tensor.name for tensor in finished.initializer] == ["weight"]
+
+
+def value(name: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1])
 
 
 SHARES = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import numpy as np
@@ -78,5 +78,13 @@ class Graph:
         for node in reversed(self._new):
             if not read.isdisjoint(node.output):
                 nodes.append(node)
-                read.update(node.input)
+                read.update(_inputs(node))
         return nodes[::-1], read
+
+
+def _inputs(node: NodeProto) -> Iterator[str]:
+    """The names that a node reads, the branches of an `If` and the body of a loop too."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from _inputs(inner)

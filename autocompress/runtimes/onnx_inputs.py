@@ -65,7 +65,7 @@ def _by_token(graph: Graph, x: str, name: str) -> tuple[str, ...]:
     """Every token is brought to [-1, 1], where one grid serves all: there is no kernel for a scale a row.
 
     A token of zeros gets arbitrary codes, which times its largest number are zeros again. What x was scaled with falls
-    out here, so the tensor before that is read. A division of every number takes 4 % more of a pair's time.
+    out here, so the tensor before that is read. A division of every number takes up to 4 % more of a pair's time.
     """
     size, largest, inverse, unit, code, token = (
         f"{name}_{part}" for part in ("size", "largest", "inverse", "unit", "code", "token")
