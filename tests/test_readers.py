@@ -149,10 +149,12 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.csv", "text,label\nx,1\ny\n", "row 2 has 1 fields, the header has 2"),
-        ("a.json", '{"text": "x"}', "it does not hold one object a row"),
-        ("a.jsonl", "[1]", "it does not hold one object a row"),
-        ("a.jsonl", "{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("a.csv", "text,label\nx,1\ny\n", "row 2 has 1 field, the header has 2"),
+        ("a.json", '{"text": "x"}', "it does not hold a list of objects, one a row"),
+        ("a.json", "[{}, 1, 2]", "row 2 does not hold an object, the first of 2 such rows"),
+        ("a.jsonl", "{}\n\n[1]", "line 3 does not hold an object"),
+        ("a.jsonl", "{}\n{", "line 2, column 2: Expecting property name enclosed in double quotes"),
+        ("a.jsonl", '{}\n{"text": "x", "label": 1, "text": "y"}', "line 2: an object names 'text' 2 times"),
     ],
 )
 def test_broken_files(name: str, content: str, reason: str, tmp_path: Path) -> None:

@@ -2,58 +2,76 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from autocompress.data.delimited import DELIMITERS, check_names, check_swallowed, more, read_delimited, utf8
 from autocompress.errors import ConfigError
 
 Columns = dict[str, list[Any]]  # N values each
 
 
-def read_file(where: str, file: Path) -> Columns:
-    """Every column of a file. Raises `ConfigError` if it is missing, of another kind, or broken."""
+def read_file(where: str, file: Path, label: str) -> Columns:
+    """Every column of a file; `label` names that of the labels.
+
+    Raises `ConfigError` if the file is missing, of another kind, broken, or may be read in two ways.
+    """
     if file.suffix not in FORMATS:
         raise ConfigError(f"{where}: must be one of {', '.join(FORMATS)}. Got {str(file)!r}.")
     if not file.is_file():
         raise ConfigError(f"{where}: must be a file that exists. Got {str(file)!r}.")
     try:
-        return FORMATS[file.suffix](file)
-    except (ValueError, csv.Error) as e:  # UnicodeDecodeError, JSONDecodeError and ArrowInvalid are ValueErrors
+        columns = FORMATS[file.suffix](file)
+        if file.suffix in DELIMITERS and label in columns:
+            check_swallowed(columns, label, DELIMITERS[file.suffix])
+    except (ValueError, RecursionError) as e:  # ArrowInvalid and JSONDecodeError are ValueErrors
         raise ConfigError(f"{where}: must be a readable {file.suffix} file. Got {str(file)!r}: {e}.") from None
-
-
-def _csv(file: Path) -> Columns:
-    csv.field_size_limit(2**31 - 1)  # documents are longer than the default 128 KiB
-    with file.open(newline="", encoding="utf-8-sig") as handle:
-        header, *rows = [
-            row for row in csv.reader(handle, delimiter="\t" if file.suffix == ".tsv" else ",") if row
-        ] or [[]]
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(header):
-            raise ValueError(f"row {number} has {len(row)} fields, the header has {len(header)}")
-    return {name: [row[i] for row in rows] for i, name in enumerate(header)}
+    return columns
 
 
 def _json(file: Path) -> Columns:
-    text = file.read_text(encoding="utf-8-sig")
-    lines = text.split("\n")  # not splitlines: a JSON string may hold U+2028
-    rows = json.loads(text) if file.suffix == ".json" else [json.loads(line) for line in lines if line.strip()]
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError("it does not hold one object a row")
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
+    text = utf8(file.read_bytes()).decode()
+    if file.suffix == ".json":
+        rows = json.loads(text, object_pairs_hook=_object)
+        if not isinstance(rows, list):
+            raise ValueError("it does not hold a list of objects, one a row")
+        numbered = [(f"row {number}", row) for number, row in enumerate(rows, 1)]
+    else:  # not splitlines: a JSON string may hold U+2028
+        lines = [(f"line {number}", line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+        numbered = [(place, _line(place, line)) for place, line in lines]
+    if wrong := [place for place, row in numbered if not isinstance(row, dict)]:
+        raise ValueError(f"{wrong[0]} does not hold an object{more(len(wrong), wrong[0].split()[0])}")
+    names = dict.fromkeys(name for _, row in numbered for name in row)
+    return {name: [row.get(name) for _, row in numbered] for name in names}
+
+
+def _line(place: str, line: str) -> Any:
+    try:
+        return json.loads(line, object_pairs_hook=_object)
+    except json.JSONDecodeError as e:
+        raise ValueError(f"{place}, column {e.colno}: {e.msg}") from None
+    except ValueError as e:
+        raise ValueError(f"{place}: {e}") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON allows the same key twice; then either value may be meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        check_names([name for name, _ in pairs], "an object")
+    return found
 
 
 def _parquet(file: Path) -> Columns:
     from pyarrow import parquet
 
+    check_names(parquet.read_schema(file).names, "the schema")
     columns: Columns = parquet.read_table(file).to_pydict()
     return columns
 
 
 FORMATS: dict[str, Callable[[Path], Columns]] = {
-    ".csv": _csv, ".tsv": _csv, ".jsonl": _json, ".json": _json, ".parquet": _parquet,
+    ".csv": read_delimited, ".tsv": read_delimited, ".jsonl": _json, ".json": _json, ".parquet": _parquet,
 }  # fmt: skip

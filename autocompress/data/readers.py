@@ -49,7 +49,7 @@ def read(settings: TaskSettings, root: Path) -> dict[str, Rows]:
     data = settings.data
     if isinstance(data, dict):
         files = {split: root / Path(name).expanduser() for split, name in data.items()}
-        return {s: _rows(str(f), s, read_file(f"task.data.{s}", f), settings) for s, f in files.items()}
+        return {split: _read_split(split, file, settings) for split, file in files.items()}
     if data.startswith("builtin/"):
         return _read_builtin(data, settings)
     folder = root / Path(data).expanduser()
@@ -68,6 +68,11 @@ def hub_name(data: str) -> tuple[str, str | None]:
         rule = "must be name, namespace/name or namespace/name/config of a hub dataset"
         raise ConfigError(f"task.data: {rule}. Got {data!r}. Or {_BY_SPLIT}")
     return name, config[0] if config else None
+
+
+def _read_split(split: str, file: Path, settings: TaskSettings) -> Rows:
+    columns = read_file(f"task.data.{split}", file, settings.label)
+    return _rows(str(file), split, columns, settings)
 
 
 def _read_builtin(name: str, settings: TaskSettings) -> dict[str, Rows]:
