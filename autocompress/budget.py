@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from autocompress.standing import Standing
 
 _MOST_REFUSED = 200  # in a row and nothing feasible yet: the limits cannot be met
-_MOST_REPEATED = 300  # in a row: what is left of the space is not worth looking for
+_MOST_IDLE = 200  # in a row that trained nothing: what is left of the space is not worth looking for
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Budget:
     trials: int
     deadline: float = math.inf  # on the clock
     training_seconds: float = math.inf  # of all trials together, over every resume
+    variants: int = 0  # trials that may follow from one training, and are no sign that nothing is left
     clock: Callable[[], float] = time.monotonic
 
     def met(self, standing: Standing) -> bool:
@@ -42,15 +44,21 @@ class Budget:
             return "the hours of training are used up"
         if size is not None and standing.count("recipes") >= size:
             return f"the space is exhausted: all {size} of its recipes were tried"
-        if self.repeats(standing) >= _MOST_REPEATED:
-            return f"the last {_MOST_REPEATED} recipes drawn had been seen before"
         if self._hopeless(standing) and not standing.count("running"):
-            return f"the last {_MOST_REFUSED} recipes all broke a size or latency limit"
+            return f"the last {_MOST_REFUSED} recipes were all refused before training"
+        if self._idle(standing) >= _MOST_IDLE:
+            return f"the last {_MOST_IDLE} recipes left nothing new to train: each was refused or trained before"
         return ""
 
     def repeats(self, standing: Standing) -> int:
         """How many of the latest trials in a row were nothing new."""
         return len(standing.streak(lambda t: t.state == "duplicate" or t.recipe.fault() is not None))
+
+    def _idle(self, standing: Standing) -> int:
+        """How many of the latest trials in a row trained nothing, those not counted that follow from a training."""
+        latest = standing.streak(lambda t: not t.charged)
+        made = Counter(t.variant_of for t in latest if t.state == "complete")
+        return len(latest) - sum(min(count, self.variants) for count in made.values())
 
     def _hopeless(self, standing: Standing) -> bool:
         refused = len(standing.streak(lambda t: t.state == "refused"))

@@ -98,9 +98,10 @@ class Coordinator:
 
     def _begin(self, trial: Trial) -> Iterator[Life]:
         """The trial's life, unless its outcome is known already or will be with that of a trial under way."""
-        if fault := trial.recipe.fault():
+        twin = self.standing.twin(trial)
+        if fault := trial.recipe.fault() or (twin is None and self.standing.diverges(trial)):
             self._end(replace(trial, state="refused", reason=fault))
-        elif (twin := self.standing.twin(trial)) is None:
+        elif twin is None:
             yield self._live(self.standing.keep(replace(trial, variant_of=self._trained_in(trial))))
         elif twin.state == "running":
             self._echoes.append(self.standing.keep(_repeated(trial, twin)))
@@ -226,7 +227,7 @@ def _broken(trial: Trial, result: Result, state: State) -> Trial:
     assert result.failure
     return replace(
         trial, state=state, reason=result.failure.reason, traceback=result.failure.traceback,
-        unexpected=not result.failure.expected, violations={},
+        unexpected=not result.failure.expected, diverged=result.failure.diverged, violations={},
     )  # fmt: skip
 
 

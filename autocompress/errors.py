@@ -32,7 +32,9 @@ class NotApplicable(AutocompressError):
 
 
 class Diverged(AutocompressError):
-    """The loss is no longer a finite number."""
+    """The loss is no longer a finite number, or far above where it began. `stage`: the key of what was trained."""
+
+    stage = ""
 
 
 class Unmeasured(AutocompressError):

@@ -37,6 +37,7 @@ class Failure:
     reason: str
     expected: bool
     traceback: str = ""
+    diverged: str = ""  # the key of the training that did
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ def perform(job: Job, on_step: OnStep) -> Result:
             done.measurement, done.seconds, done.notes, rungs=done.rungs, rung_seconds=done.rung_seconds,
             trained=done.trained,
         )  # fmt: skip
-    except (NotApplicable, Diverged, Unmeasured) as e:
+    except Diverged as e:
+        return Result(failure=Failure(str(e), expected=True, diverged=e.stage))
+    except (NotApplicable, Unmeasured) as e:
         return Result(failure=Failure(str(e), expected=True))
     except (ConfigError, Paused):
         raise

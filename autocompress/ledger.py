@@ -27,6 +27,7 @@ class Trial:
     reason: str = ""  # one line: why it was refused, stopped or failed
     traceback: str = ""
     unexpected: bool = False  # it failed of something that nobody raised on purpose
+    diverged: str = ""  # the key of the steps whose training did: whatever begins with them will too
     duplicate_of: int | None = None
     variant_of: int | None = None  # the trial that trained for this one too: only what follows the training differs
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> seconds: rehearse, train, lower, evaluate, ...

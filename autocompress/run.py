@@ -77,7 +77,12 @@ def run(study: Study, limits: Limits, observer: Observer, executor: Executor | N
 
 def _budget(study: Study, limits: Limits) -> Budget:
     hours = limits.training_hours * 3600
-    return Budget(limits.trials or study.space.search.trials, time.monotonic() + limits.timeout, hours)
+    return Budget(
+        limits.trials or study.space.search.trials,
+        time.monotonic() + limits.timeout,
+        hours,
+        variants=study.space.search.variants,
+    )
 
 
 def _confirm(study: Study, limits: Limits, executor: Executor, observer: Observer) -> None:

@@ -23,6 +23,7 @@ from torch import nn
 
 from autocompress import cache, faults, structure
 from autocompress.context import Context, Course, OnStep, Training
+from autocompress.errors import Diverged
 from autocompress.precision import PrecisionPlan
 from autocompress.recipe import Recipe
 from autocompress.rungs import share_name
@@ -91,7 +92,11 @@ class Ascent(Course):
         self._ctx = self._bench.context(seed, plan, self)
         self._key, self._later = key, Recipe(self._recipe[len(stage) :])
         self._before, self._steps = self._steps_of(before), self._steps_of(self._recipe)
-        model = apply(self._bench, model, self._ctx, stage, len(before), self._repeat)
+        try:
+            model = apply(self._bench, model, self._ctx, stage, len(before), self._repeat)
+        except Diverged as e:
+            e.stage = stage.key
+            raise
         save_model(Model(model, self._ctx.precision), folder)
         (folder / "record.json").write_text(json.dumps(asdict(self.record)))
 

@@ -23,6 +23,7 @@ class Standing:
         self._first: dict[str, int] = {}  # recipe -> its first trial
         self._keys: dict[int, str] = {}
         self._training: dict[str, list[int]] = {}  # what is trained -> its trials
+        self._diverged: dict[str, int] = {}  # what was trained in vain -> its first trial
         self._counts: Counter[str] = Counter()
         self._measured: dict[int, Measurement] = {}  # of the feasible trials
         self.front: set[int] = set()
@@ -45,6 +46,8 @@ class Standing:
             self._training.setdefault(trial.recipe.trained.key, []).append(trial.number)
         else:
             self._counts.subtract(_marks(before))
+        if trial.diverged:
+            self._diverged.setdefault(trial.diverged, trial.number)
         self._trials[trial.number] = trial
         self._counts.update(_marks(trial))
         if trial.feasible and trial.number not in self._measured:
@@ -75,6 +78,12 @@ class Standing:
     def trained_alike(self, trial: Trial) -> list[Trial]:
         """The trials with the same training, in the order of their numbers."""
         return [self._trials[number] for number in self._training.get(trial.recipe.trained.key, [])]
+
+    def diverges(self, trial: Trial) -> str:
+        """Why its training would diverge, if another trial began with the same and did: equal trainings are equal."""
+        known = (self._diverged.get(stage.key) for stage in trial.recipe.stages if self._diverged)
+        number = next((n for n in known if n is not None), None)
+        return "" if number is None else f"it is trained like t{number:03d}, which failed: {self[number].reason}"
 
     def streak(self, wanted: Callable[[Trial], bool]) -> list[Trial]:
         """The latest trials in a row that are `wanted`, latest first. Those under way are not looked at."""

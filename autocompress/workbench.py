@@ -31,6 +31,10 @@ from autocompress.space import SearchSpace
 from autocompress.task import Task
 
 _CALIBRATION_TEXTS, _CALIBRATION_BATCH = 128, 32
+_NO_GPU_TRAINING = (
+    "This machine has a GPU, but autocompress trains on the CPU only: expect trainings to take CPU time. "
+    "With `target: {device: cuda}` models are measured on the GPU."
+)
 
 
 class Workbench:
@@ -115,7 +119,7 @@ class Workbench:
         else:
             knobs = ", ".join(f"{k} {v}" for k, v in lesson.model_dump(mode="json").items())
             taught = f"The teacher and baseline is {self.space.model}, fine-tuned first ({knobs})."
-        return (*self.task.notes, taught)
+        return (*self.task.notes, taught, *([_NO_GPU_TRAINING] if torch.cuda.is_available() else []))
 
     def teach(self, on_step: OnStep) -> Path:
         """The teacher's folder; it is made on the first call, for every study of the same model, data and seed."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from autocompress.budget import Budget
 from autocompress.goals import DEFAULT_OBJECTIVES, Goals
 from autocompress.ledger import State, Trial
@@ -9,7 +11,14 @@ from autocompress.standing import Standing
 
 def standing(*states: State, train: float = 0.0, variant_of: int | None = None) -> Standing:
     trials = [
-        Trial(i, state, Recipe.load([{"finetune": {"epochs": i + 1}}]), seconds={"train": train}, variant_of=variant_of)
+        Trial(
+            i,
+            state,
+            Recipe.load([{"finetune": {"epochs": i + 1}}]),
+            seconds={"train": train},
+            variant_of=variant_of,
+            violations={"size_mb <= 1": 1.0},
+        )
         for i, state in enumerate(states)
     ]
     return Standing(trials, Goals(DEFAULT_OBJECTIVES))
@@ -41,3 +50,13 @@ def test_a_space_that_has_an_end_ends_it() -> None:
         Budget(9).over(standing("complete", "refused"), 2) == "the space is exhausted: all 2 of its recipes were tried"
     )
     assert Budget(9).over(standing("complete", "refused"), 3) == ""
+
+
+def test_it_ends_when_nothing_new_is_left_to_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autocompress.budget._MOST_IDLE", 4)
+    said = "the last 4 recipes left nothing new to train: each was refused or trained before"
+    assert Budget(9).over(standing("complete", "refused", "duplicate", "duplicate", "refused"), None) == said
+    assert Budget(9).over(standing("complete", "refused", "duplicate", "duplicate"), None) == ""
+    assert Budget(9).over(standing("refused", "duplicate", "failed", "duplicate", "refused"), None) == ""
+    assert Budget(9).over(standing(*["complete"] * 4, variant_of=7), None) == said, "trained by t007"
+    assert Budget(9, variants=2).over(standing(*["complete"] * 4, variant_of=7), None) == "", "2 were asked for"

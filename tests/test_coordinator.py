@@ -125,3 +125,43 @@ def test_limits_that_cannot_be_met_end_the_search_with_several_workers_too(
     assert {t.state for t in trials} <= {"refused", "duplicate"}
     assert len(executor.jobs) <= 6 + 2, "those already under way, and no more"
     assert {job.kind for job in executor.jobs} == {"rehearse"}
+
+
+def test_a_training_that_diverged_takes_its_look_alikes_with_it(tmp_path: Path, space: SearchSpace) -> None:
+    class Diverging(Workers):
+        def _work(self, job: Job) -> Result:
+            if job.kind == "train":
+                key = Recipe.load(job.recipe).trained.key
+                return Result(failure=Failure("finetune: the loss is nan", expected=True, diverged=key))
+            return Result({"score": 0.9, "latency_ms": 1.0, "size_mb": 1.0})
+
+    steps = "\n  - finetune: {epochs: [1, 2], lr: 1e-3, batch_size: 32}\n  - one_of: [skip, int8_dynamic, half]\n"
+    (tmp_path / "space.yaml").write_text(SPACE.split("anchors:")[0] + "steps:" + steps)
+    executor = Diverging(1)
+    trials = coordinate(tmp_path, SearchSpace.load(tmp_path / "space.yaml"), executor, 9)
+    failed = {t.recipe.trained: t for t in trials if t.state == "failed"}
+    refused = [t for t in trials if t.state == "refused"]
+    assert len(failed) == 2, "one of each training"
+    assert refused
+    for t in refused:
+        first = failed[t.recipe.trained]
+        assert t.reason == f"it is trained like t{first.number:03d}, which failed: finetune: the loss is nan"
+    assert not {job.number for job in executor.jobs} & {t.number for t in refused}, "not even rehearsed"
+
+
+def test_a_search_that_finds_nothing_new_to_train_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Picky(Workers):
+        def _work(self, job: Job) -> Result:
+            if job.recipe[0].get("layers"):
+                return Result(failure=Failure("layers knows no such model", expected=True))
+            return Result({"score": 0.9, "latency_ms": 1.0, "size_mb": 1.0})
+
+    make_project(tmp_path)
+    steps = "\n  - one_of: [skip, layers]\n  - finetune: {epochs: 1, lr: 1e-3}\n  - one_of: [skip, int8_dynamic]\n"
+    (tmp_path / "space.yaml").write_text(SPACE.split("anchors:")[0] + "steps:" + steps)
+    monkeypatch.setattr("autocompress.budget._MOST_IDLE", 15)
+    space = SearchSpace.load(tmp_path / "space.yaml")
+    assert space.size is None, "layers.keep is a range: it is never exhausted"
+    trials = coordinate(tmp_path, space, Picky(1), 3)
+    assert {t.state for t in trials} == {"complete", "refused", "duplicate"}
+    assert len(trials) <= 2 + 15 + 2

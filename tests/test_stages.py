@@ -14,6 +14,7 @@ from torch import nn
 import autocompress
 from autocompress import cache, trial
 from autocompress.context import Context
+from autocompress.errors import Diverged
 from autocompress.executors.inline import InlineExecutor
 from autocompress.jobs import Job
 from autocompress.methods.training.finetune import Finetune
@@ -152,3 +153,22 @@ def test_a_trained_stage_that_was_lost_is_trained_again(project: Path) -> None:
     out = study.export("out", best.number)
     assert json.loads((out / "measurement.json").read_text())["trial"]["score"] == score
     assert autocompress.pipeline(out)("honey stone")[0]["label"] == "sweet"
+
+
+def test_a_training_that_diverges_says_which(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverge(*_: object) -> float:
+        raise Diverged("finetune: the loss is nan")
+
+    monkeypatch.setattr("autocompress.methods.training.finetune.Training._advance", diverge)
+    recipe = Recipe.load(TWO)
+    for kind in ("train", "evaluate"):
+        result = InlineExecutor(lambda *_: None).submit(Job(kind, str(bench.folder), 0, TWO)).result()
+        assert result.failure
+        assert result.failure.diverged == recipe.stages[0].key
+
+
+def test_a_gpu_that_training_leaves_idle_is_spoken_of(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert not any("GPU" in note for note in bench.notes)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert any("trains on the CPU only" in note for note in bench.notes)

@@ -14,7 +14,7 @@ StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="a study's name 
 Json = Annotated[bool, typer.Option("--json", help="print JSON alone")]
 Trials = Annotated[int | None, typer.Option(min=1, help="recipes to train in all, over every resume")]
 Timeout = Annotated[str | None, typer.Option(metavar="30m", help="stop after this time: 90s, 30m, 2h")]
-Workers = Annotated[int, typer.Option(min=1, help="trials at once, each with its share of the threads, or a GPU")]
+Workers = Annotated[int, typer.Option(min=1, help="trials at once, each with its share of the CPU threads")]
 TrialTimeout = Annotated[str | None, typer.Option(metavar="10m", help="a trial that trains for longer fails")]
 Rule = Annotated[
     str | None, typer.Option(help="which of the front: knee, best_score, fastest, smallest; else what the space says")

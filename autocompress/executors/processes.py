@@ -1,4 +1,4 @@
-"""Several jobs at a time on this machine: worker processes, each with its share of the threads, or a GPU of its own.
+"""Several jobs at a time on this machine: worker processes, each with its share of the threads; and of GPUs, one each.
 
 Every worker is a pebble pool of one. In a pool of several, workers share a channel and its locks, which a killed one
 may leave locked, and nobody knows which of the GPUs a replacement should take. A line joins each worker to the
