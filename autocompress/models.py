@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from autocompress import cache
 from autocompress.cache.shelf import sha256
 from autocompress.checkpoints import FILES, builtin, download, quiet, reason
 from autocompress.data.encoding import padding
 from autocompress.errors import ConfigError, foreign
+from autocompress.input_limits import Limits, limits_of
+from autocompress.recipe import digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -78,6 +82,16 @@ def own_labels(source: str) -> tuple[str, ...]:
     config = _config(source)
     labels = tuple(str(name) for name in config.id2label.values())
     return labels if has_head(source, labels) else ("0", "1")
+
+
+def limits(source: str, tokenizer: PreTrainedTokenizerBase) -> Limits:
+    """How long a text the checkpoint can read, and which ids and types. Found out once for every study of it."""
+
+    def ask() -> dict[str, Any]:
+        return limits_of(load_classifier(source, own_labels(source)), tokenizer).dump()
+
+    key = digest([identity(source), padding(tokenizer), version("transformers")])
+    return Limits(**cache.value("limits", key, ask))
 
 
 def load_classifier(source: str, labels: tuple[str, ...]) -> nn.Module:

@@ -16,7 +16,6 @@ from torch import Tensor
 from autocompress.data.encoding import encode, padding
 from autocompress.data.metrics import METRICS, paired_interval
 from autocompress.data.texts import Split, Texts, load_texts
-from autocompress.errors import ConfigError
 from autocompress.examples import Examples
 from autocompress.settings import TaskSettings
 
@@ -36,9 +35,6 @@ class Task:
     @classmethod
     def load(cls, settings: TaskSettings, tokenizer: PreTrainedTokenizerBase, seed: int, root: Path) -> Task:
         """Read the texts; relative paths start at `root`, splits are cut with `seed`. Raises `ConfigError`."""
-        if settings.max_length > tokenizer.model_max_length:
-            rule = f"must be at most {tokenizer.model_max_length}, which is what this model reads"
-            raise ConfigError(f"task.max_length: {rule}. Got {settings.max_length}.")
         return cls(settings, tokenizer, load_texts(settings, seed, root))
 
     @property

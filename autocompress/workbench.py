@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from autocompress import cache, footprint, measure, memory, models, structure
+from autocompress import cache, footprint, input_limits, measure, memory, models, structure
 from autocompress.context import Context, Course, OnStep, Teacher, forward
 from autocompress.errors import ConfigError
 from autocompress.examples import Batch
@@ -68,15 +68,18 @@ class Workbench:
 
     @cached_property
     def task(self) -> Task:
-        return Task.load(self.space.task, models.load_tokenizer(self.source), self.space.search.seed, self.space.root)
+        tokenizer = models.load_tokenizer(self.source)
+        named = {"model": self.source} | (
+            {} if self.teacher_source == self.source else {"teacher": self.teacher_source}
+        )
+        limits = {name: models.limits(source, tokenizer) for name, source in named.items()}
+        input_limits.fit(tokenizer, limits.values())
+        input_limits.check(tokenizer, limits, self.target, self.space.task)
+        return Task.load(self.space.task, tokenizer, self.space.search.seed, self.space.root)
 
     @cached_property
     def example(self) -> Batch:
         """The batch that latency is measured on."""
-        most = self.task.tokenizer.model_max_length
-        if self.target.sequence_length > most:
-            rule = f"must be at most {most}, which is what this model reads"
-            raise ConfigError(f"target.sequence_length: {rule}. Got {self.target.sequence_length}.")
         return measure.latency_batch(self.task.validation, self.target)
 
     @cached_property

@@ -21,6 +21,7 @@ LAYERS = [
     {"language", "selection", "relaxation", "tables", "hypervolume", "rungs"},
     {"space", "catalogue", "checkpoints"},
     {"anchors", "data"},
+    {"input_limits"},
     {"models"},
     {"task", "runtimes"},
     {"scoring"},

@@ -67,12 +67,6 @@ def test_nothing_to_pad_with(tmp_path: Path) -> None:
     )
 
 
-def test_longer_than_the_model_reads(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as error:
-        task(tmp_path, tokenizer(model_max_length=32), max_length=33)
-    assert str(error.value) == "task.max_length: must be at most 32, which is what this model reads. Got 33."
-
-
 def test_each_split_is_tokenised_when_asked_for_and_once(tmp_path: Path) -> None:
     found = task(tmp_path)
     assert not {"train", "validation", "test"} & vars(found).keys()

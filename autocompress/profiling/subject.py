@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import nn
 
-from autocompress import exported, measure, models
+from autocompress import exported, input_limits, measure, models
 from autocompress.data.encoding import encode, padding
 from autocompress.errors import ConfigError, NotApplicable
 from autocompress.examples import Batch, Examples
@@ -54,10 +54,7 @@ class Subject(NamedTuple):
 
     def batch(self) -> Batch:
         """What latency is measured on, of any tokens: their values do not matter, their number does."""
-        most = self.tokenizer.model_max_length
-        if self.target.sequence_length > most:
-            rule = f"must be at most {most}, which is what this model reads"
-            raise ConfigError(f"target.sequence_length: {rule}. Got {self.target.sequence_length}.")
+        input_limits.check(self.tokenizer, {}, self.target)
         examples = Examples(encode(self.tokenizer, [("text",)], 8), [0], padding(self.tokenizer))
         return measure.latency_batch(examples, self.target)
 
@@ -73,7 +70,7 @@ def find_subject(model: str, root: Path, base: Target | None = None, **changes: 
         return _exported(model, folder, base, changes)
     source = models.locate(model, root)
     module = models.load_classifier(source, models.own_labels(source)).eval()
-    tokenizer = models.load_tokenizer(source)
+    tokenizer = _fitted(models.load_tokenizer(source), module)
     usual = Target(sequence_length=min(_USUAL_LENGTH, tokenizer.model_max_length))
     return Subject(model, module, PrecisionPlan(), tokenizer, _changed(base or usual, changes), None)
 
@@ -83,7 +80,13 @@ def _exported(name: str, folder: Path, base: Target | None, changes: Mapping[str
     module, own = exported.load(folder), read_serving(folder).target
     target = _changed(base or own, changes)
     artefact = folder if target.runtime == own.runtime and target.device == own.device else None
-    return Subject(name, module, PrecisionPlan.load(folder), models.load_tokenizer(str(folder)), target, artefact)
+    tokenizer = _fitted(models.load_tokenizer(str(folder)), module)
+    return Subject(name, module, PrecisionPlan.load(folder), tokenizer, target, artefact)
+
+
+def _fitted(tokenizer: PreTrainedTokenizerBase, module: nn.Module) -> PreTrainedTokenizerBase:
+    input_limits.fit(tokenizer, [input_limits.limits_of(module, tokenizer)])
+    return tokenizer
 
 
 def _changed(target: Target, changes: Mapping[str, Any]) -> Target:
