@@ -3,8 +3,9 @@
 A process that trained or lowered before has its memory full of that; whoever serves the model has not. And should the
 runtime crash, nothing but this measurement is lost.
 
-`python -m MODULE` is the process: what is asked comes on standard input, the answer is the last line of its standard
-output. This module's own answers are latencies.
+`python -P -m MODULE` is the process: what is asked comes on standard input, the answer is the last line of its standard
+output. This module's own answers are latencies. Without `-P` Python would look into the working directory first, and
+run a `json.py` that lies there.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ def ask(
     path = os.pathsep.join(filter(None, (str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH"))))
     try:
         done = subprocess.run(
-            [sys.executable, "-m", module], input=json.dumps(sent), text=True, capture_output=True, timeout=_PATIENCE,
-            env=os.environ | {"PYTHONPATH": path, **variables},
+            [sys.executable, "-P", "-m", module], input=json.dumps(sent), text=True, capture_output=True,
+            timeout=_PATIENCE, env=os.environ | {"PYTHONPATH": path, **variables},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Unmeasured(f"{what} could not be measured: it took more than {_PATIENCE:.0f} s") from None

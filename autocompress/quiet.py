@@ -11,6 +11,7 @@ kernel frees what a killed process held.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -70,8 +71,17 @@ def _try(lock: BufferedReader, kind: int, patience: float) -> bool:
 
 
 def _lock(name: str) -> BufferedReader:
-    """A file to lock, which may be another user's: so it is only read."""
-    place = Path(tempfile.gettempdir()) / f"autocompress-{name}.lock"
+    """A file to lock, which may be another user's: so it is only read. Where that is not allowed, a file of our own."""
+    folder = Path(tempfile.gettempdir())
+    with suppress(OSError):  # made by an older version under a umask of 077, or a link
+        return _opened(folder / f"autocompress-{name}.lock")
+    return _opened(folder / f"autocompress-{name}-{os.getuid()}.lock")
+
+
+def _opened(place: Path) -> BufferedReader:
+    """Made first if need be, for every user to open, whatever the umask of this one."""
     with suppress(FileExistsError):
-        place.touch(0o666, exist_ok=False)
-    return place.open("rb")
+        made = os.open(place, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        os.fchmod(made, 0o666)
+        os.close(made)
+    return os.fdopen(os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")

@@ -338,3 +338,28 @@ def test_files_may_be_read_by_whom_the_umask_says(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     assert (tmp_path / "out" / "weights").stat().st_mode == (tmp_path / "plain").stat().st_mode
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) & 0o500 == 0o500
+
+
+@pytest.mark.parametrize("home", ["/proc/self/nohome", ""])
+def test_without_a_home_to_write_to_one_sentence_says_what_to_set(monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+    monkeypatch.delenv("AUTOCOMPRESS_CACHE")
+    monkeypatch.setenv("HOME", home)
+    if not home:  # a container's user that /etc/passwd does not know
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr(os, "getuid", lambda: 54321)
+    with pytest.raises(ConfigError) as caught:
+        cache.folder("teachers", "abc", writes("1"))
+    said = "the cache has no folder, because this user has no home."
+    if home:
+        said = f"{home}/.cache/autocompress/teachers: the cache cannot be written there (No such file or directory)."
+    assert str(caught.value) == f"{said} Set AUTOCOMPRESS_CACHE to a folder that can be written."
+    with pytest.raises(ConfigError):
+        cache.value("shapes", "abc", dict)
+
+
+def test_a_cache_of_another_user_that_may_only_be_read_answers_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = make("old")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    assert cache.folder("prefixes", "old", writes("1")) == place
+    with pytest.raises(ConfigError, match=r"the cache cannot be written there \(Permission denied\)"):
+        cache.folder("prefixes", "new", writes("1"))

@@ -56,6 +56,16 @@ def test_the_process_is_fresh_and_has_loaded_the_runtime_only(
     assert (seen["rows"], seen["named"]) == (2, ["attention_mask", "input_ids"])
 
 
+def test_a_module_of_a_stranger_in_the_working_directory_is_not_run(
+    artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "signal", "numpy", "onnxruntime", "autocompress"):
+        (tmp_path / f"{name}.py").write_text(f"open('{name} was run', 'w')\nraise SystemExit(7)\n")
+    monkeypatch.chdir(tmp_path)
+    assert 0 < isolated.absolute_latency(artefact, BATCH, TARGET) < 1000
+    assert not list(tmp_path.glob("*was run"))
+
+
 def test_two_artefacts_give_a_ratio_and_one_its_milliseconds(artefact: Path) -> None:
     found = isolated.latency(artefact, artefact, BATCH, TARGET)
     assert found["speedup_low"] < found["speedup"] < found["speedup_high"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from tiny_project import SPACE, make_project
 from autocompress import trial
 from autocompress.confirmation import REMAKE
 from autocompress.errors import ConfigError
-from autocompress.executors.processes import ProcessExecutor
+from autocompress.executors.processes import ProcessExecutor, _Worker
 from autocompress.executors.worker import gpu_for
 from autocompress.jobs import Job, perform
 from autocompress.observer import Observer
@@ -144,6 +145,24 @@ def test_a_job_that_pebble_forgets_is_begun_again(project: Path, monkeypatch: py
     with pytest.raises(ConfigError, match=r"target\.sequence_length: must be at most 32"):
         executor.submit(Job("baseline", str(Study.create(project).folder))).result(timeout=120)
     executor.close()
+
+
+def test_a_module_of_a_stranger_in_the_working_directory_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new process has Python look into the working directory first, workers and what tidies up after them too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_Worker, "start", lambda worker: None)  # loading torch takes seconds
+    for name in ("socket", "selectors", "pickle", "json"):
+        Path(f"{name}.py").write_text(f"open('{name} was run', 'w')\n")
+    before, executor = os.environ.get("PYTHONSAFEPATH"), ProcessExecutor(1, lambda *_: None)
+    process = multiprocessing.get_context("spawn").Process(target=int)
+    process.start()
+    process.join(60)
+    executor.close()
+    assert process.exitcode == 0
+    assert not list(tmp_path.glob("*was run"))
+    assert os.environ.get("PYTHONSAFEPATH") == before
 
 
 def test_workers_must_be_at_least_one(project: Path) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +100,29 @@ def test_after_the_last_step_nothing_is_held() -> None:
         start = time.monotonic()
         with quiet.quiet():
             assert time.monotonic() - start < 1
+
+
+def test_the_locks_are_for_every_user_whatever_the_umask_of_the_first(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with quiet.quiet():
+            assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o666}
+    finally:
+        os.umask(before)
+
+
+def test_who_may_not_open_the_locks_of_another_user_has_locks_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here root may open everything, so the lock is a link, which is not followed."""
+    (tmp_path / "elsewhere").write_text("")
+    for name in ("latency", "training"):
+        (tmp_path / f"autocompress-{name}.lock").symlink_to(tmp_path / "elsewhere")
+    with quiet.quiet():
+        own = [file.name for file in tmp_path.glob(f"*-{os.getuid()}.lock")]
+        assert sorted(own) == [f"autocompress-{name}-{os.getuid()}.lock" for name in ("latency", "training")]
+        monkeypatch.setattr(quiet, "_PATIENCE", 0.1)
+        monkeypatch.setattr(quiet, "_QUEUE", 0.1)
+        start = time.monotonic()
+        with quiet.quiet():
+            assert time.monotonic() - start >= 0.1, "they lock as well"

@@ -11,6 +11,7 @@ Who uses an entry shares a lock on its manifest: the operating system's, so that
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -24,6 +25,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from autocompress.errors import ConfigError
+
 MANIFEST = "manifest.json"
 TAG = "CACHEDIR.TAG"  # https://bford.info/cachedir: backups leave such folders out
 _TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by autocompress. What is in here may be deleted.\n"
@@ -33,16 +36,34 @@ _compared: set[tuple[Path, bytes]] = set()  # the manifests whose checksums this
 
 
 def cache_root() -> Path:
-    """`$AUTOCOMPRESS_CACHE`, else `~/.cache/autocompress`."""
-    return Path(os.environ.get("AUTOCOMPRESS_CACHE") or Path.home() / ".cache" / "autocompress")
+    """`$AUTOCOMPRESS_CACHE`, else `~/.cache/autocompress`. Raises `ConfigError` for a user who has no home."""
+    if given := os.environ.get("AUTOCOMPRESS_CACHE"):
+        return Path(given)
+    try:
+        return Path.home() / ".cache" / "autocompress"
+    except RuntimeError as error:
+        raise ConfigError(
+            "the cache has no folder, because this user has no home. Set AUTOCOMPRESS_CACHE to a folder that can be "
+            "written."
+        ) from error
 
 
 def kind_folder(kind: str) -> Path:
-    """Where the entries of a kind lie."""
+    """Where the entries of a kind lie. Raises `ConfigError` if nothing can be written there."""
     place = cache_root() / kind
-    place.mkdir(parents=True, exist_ok=True)
-    if not (place / TAG).exists():
-        (place / TAG).write_text(_TAG_TEXT)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        if not (place / TAG).exists():
+            (place / TAG).write_text(_TAG_TEXT)
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ConfigError(
+            f"{place}: the cache cannot be written there ({error.strerror}). "
+            "Set AUTOCOMPRESS_CACHE to a folder that can be written."
+        ) from error
     return place
 
 

@@ -9,6 +9,7 @@ ends itself at once, whatever it is doing.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import threading
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -23,6 +24,7 @@ from autocompress.executors.worker import settle, work
 from autocompress.jobs import Failure, Job, Result
 from autocompress.ledger import BASELINE
 
+_SAFE_PATH = "PYTHONSAFEPATH"  # else a new worker would run a `socket.py` that lies in the working directory
 _TICK = 0.02  # seconds between two looks at whether a job is done
 _DEATHS, _MISSED = 2, 3  # of a job's workers: at the job, before they came to it
 _NO_START = (
@@ -41,6 +43,8 @@ class ProcessExecutor(Executor):
         self.workers = workers
         self._on_step = on_step
         self._timeout = trial_timeout
+        self._safe_path = os.environ.get(_SAFE_PATH)
+        os.environ[_SAFE_PATH] = "1"
         self._all = [_Worker(index, workers) for index in range(workers)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._all:
@@ -62,6 +66,9 @@ class ProcessExecutor(Executor):
             worker.stop()
         for worker in self._all:
             worker.join()
+        os.environ.pop(_SAFE_PATH, None)
+        if self._safe_path is not None:
+            os.environ[_SAFE_PATH] = self._safe_path
 
     def _perform(self, job: Job) -> Result:
         """A second death at the job is the recipe's fault. A worker that dies on its way to it never saw the recipe."""

@@ -42,12 +42,13 @@ def serve_ui(uri: str, page: str, port: int | None = None, say: Callable[[str], 
 def server(uri: str, port: int | None = None) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """An MLflow server on the store at `uri` that answers; gone with all its processes afterwards."""
     address = f"http://{HOST}:{_free(port)}"
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
+    command = [sys.executable, "-P", "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
     command += ["--host", HOST, "--port", address.rpartition(":")[2]]
     if artifacts := artifact_folder(uri):
         command += ["--artifacts-destination", str(artifacts)]
     # Jobs (LLM judges and the like) would start a dozen more processes.
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    quiet |= {"PYTHONSAFEPATH": "1"}  # as -P, for the processes that the server starts
     # A server may leave files where it stands: that must not be the user's folder.
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.txt"
