@@ -1,4 +1,7 @@
-"""What a person sees of a running search: a line for every trial that ended, a bar for each that goes on."""
+"""What a person sees of a running search: a line for every trial that ended, a bar for each that goes on.
+
+Where the terminal is no terminal there are no bars, and after a minute without a line one says how far it is.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn
 
+from autocompress.heartbeat import EVERY, Heartbeat
 from autocompress.jobs import Job
 from autocompress.ledger import BASELINE, Measurement, Trial
 from autocompress.observer import Observer
@@ -23,10 +27,10 @@ _DOING = {
 
 
 class Display(Observer):
-    """Use as a context manager. Where the terminal is no terminal, only the lines are printed."""
+    """Use as a context manager."""
 
-    def __init__(self, console: Console, budget: int, trials: Iterable[Trial]) -> None:
-        """`trials`: those of earlier runs of the same study."""
+    def __init__(self, console: Console, budget: int, trials: Iterable[Trial], every: float = EVERY) -> None:
+        """`trials`: those of earlier runs of the same study. `every`: seconds of silence that are too long."""
         self._console = console
         self._budget = budget
         self._charged = self._refused = 0
@@ -40,16 +44,17 @@ class Display(Observer):
         )  # fmt: skip
         self._all: TaskID = self._bars.add_task("trained trials", total=budget, completed=self._charged, more="")
         self._now: dict[tuple[int, int], TaskID] = {}  # by number and repeat of what is under way
+        self._heartbeat = None if console.is_terminal else Heartbeat(self.status, self._print, every)
 
     def note(self, text: str) -> None:
-        self._console.print(f"[yellow]note[/] {escape(text)}", soft_wrap=True)
+        self._print(f"[yellow]note[/] {escape(text)}")
 
     def begin(self, job: Job) -> None:
         who = "the search" if job.number == BASELINE else f"t{job.number:03d} {Recipe.load(job.recipe).title}"
         if (key := (job.number, job.repeat)) not in self._now:
             self._now[key] = self._bars.add_task("", total=1, more="")
         bar = self._now[key]
-        self._bars.update(bar, description=f"{who} {_DOING[job.kind]}", completed=0, total=1, more="")
+        self._bars.reset(bar, description=f"{who} {_DOING[job.kind]}", completed=0, total=1, more="")
 
     def step(self, job: Job, step: int, steps: int, loss: float) -> None:
         bar = self._now[job.number, job.repeat]
@@ -62,24 +67,39 @@ class Display(Observer):
             self._count(trial)
         if (key := (trial.number, 0)) in self._now:
             self._bars.remove_task(self._now.pop(key))
-        self._console.print(_line(trial), soft_wrap=True, highlight=False)
+        self._print(_line(trial))
         self._bars.update(self._all, completed=self._charged, more=self._summary())
 
     def confirmed(self, trial: Trial, repeat: int, measurement: Measurement) -> None:
         self._bars.remove_task(self._now.pop((trial.number, repeat)))
         first, again = trial.measurement["score"], measurement["score"]
-        self._console.print(
-            f"[bold]t{trial.number:03d}[/]  with seed {repeat + 1} it scores {again:.3f}, with the first {first:.3f}",
-            soft_wrap=True, highlight=False,
-        )  # fmt: skip
+        self._print(
+            f"[bold]t{trial.number:03d}[/]  with seed {repeat + 1} it scores {again:.3f}, with the first {first:.3f}"
+        )
 
     def remeasured(self, trial: Trial, measurement: Measurement) -> None:
         self._bars.remove_task(self._now.pop((trial.number, 0)))
         now, before = measurement["latency_ms"], trial.measurement["latency_ms"]
-        self._console.print(
-            f"[bold]t{trial.number:03d}[/]  in a process of its own it takes {now:.2f} ms, in the search {before:.2f}",
-            soft_wrap=True, highlight=False,
-        )  # fmt: skip
+        self._print(
+            f"[bold]t{trial.number:03d}[/]  in a process of its own it takes {now:.2f} ms, in the search {before:.2f}"
+        )
+
+    def status(self) -> str:
+        """How far the search is, in one line."""
+        under_way = [self._doing(task) for task in self._bars.tasks if task.id != self._all]
+        trained = f"{self._charged} of {self._budget} trials trained"
+        return "; ".join([time.strftime("%H:%M"), *(under_way or ["between trials"]), trained, self._summary()])
+
+    def _doing(self, task: Task) -> str:
+        steps = f", step {task.completed:.0f} of {task.total:.0f}" if task.completed and task.total else ""
+        left = task.time_remaining if steps and not task.finished else None
+        loss = task.fields["more"].removeprefix("steps")
+        return f"{task.description}{steps}{loss}" + (f", {_about(left)} left" if left else "")
+
+    def _print(self, text: str) -> None:
+        if self._heartbeat:
+            self._heartbeat.heard()
+        self._console.print(text, soft_wrap=True, highlight=False)
 
     def _count(self, trial: Trial) -> None:
         self._charged += trial.charged
@@ -102,14 +122,22 @@ class Display(Observer):
         if not done:
             return ""
         seconds = (time.monotonic() - self._began) / done * (self._budget - self._charged)
-        return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+        return f"{_about(seconds)} left"
 
     def __enter__(self) -> Display:
         self._bars.start()
+        if self._heartbeat:
+            self._heartbeat.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._heartbeat:
+            self._heartbeat.__exit__(kind, error, at)
         self._bars.stop()
+
+
+def _about(seconds: float) -> str:
+    return f"about {seconds / 60:.0f} min" if seconds >= 90 else f"about {seconds:.0f} s"
 
 
 def _figures(trial: Trial) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "autocompress"
 LAYERS = [
-    {"errors", "distributions", "settings", "faults", "interrupts", "stopwatch"},
+    {"errors", "distributions", "settings", "faults", "interrupts", "stopwatch", "heartbeat"},
     {"examples", "precision", "method", "cache", "quiet"},
     {"surgery", "recipe"},
     {"context", "rounding"},

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import time
 from io import StringIO
 
 from rich.console import Console
 
 from autocompress.display import Display
 from autocompress.jobs import Job
-from autocompress.ledger import Trial
+from autocompress.ledger import BASELINE, Trial
 from autocompress.recipe import Recipe
+
+FIGURES = {"score": 0.5, "latency_ms": 3.0, "speedup": 1.0, "size_mb": 2.0}
 
 
 def test_two_seeds_of_one_finalist_may_be_under_way_at_once() -> None:
@@ -27,3 +31,41 @@ def test_two_seeds_of_one_finalist_may_be_under_way_at_once() -> None:
         "t000  with seed 2 it scores 0.600, with the first 0.500",
         "t000  with seed 3 it scores 0.700, with the first 0.500",
     ]
+
+
+def test_without_a_terminal_a_long_silence_is_broken_by_how_far_it_is() -> None:
+    said = StringIO()
+    with Display(Console(file=said), 4, [], every=0.05) as display:
+        display.begin(Job("baseline", "study"))
+        for step in range(1, 4):
+            display.step(Job("baseline", "study"), step, 90, 0.25)
+            time.sleep(0.05)
+        time.sleep(0.1)
+        display.finished(Trial(BASELINE, "complete", Recipe(), measurement=FIGURES))
+        time.sleep(0.1)
+    lines = said.getvalue().splitlines()
+    training = (
+        r"\d\d:\d\d; the search fine-tunes and measures the baseline, step 3 of 90, loss 0\.250, about \d+ s left; "
+    )
+    ends = r"0 of 4 trials trained; nothing feasible yet · 0 refused"
+    assert any(re.fullmatch(training + ends, line) for line in lines), lines
+    assert any(re.fullmatch(r"\d\d:\d\d; between trials; " + ends, line) for line in lines), lines
+    after = said.getvalue()
+    time.sleep(0.1)
+    assert said.getvalue() == after, "nothing is said once it is over"
+
+
+def test_a_line_that_was_just_printed_is_news_enough() -> None:
+    said = StringIO()
+    with Display(Console(file=said), 4, [], every=0.5) as display:
+        for _ in range(7):
+            display.note("something happened")
+            time.sleep(0.1)
+    assert set(said.getvalue().splitlines()) == {"note something happened"}
+
+
+def test_a_terminal_shows_bars_and_no_such_lines() -> None:
+    said = StringIO()
+    with Display(Console(file=said, force_terminal=True), 4, [], every=0.01):
+        time.sleep(0.1)
+    assert "between trials" not in said.getvalue()

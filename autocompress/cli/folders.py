@@ -18,11 +18,14 @@ def export(
     register: Register = None,
 ) -> None:  # fmt: skip
     """Write the winner (or a trial) as a folder that loads and serves."""
+    from autocompress.heartbeat import Heartbeat
     from autocompress.study import Study
 
     opened = Study.open(study)
     number = opened.best(rule).number if trial is None else trial
-    print(f'{opened.export(to, number)}/ is ready: autocompress predict {to} "some text"')
+    with Heartbeat(lambda: f"t{number:03d} is still being exported; what is gone of it is trained again first.", print):
+        folder = opened.export(to, number)
+    print(f'{folder}/ is ready: autocompress predict {to} "some text"')
     if register:
         print(f"\n{opened.register(to, register, number)}")
 

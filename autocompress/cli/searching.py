@@ -104,14 +104,16 @@ def _search(study: Study, run: Run) -> None:
 
 def _conclude(study: Study, console: Console, run: Run) -> None:
     """The front as a table, the chosen model as a folder, and the next lines to type."""
+    from autocompress.heartbeat import Heartbeat
     from autocompress.tables import FRONT_COLUMNS, front_rows
 
     assert study.baseline
     print_table(FRONT_COLUMNS, front_rows(study.baseline, study.front), f"The front of {study.name}", console)
     rule, to = run.rule or study.space.search.rule, run.to or Path("exported") / study.name
     best = study.best(rule)
-    scores = study.judged(best)
-    study.export(to, best.number)
+    with Heartbeat(lambda: f"{best.label} is still being scored on the test split and exported.", console.print):
+        scores = study.judged(best)
+        study.export(to, best.number)
     console.print(
         f"\nChosen by {rule}: {best.label}. On the untouched test split it scores {scores['test_score']:.3f}, "
         f"the baseline {scores['baseline_test_score']:.3f}. It is in {to}/\n\n"
