@@ -10,10 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress import cache
+from autocompress import cache, keys
 from autocompress.context import Context, forward
 from autocompress.examples import Batch
-from autocompress.recipe import digest
 from autocompress.surgery import AnyLinear
 
 Importance = Literal["taylor", "l2"]
@@ -24,7 +23,7 @@ def score(
 ) -> list[Tensor]:
     """For every site, one score for each `group` adjacent inputs: (in_features / group,). Higher matters more.
 
-    Computed once for the same model, texts and widths, in all studies.
+    Computed once for the same model, texts and sites, in all studies.
     """
     if importance == "l2":
         return [l2(site, group) for site in sites]
@@ -35,8 +34,9 @@ def score(
         scores = taylor(model, sites, ctx.calibration, group)
         save_file({str(i): site_scores for i, site_scores in enumerate(scores)}, folder / "scores.safetensors")
 
-    widths = [site.in_features for site in sites]
-    found = load_file(cache.folder("importance", digest([ctx.prefix, group, widths]), build) / "scores.safetensors")
+    paths = {module: path for path, module in model.named_modules()}
+    key = keys.importance(ctx.prefix, [(paths[site], site.in_features) for site in sites], group)
+    found = load_file(cache.folder("importance", key, build) / "scores.safetensors")
     return [found[str(i)] for i in range(len(sites))]
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autocompress import gpu
 from autocompress.ledger import Measurement
 from autocompress.quiet import quiet
 from autocompress.runtime import Session
@@ -30,7 +31,6 @@ if TYPE_CHECKING:  # torch: a process of its own measures without it
     from autocompress.examples import Batch, Examples
     from autocompress.runtime import Inputs
 
-PROCEDURE = 2  # of measuring latency: what one gives is not compared with what another gave
 _RESAMPLES = 1000
 _BLOCK, _BLOCK_WALL = 0.04, 0.4  # seconds by the clock that times; by the wall, should the machine be busy
 _FEWEST, _MOST_SECONDS = 12, 2.5  # pairs of blocks; what a noisy machine may take
@@ -179,9 +179,10 @@ def _files(artefact: Path) -> list[Path]:
     return sorted(artefact.iterdir()) if artefact.is_dir() else [artefact]
 
 
-def machine() -> dict[str, str]:
-    """The fingerprint that every figure carries: figures from two machines are not compared."""
-    return {"cpu": _cpu_model(), "arch": platform.machine(), "system": platform.system(), "cores": str(_cores())}
+def machine(device: str = "cpu") -> dict[str, str]:
+    """The fingerprint that every figure carries: figures from two machines are not compared. On cuda with its GPU."""
+    cpu = {"cpu": _cpu_model(), "arch": platform.machine(), "system": platform.system(), "cores": str(_cores())}
+    return cpu | gpu.facts(device)
 
 
 def _cores() -> int:

@@ -113,7 +113,7 @@ def held(study: Study) -> Iterator[None]:
 
 def _check_the_machine(study: Study) -> None:
     """Latencies of two machines are not compared."""
-    then, now = study.record["machine"], measure.machine()
+    then, now = study.record["machine"], measure.machine(study.space.target.device)
     if then != now:
         changed = ", ".join(f"{key} {then.get(key)!r} -> {now[key]!r}" for key in now if then.get(key) != now[key])
         raise ConfigError(

@@ -13,7 +13,7 @@ import json
 import math
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from autocompress import cache, faults, structure
+from autocompress import cache, faults, keys, structure
 from autocompress.context import Context, Course, OnStep, Training
 from autocompress.errors import Diverged
 from autocompress.precision import PrecisionPlan
@@ -42,6 +42,7 @@ class Record:
     """What a training tells of itself; it is kept with what it leaves."""
 
     seconds: float = 0.0  # of steps alone
+    recipe: str = ""  # whose rungs they are: of the steps that another recipe has yet to come they say nothing
     rungs: dict[str, float] = field(default_factory=dict)
     rung_seconds: dict[str, float] = field(default_factory=dict)  # of steps alone, up to each rung
     curve: list[dict[str, float]] = field(default_factory=list)  # a step and its loss each
@@ -61,7 +62,8 @@ class Ascent(Course):
         super().__init__(on_step)
         self._bench, self._recipe, self._aside = bench, recipe.trained, place / "aside"
         self._share, self._repeat = share, repeat
-        self.record = Record()
+        self._rungs_key = keys.rungs(self._recipe, bench.space.task.metric)
+        self.record = Record(recipe=self._rungs_key)
 
     def train(self) -> bool:
         """Whether nothing is left to train. If not, the training was put aside at the share."""
@@ -82,8 +84,14 @@ class Ascent(Course):
             return Model(copy.deepcopy(self._bench.start), PrecisionPlan())
         key = self._bench.prefix_key(stage, self._repeat)
         place = cache.folder("trained", key, lambda draft: self._build(stage, key, draft))
-        self.record = Record(**json.loads((place / "record.json").read_text()))
+        self.record = self._own(Record(**json.loads((place / "record.json").read_text())))
         return open_model(place)
+
+    def _own(self, record: Record) -> Record:
+        """What a stage tells that was trained for another recipe, without the rungs of that."""
+        if record.recipe == self._rungs_key:
+            return record
+        return replace(record, recipe=self._rungs_key, rungs={}, rung_seconds={})
 
     def _build(self, stage: Recipe, key: str, folder: Path) -> None:
         before = stage.stages[-2] if len(stage.stages) > 1 else Recipe()
@@ -119,11 +127,12 @@ class Ascent(Course):
         done = self._before + training.step
         self.record.curve.append({"step": done, "loss": loss})
         self.on_step(done, self._steps, loss)
-        due = self._share < 1 and done >= math.ceil(self._share * self._steps)
-        if due and training.step < training.steps and not self._ctx.hooks:
-            name = share_name(self._share)
-            self.record.rungs[name] = self._score(training.model)
-            self.record.rung_seconds[name] = self.record.seconds
+        due = math.ceil(self._share * self._steps)
+        if due <= done < self._steps and not self._ctx.hooks:
+            if due == done:  # if it is past that, in a stage of somebody else or with hooks, it has no score there
+                name = share_name(self._share)
+                self.record.rungs[name] = self._score(training.model)
+                self.record.rung_seconds[name] = self.record.seconds
             cache.write_folder(self._aside, lambda draft: self._put(training, draft))
             faults.point("aside")
             raise PutAside

@@ -81,7 +81,8 @@ class Study:
             "created": time.strftime("%Y-%m-%d %H:%M:%S"),
         }
         cache.write_json(
-            study.folder / "study.json", {"format": 1, **made, "machine": measure.machine(), "versions": versions}
+            study.folder / "study.json",
+            {"format": 1, **made, "machine": measure.machine(space.target.device), "versions": versions},
         )
         return study
 

@@ -9,10 +9,10 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autocompress import cache, faults, isolated, measure, structure
+from autocompress import cache, faults, isolated, keys, measure, structure
 from autocompress.context import OnStep
 from autocompress.ledger import Measurement
-from autocompress.recipe import Recipe, digest
+from autocompress.recipe import Recipe
 from autocompress.rungs import share_name
 from autocompress.stages import Ascent, Model, apply, save_model
 from autocompress.stopwatch import Seconds, Stopwatch
@@ -50,9 +50,14 @@ class Done:
     trained: bool = True
 
 
-@functools.cache
 def workbench(folder: Path) -> Workbench:
-    """This process's workbench of the study in `folder`."""
+    """This process's workbench of the study in `folder`: another study that was made there since has one of its own."""
+    return loaded(folder, json.loads((folder / "study.json").read_text())["id"])
+
+
+@functools.lru_cache(maxsize=4)
+def loaded(folder: Path, study: str) -> Workbench:
+    """`study`: its id."""
     return Workbench(folder)
 
 
@@ -97,7 +102,7 @@ def rehearse(work: Work) -> Done:
         return _shape(bench, Model(model, ctx.precision))
 
     with clock("rehearse"):
-        measured = cache.value("rehearsals", digest([work.recipe.shape_key, bench.surroundings]), by_shape)
+        measured = cache.value("rehearsals", keys.rehearsal(work.recipe, bench.surroundings), by_shape)
     faults.point("rehearsed")
     return Done(measure.in_milliseconds(measured, bench.reference_ms), clock.seconds)
 
@@ -191,7 +196,7 @@ def _shape(bench: Workbench, model: Model, artefact: Path | None = None) -> Meas
             ratios = measure.latency(session, bench.baseline, bench.example, bench.target)
             return ratios | bench.sizes(model.module, artefact or scratch)
 
-    return cache.value("shapes", digest([structure.signature(*model), bench.surroundings]), measured)
+    return cache.value("shapes", keys.shape(structure.signature(*model), bench.surroundings), measured)
 
 
 def _training_seconds(bench: Workbench, seconds: float) -> Measurement:

@@ -100,7 +100,7 @@ def _latency(pipeline: Pipeline, measured: Measured) -> Check:
         now = isolated.absolute_latency(pipeline.folder, batch, pipeline.target)
     except (MemoryError, Unmeasured) as e:
         return Check("latency_ms", trial["latency_ms"], None, False, str(e))
-    if measured.machine != measure.machine():
+    if measured.machine != measure.machine(measured.target.device):
         where = measured.machine.get("cpu", "an unknown machine")
         return Check("latency_ms", trial["latency_ms"], now, None, f"not compared: it was measured on {where}")
     agrees = now <= max(trial["latency_ms"] * (1 + _LATENCY_SHARE), trial["latency_ms_high"])

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from autocompress import cache, footprint, input_limits, measure, memory, models, structure
+from autocompress import cache, footprint, input_limits, keys, measure, memory, models, structure
 from autocompress.context import Context, Course, OnStep, Teacher, forward
 from autocompress.errors import ConfigError
 from autocompress.examples import Batch
 from autocompress.ledger import Measurement
 from autocompress.methods.training.finetune import Finetune
 from autocompress.precision import PrecisionPlan
-from autocompress.recipe import Recipe, digest
+from autocompress.recipe import Recipe
 from autocompress.runtime import Runtime, Session, find_runtime
 from autocompress.scoring import Scorer
 from autocompress.settings import Target
@@ -108,10 +107,8 @@ class Workbench:
     @cached_property
     def teacher_key(self) -> str:
         """Equal keys, equal teachers."""
-        lesson = self.schooling and self.schooling.model_dump(mode="json")
-        versions = {"torch": torch.__version__, "transformers": version("transformers")}
         checkpoint = models.identity(self.teacher_source)
-        return digest([checkpoint, self.task.fingerprint, lesson, self.space.search.seed, versions])
+        return keys.teacher(checkpoint, self.task.fingerprint, self.schooling, self.space.search.seed)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -193,11 +190,9 @@ class Workbench:
     @cached_property
     def surroundings(self) -> str:
         """What, besides a candidate's shapes, decides its size and latency."""
-        teacher = structure.signature(self.teacher.model, PrecisionPlan())
-        start = structure.signature(self.start, PrecisionPlan())
-        target = self.target.model_dump(mode="json")
-        how = [measure.PROCEDURE, self.runtime.describe(), measure.machine(), self._measures_memory]
-        return digest([teacher, start, target, *how])
+        signatures = [structure.signature(model, PrecisionPlan()) for model in (self.teacher.model, self.start)]
+        target, machine = self.target.model_dump(mode="json"), measure.machine(self.target.device)
+        return keys.surroundings(signatures, target, self.runtime.describe(), machine, [self._measures_memory])
 
     @property
     def _measures_memory(self) -> bool:
@@ -206,20 +201,16 @@ class Workbench:
 
     def seed_of(self, recipe: Recipe, repeat: int = 0) -> int:
         """What is trained alike gets the same seed, in every study with the same one."""
-        return int(digest([self.space.search.seed, repeat, recipe.key]), 16) % 2**31
+        return keys.seed(self.space.search.seed, recipe, repeat)
 
     def prefix_key(self, recipe: Recipe, repeat: int = 0) -> str:
-        """Equal keys, equal models once these steps are done: of what every study of this model and data shares.
-
-        The target is no part of it: no method may have its training depend on where the model will run.
-        """
-        return digest([self._origin, self.space.search.seed, repeat, recipe.dump()])
+        """Equal keys, equal models once these steps are done: of what every study of this model and data shares."""
+        return keys.prefix(self._origin, recipe, self.space.search.seed, repeat)
 
     @cached_property
     def _origin(self) -> str:
-        """Equal origins, equal starts and teachers."""
         own = models.identity(self.source) if self.space.start == "pretrained" else ""
-        return digest([self.teacher_key, self.space.start, own])
+        return keys.origin(self.teacher_key, self.space.start, own)
 
     def context(
         self, seed: int, plan: PrecisionPlan | None = None, course: Course | None = None, *, rehearsal: bool = False

@@ -108,7 +108,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_uri: str) ->
     monkeypatch.setattr(measure, "absolute_latency", lambda *a, **k: 3.0)
     monkeypatch.setattr(isolated, "latency", lambda *a, **k: dict(ratios))
     yield make_project(tmp_path)
-    trial.workbench.cache_clear()
+    trial.loaded.cache_clear()
 
 
 def codes_apart(one: torch.Tensor, other: torch.Tensor, scale: torch.Tensor) -> int:

@@ -9,9 +9,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "autocompress"
 LAYERS = [
+    {"gpu", "revisions"},
     {"errors", "distributions", "settings", "faults", "interrupts", "stopwatch", "heartbeat"},
     {"examples", "precision", "method", "cache", "quiet"},
     {"surgery", "recipe"},
+    {"keys"},
     {"context", "rounding"},
     {"architectures", "importance", "incoherence", "ledger", "observers", "runtime"},
     {"structure", "goals", "manifest", "measure", "footprint"},

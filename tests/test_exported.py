@@ -43,7 +43,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Iterator
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
         study = autocompress.search(make_project(folder, space), trials=1)
         yield study.export(folder / "out")
-    trial.workbench.cache_clear()
+    trial.loaded.cache_clear()
 
 
 def test_a_stored_folder_of_format_1_gives_what_it_gave() -> None:

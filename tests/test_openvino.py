@@ -384,7 +384,7 @@ def test_a_whole_search(tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.Mon
     study = autocompress.search(make_project(tmp_path, SEARCHED), trials=1)
     [best] = study.front
     folder = study.export(tmp_path / "out")
-    trial.workbench.cache_clear()
+    trial.loaded.cache_clear()
     assert sorted(file.name for file in (folder / "openvino").iterdir()) == ["model.bin", "model.xml"]
     assert best.measurement["size_mb"] == measure.size_mb(folder / "openvino")
     assert best.measurement["size_mb"] < 0.7 * study.baseline.measurement["size_mb"], "the graph alone is 0.1 MB"

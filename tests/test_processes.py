@@ -36,7 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_uri: str) ->
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     yield make_project(tmp_path)
-    trial.workbench.cache_clear()
+    trial.loaded.cache_clear()
 
 
 class Jobs(Observer):

@@ -44,7 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Iterator[
         assert (done.returncode, done.stderr) == (0, "")
         (folder / "said.txt").write_text(done.stdout)
         yield folder
-    trial.workbench.cache_clear()
+    trial.loaded.cache_clear()
 
 
 def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

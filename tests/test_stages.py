@@ -36,6 +36,16 @@ def bench(project: Path) -> Workbench:
     return trial.workbench(study.folder)
 
 
+def test_a_study_made_again_in_the_place_of_another_is_loaded_anew(project: Path) -> None:
+    before = trial.workbench(Study.create(project).folder)
+    assert before.space.task.max_length == 16
+    shutil.rmtree(before.folder)
+    project.write_text(SPACE.replace("max_length: 16", "max_length: 12"))
+    after = trial.workbench(Study.create(project).folder)
+    assert (after.folder, after.space.task.max_length) == (before.folder, 12)
+    assert trial.workbench(after.folder) is after
+
+
 class Steps:
     """Counts the steps that were taken."""
 
@@ -84,6 +94,34 @@ def test_equal_beginnings_are_trained_once(bench: Workbench, tmp_path: Path) -> 
     other_end = [*ONE, {"layers": {"keep": 0.5}}, FINETUNE]
     Ascent(bench, Recipe.load(other_end), tmp_path / "2", third).train()
     assert [len(s.taken) for s in (first, second, third)] == [16, 0, 8]
+
+
+def test_rungs_are_of_the_recipe_that_was_scored_and_of_no_other_that_begins_alike(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    short, long = Recipe.load(ONE), Recipe.load(TWO)
+    for share in (1 / 9, 1 / 3, 1.0):
+        first = Ascent(bench, short, tmp_path / "short", Steps(), share)
+        first.train()
+    assert list(first.record.rungs) == ["0.111", "0.333"]
+    for share in (1 / 9, 1 / 3, 0.75):
+        after = Ascent(bench, long, tmp_path / "long", Steps(), share)
+        assert not after.train()
+    assert list(after.record.rungs) == ["0.750"], "at a ninth and a third of its steps it was trained already"
+    again = Ascent(bench, short, tmp_path / "again", Steps(), 1 / 3)
+    assert again.train()
+    assert again.record.rungs == first.record.rungs, "a recipe's own are kept with what it trained"
+
+
+def test_a_stage_that_a_longer_recipe_trained_brings_none_of_its_rungs(bench: Workbench, tmp_path: Path) -> None:
+    for share in (1 / 9, 1 / 3, 1.0):
+        long = Ascent(bench, Recipe.load(TWO), tmp_path / "long", Steps(), share)
+        long.train()
+    assert list(long.record.rungs) == ["0.111", "0.333"]
+    short = Ascent(bench, Recipe.load(ONE), tmp_path / "short", Steps(), 1 / 9)
+    assert short.train()
+    assert (short.record.rungs, short.record.rung_seconds) == ({}, {})
+    assert len(short.record.curve) == 8
 
 
 def test_a_training_with_hooks_is_not_put_aside_before_they_are_done(

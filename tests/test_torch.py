@@ -225,7 +225,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Itera
         patch.setattr(measure, "absolute_latency", lambda *a: 3.0)
         given = make_project(folder, f"{space}steps:\n  - finetune: {{epochs: 1, lr: 1e-2}}\n  - int8_dynamic\n")
         yield autocompress.search(given, trials=1).export(folder / "out")
-    trial.workbench.cache_clear()
+    trial.loaded.cache_clear()
 
 
 @ON_X86

@@ -76,7 +76,7 @@ def profile(
         for kind in KINDS if by_kind[kind] or (shares and shares[kind])
     ]  # fmt: skip
     return Profile(
-        model=name, target=target, machine=measure.machine(),
+        model=name, target=target, machine=measure.machine(target.device),
         size_mb=measure.size_mb(find_runtime(target.runtime).artefact(folder)),
         all=_row("all", parts, speeds, latency_ms, latency_ms), kinds=tuple(rows), speeds=speeds,
         savings=tuple(savings(model, parts, shares, speeds, target)),

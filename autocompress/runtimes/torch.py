@@ -123,7 +123,7 @@ class TorchRuntime:
         return folder / (_PACKED if (folder / _PACKED).exists() else _PLAIN)
 
     def describe(self) -> dict[str, Any]:
-        return {"torch": torch.__version__, "int8_weight_bits": weight_bits()}
+        return {"torch": torch.__version__, "int8_weight_bits": weight_bits(), "graph": 1}
 
 
 def _compiler() -> str:
