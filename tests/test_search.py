@@ -227,7 +227,9 @@ def test_a_full_disk_pauses_the_study_and_charges_nothing(project: Path, monkeyp
 
 def test_a_study_is_not_continued_on_another_machine(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     autocompress.search(project, trials=1)
-    monkeypatch.setattr(measure, "machine", lambda device: {"cpu": "Z80", "arch": "z80", "system": "CP/M", "cores": "1"})
+    monkeypatch.setattr(
+        measure, "machine", lambda device: {"cpu": "Z80", "arch": "z80", "system": "CP/M", "cores": "1"}
+    )
     with pytest.raises(ConfigError, match=r"the study 'space' was measured on another machine .*'Z80'"):
         autocompress.search(project, trials=2)
     assert autocompress.open_study("space").charged() == 1, "it can still be read"
