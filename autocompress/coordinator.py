@@ -7,14 +7,13 @@ differ in what follows, are evaluated too, as its variants.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from autocompress import faults, rungs
+from autocompress import faults, rungs, trial_folders
 from autocompress.budget import Budget
 from autocompress.jobs import Job, Kind, Result
 from autocompress.ledger import Measurement, State, Trial
@@ -213,7 +212,7 @@ class Coordinator:
     def _tidy(self, trial: Trial) -> None:
         """Of a trial that has ended, only one on the front keeps what it made."""
         if trial.state != "running" and trial.number not in self.standing.front:
-            shutil.rmtree(trial_folder(self._folder, trial.number), ignore_errors=True)
+            trial_folders.remove(trial_folder(self._folder, trial.number))
 
 
 def _with(trial: Trial, result: Result) -> Trial:

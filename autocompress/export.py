@@ -2,7 +2,7 @@
 
     model.onnx         (or the runtime's own file) the artefact that was measured
     model.safetensors  config.json  structure.json  precision.json   the module: `autocompress.load(DIR)`
-    tokenizer files    recipe.yaml  measurement.json  serving.json  README.md
+    tokenizer files    recipe.yaml  measurement.json  serving.json  README.md  files.json
 
 Nothing in it is a pickle or code.
 """
@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autocompress import cache
+from autocompress import cache, export_files, trial_folders
 from autocompress.card import card
 from autocompress.data.encoding import padding
 from autocompress.errors import ConfigError
@@ -31,16 +31,19 @@ if TYPE_CHECKING:
 
 
 def export(study: Study, trial: Trial, to: Path) -> Path:
-    """Write `trial` to the new or empty folder `to`. A trial that left the front is made again first."""
+    """Write `trial` to `to`: a new or empty folder, or an export that is replaced (see `export_files`).
+
+    A trial that left the front is made again first.
+    """
     if trial.state != "complete":
         raise ConfigError(f"{trial.label} is {trial.state}: only a complete trial can be exported. {trial.reason}")
-    if to.exists() and any(to.iterdir()) and not (to / SERVING).exists():
-        raise ConfigError(f"{to}: it is not empty and not an exported model. Give a new folder.")
+    export_files.check(to)
     place = trial_folder(study.folder, trial.number)
-    if not (place / "artefact").exists():
-        study.remake(trial)
-    scores = study.judged(trial)
-    cache.write_folder(to.resolve(), lambda draft: _fill(draft, study, trial, place, scores))
+    with trial_folders.kept(place):
+        if not (place / "artefact").exists():
+            study.remake(trial)
+        scores = study.judged(trial)
+        cache.write_folder(to.resolve(), lambda draft: _fill(draft, study, trial, place, scores))
     return to
 
 
@@ -58,6 +61,7 @@ def _fill(draft: Path, study: Study, trial: Trial, place: Path, scores: dict[str
     artefact = bench.runtime.artefact(draft).name
     said = card(study.name, study.space, trial, study.front, study.baseline, serving, measured, artefact)
     (draft / "README.md").write_text(said)
+    export_files.note(draft)
 
 
 def _serving(study: Study, task: Task) -> Serving:

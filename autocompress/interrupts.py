@@ -53,12 +53,12 @@ def check() -> None:
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """An interrupt that comes in here is raised at the end."""
+    """An interrupt that comes in here is raised at the end: of the outermost, if one such block is in another."""
     global _waits
-    came, _waits = _came, True
+    came, outer, _waits = _came, _waits, True
     try:
         yield
     finally:
-        _waits = False
-    if _came and not came:
+        _waits = outer
+    if _came and not came and not outer:
         raise KeyboardInterrupt

@@ -190,6 +190,10 @@ def test_the_cache_says_what_it_holds_and_is_cleared(home: Path, tmp_path: Path)
         ),
         (["export", "space", "--to", "out", "--trial", "99"], "the study 'space' has no trial 99."),
         (["export", "space", "--to", "model"], "model: it is not empty and not an exported model. Give a new folder."),
+        (
+            ["resume", "space", "--trials", "9", "--to", "space.yaml"],
+            "space.yaml: it should be a folder, and space.yaml is a file. Give a new folder with --to.",
+        ),
         (["export", "space", "--to", "out", "--rule", "fastet"], "there is no rule 'fastet'. Did you mean 'fastest'?"),
         (
             ["resume", "space", "--timeout", "soon"],

@@ -92,6 +92,22 @@ def test_who_presses_twice_does_not_wait() -> None:
     assert came == ["it waits"]
 
 
+def test_an_interrupt_waits_for_the_outermost_of_several_writes() -> None:
+    came = []
+
+    def write() -> None:
+        with interrupts.waiting():
+            with interrupts.waiting():
+                ctrl_c()
+                came.append("inner")
+            came.append("between")
+        came.append("never")
+
+    with pytest.raises(KeyboardInterrupt), interrupts.remembered():
+        write()
+    assert came == ["inner", "between"]
+
+
 def test_what_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:

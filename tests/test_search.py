@@ -14,6 +14,7 @@ from tiny_project import SPACE
 
 import autocompress
 from autocompress import measure, structure, trial
+from autocompress.coordinator import Coordinator
 from autocompress.errors import ConfigError, NothingFeasible, Paused
 from autocompress.jobs import Job
 from autocompress.ledger import Trial
@@ -244,13 +245,30 @@ def test_a_second_coordinator_is_refused(project: Path) -> None:
         study.run()
 
 
-def test_a_trial_that_left_the_front_is_made_again_for_export(project: Path) -> None:
+def test_a_trial_that_left_the_front_is_made_again_for_export(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = autocompress.search(project)
     left = [t for t in study.trials if t.state == "complete" and not t.front]
     if not left:
         pytest.fail("this seed's trials are all on the front: choose another")
+    place, removed, judged = trial.trial_folder(study.folder, left[0].number), list[bool](), Study.judged
+    assert not place.exists()
+
+    def tidied_meanwhile(study: Study, chosen: Trial) -> dict[str, float]:
+        """A search that begins just now tidies up whatever is not on the front."""
+        Coordinator(study.folder, study.space, study.store, {}, Observer(), print)
+        removed.append(not (place / "artefact").exists())
+        return judged(study, chosen)
+
+    monkeypatch.setattr(Study, "judged", tidied_meanwhile)
     out = study.export("out", left[0].number)
+    assert removed == [False]
     assert autocompress.pipeline(out)("honey stone")[0]["label"] in ("sweet", "sour")
+    (out / "NOTES.txt").write_text("checked by hand")
+    with pytest.raises(ConfigError, match=r"added or changed since it was exported: NOTES\.txt"):
+        study.export("out")
+    assert (out / "NOTES.txt").exists()
+    (out / "NOTES.txt").unlink()
+    assert study.export("out") == out
 
 
 class Notes(Observer):

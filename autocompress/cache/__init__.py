@@ -7,6 +7,7 @@ What raises is not remembered. Nobody may change an entry's files: studies share
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -81,10 +82,14 @@ def write_folder(place: Path, build: Callable[[Path], None]) -> None:
         for file in draft.rglob("*"):
             if file.is_file():
                 _settle(file)
+            else:
+                _settle_names(file)
+        _settle_names(draft)
         faults.point("entry")
         if place.exists():
             place.rename(old)  # who is killed while deleting must not leave half of it there
         draft.rename(place)
+        _settle_names(place.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
@@ -100,6 +105,7 @@ def write_json(place: Path, data: Any) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(place)
+        _settle_names(place.parent)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -125,3 +131,13 @@ def _settle(file: Path) -> None:
         file.chmod(mode)
     with file.open("rb") as handle:
         os.fsync(handle.fileno())
+
+
+def _settle_names(folder: Path) -> None:
+    """Onto the disk, too, which files a folder holds: without that a power cut may undo a rename."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some file systems cannot
+            os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -75,8 +75,10 @@ def _search(study: Study, run: Run) -> None:
     """Search under a display, then show the front and export the chosen one."""
     from rich.console import Console
 
+    from autocompress import export_files
     from autocompress.display import Display
 
+    export_files.check(_place(study, run))  # not only after a search of hours
     console = Console()
     budget, charged = run.trials or study.space.search.trials, study.charged()
     timeout = seconds_of("--timeout", run.timeout) or float("inf")
@@ -109,7 +111,7 @@ def _conclude(study: Study, console: Console, run: Run) -> None:
 
     assert study.baseline
     print_table(FRONT_COLUMNS, front_rows(study.baseline, study.front), f"The front of {study.name}", console)
-    rule, to = run.rule or study.space.search.rule, run.to or Path("exported") / study.name
+    rule, to = run.rule or study.space.search.rule, _place(study, run)
     best = study.best(rule)
     with Heartbeat(lambda: f"{best.label} is still being scored on the test split and exported.", console.print):
         scores = study.judged(best)
@@ -124,6 +126,11 @@ def _conclude(study: Study, console: Console, run: Run) -> None:
     )  # fmt: skip
     if run.register:
         print(f"\n{study.register(to, run.register, best.number)}")
+
+
+def _place(study: Study, run: Run) -> Path:
+    """Where the chosen model goes."""
+    return run.to or Path("exported") / study.name
 
 
 def _kept(study: Study, run: Run) -> str:
