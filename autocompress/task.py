@@ -44,8 +44,8 @@ class Task:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of how the splits came about, a sentence each."""
-        return self.texts.notes
+        """What a person should know of how the splits came about and which labels they have, a sentence each."""
+        return (*self.texts.notes, self.texts.summary)
 
     @property
     def metric(self) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -51,8 +54,8 @@ def test_labels_are_numbered_in_order(labels: list[Any], names: tuple[str, ...],
 @pytest.mark.parametrize("labels", [[0.5, 1.0], [[0], [1]]], ids=["scores", "lists"])
 def test_labels_of_other_tasks(labels: list[Any], tmp_path: Path) -> None:
     assert message(tmp_path, write(tmp_path, train=table(labels))) == (
-        f"task.label: must be text or whole numbers. Got {labels[0]!r} "
-        f"in column 'label' of {tmp_path / 'train.parquet'}."
+        f"task.label: must be text or whole numbers. Got {labels[0]!r} in row 1 of {tmp_path / 'train.parquet'}, "
+        "column 'label'."
     )
 
 
@@ -72,17 +75,97 @@ def test_all_training_labels_are_missing(tmp_path: Path) -> None:
 
 def test_one_label_only(tmp_path: Path) -> None:
     assert message(tmp_path, write(tmp_path, train=table([3] * 20))) == (
-        "task.label: must have two values or more in the training texts. Got 1."
+        "task.label: must have two values or more in the training texts. "
+        f"Got '3' in all 20 rows of {tmp_path / 'train.parquet'}."
     )
 
 
-@pytest.mark.parametrize("split", ["validation", "test"])
-def test_label_that_train_does_not_have(split: str, tmp_path: Path) -> None:
-    splits = {"train": table(["a", "b"]), "validation": table(["a", "b"]), "test": table(["a", "b"])}
-    data = write(tmp_path, **splits | {split: table(["a", "c"])})
-    assert message(tmp_path, data) == (
-        f"task.label: every label must occur in the training texts. Got 'c' only in the {split} split."
+@pytest.mark.parametrize("given", [["train", "validation"], ["train", "test"], ["train", "validation", "test"]])
+def test_label_that_train_does_not_have(given: list[str], tmp_path: Path) -> None:
+    """Every split that is wrong is a line of its own."""
+    odd = table(["0", "1", "0", "0.0"])
+    data = write(tmp_path, **{split: table(["0.0", "1.0"] * 5) if split == "train" else odd for split in given})
+    assert message(tmp_path, data).splitlines() == [
+        "task.label: every label must occur in the training texts. Got '0' in row 1 of "
+        f"{tmp_path / split}.parquet, the first of 3 such rows. "
+        f"The labels of {tmp_path / 'train.parquet'}: '0.0', '1.0'."
+        for split in given[1:]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "left", "lost"), [(["a", "b", "a"], 1, "a"), (["a", "b"], 0, "a"), ([*"abcdef", "a"], 5, "e")]
+)
+def test_too_few_rows_to_cut_splits_from(labels: list[str], left: int, lost: str, tmp_path: Path) -> None:
+    assert message(tmp_path, write(tmp_path, train=table(labels))) == (
+        f"task.data: {tmp_path / 'train.parquet'} has {len(labels)} rows for {len(set(labels))} labels, too few to cut "
+        f"validation and test splits from: {left} would be left to train on, none with the label {lost!r}. "
+        "Give more rows, or name files: {validation: FILE, test: FILE}."
     )
+
+
+def test_a_limit_that_loses_a_label(tmp_path: Path) -> None:
+    data = write(tmp_path, train=table([*"abc"] * 20))
+    assert sorted(load(tmp_path, data, limit={"train": 3}).train.labels) == [0, 1, 2]
+    assert message(tmp_path, data, limit={"train": 2}) == (
+        "task.limit.train: must be at least 3, one text for each label. Got 2."
+    )
+
+
+def test_blanks_around_labels_are_taken_off_and_said(tmp_path: Path) -> None:
+    train, clean = table(["good ", "good", "\tbad", "bad"] * 5), table(["good", "bad"])
+    texts = load(tmp_path, write(tmp_path, train=train, validation=clean, test=clean))
+    assert texts.labels == ("bad", "good")
+    assert texts.notes == (
+        f"The blanks around 10 labels of {tmp_path / 'train.parquet'} are taken off: 'good ' is read as 'good'.",
+    )
+
+
+def test_a_label_of_blanks_is_no_label(tmp_path: Path) -> None:
+    assert "2 without one in" in message(tmp_path, write(tmp_path, train=table(["a", "b", " ", "\n"])))
+
+
+def test_labels_that_look_alike_are_said(tmp_path: Path) -> None:
+    columns = table(["Good", "good", "caf\u00e9", "cafe\u0301", "so so", "so  so"])
+    texts = load(tmp_path, write(tmp_path, train=columns, validation=columns, test=columns))
+    assert texts.notes == (
+        "The labels 'cafe\u0301' and 'caf\u00e9' look alike, and are two.",
+        "The labels 'Good' and 'good' look alike, and are two.",
+        "The labels 'so  so' and 'so so' look alike, and are two.",
+    )
+
+
+def test_the_labels_are_counted(tmp_path: Path) -> None:
+    texts = load(tmp_path, write(tmp_path, train=table([*"aab"]), validation=table([*"b"]), test=table([*"ab"])))
+    assert texts.summary == (
+        "There are 2 labels: 'a' (train 2, validation 0, test 1), 'b' (train 1, validation 1, test 1)."
+    )
+    many = table([*map(str, range(30))])
+    summary = load(tmp_path, write(tmp_path, train=many, validation=many, test=many)).summary
+    assert summary.startswith("There are 30 labels: '0' (train 1, validation 1, test 1), '1' (")
+    assert summary.endswith("'19' (train 1, validation 1, test 1), and 10 more.")
+
+
+def test_one_order_whatever_the_hash_seed() -> None:
+    code = """
+from autocompress.data.labels import in_order
+print(*map(in_order, ({"1", "01", "+1", "-2"}, {"10.0", "9.0", "9"}, {"b", "10", "9"}, {"true", "false"})))
+"""
+    said = {
+        subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": str(seed)},
+                       capture_output=True, text=True, check=True).stdout for seed in range(6)
+    }  # fmt: skip
+    assert said == {"('-2', '+1', '01', '1') ('9', '9.0', '10.0') ('10', '9', 'b') ('false', 'true')\n"}
+
+
+def test_mistakes_of_all_splits_at_once(tmp_path: Path) -> None:
+    bad = {"text": ["x", ""], "label": ["a", "b"]}
+    data = write(tmp_path, train=table(["a", None]), test=bad) | {"validation": "no.csv"}
+    assert [line.split(":")[0] for line in message(tmp_path, data | {"test": "no.jsonl"}).splitlines()] == [
+        "task.data.test", "task.data.validation",
+    ]  # fmt: skip
+    del data["validation"]
+    assert [line.split(":")[0] for line in message(tmp_path, data).splitlines()] == ["task.label", "task.text"]
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,7 @@ def read(settings: TaskSettings, root: Path) -> dict[str, Rows]:
     """The splits there are: train always, validation and test perhaps. Raises `ConfigError` for what cannot be read."""
     data = settings.data
     if isinstance(data, dict):
-        files = {split: root / Path(name).expanduser() for split, name in data.items()}
-        return {split: _read_split(split, file, settings) for split, file in files.items()}
+        return _read_files({split: root / Path(name).expanduser() for split, name in data.items()}, settings)
     if data.startswith("builtin/"):
         return _read_builtin(data, settings)
     folder = root / Path(data).expanduser()
@@ -70,9 +69,22 @@ def hub_name(data: str) -> tuple[str, str | None]:
     return name, config[0] if config else None
 
 
-def _read_split(split: str, file: Path, settings: TaskSettings) -> Rows:
-    columns = read_file(f"task.data.{split}", file, settings.label)
-    return _rows(str(file), split, columns, settings)
+def _read_files(files: dict[str, Path], settings: TaskSettings) -> dict[str, Rows]:
+    """Each file once, though several splits may name it. The mistakes of all files are raised at once."""
+    tables: dict[Path, Columns] = {}
+    found, wrong = {}, dict[Path, str]()
+    for split, file in files.items():
+        if file in wrong:
+            continue
+        try:
+            if file not in tables:
+                tables[file] = read_file(f"task.data.{split}", file, settings.label)
+            found[split] = _rows(str(file), split, tables[file], settings)
+        except ConfigError as e:
+            wrong[file] = str(e)
+    if wrong:
+        raise ConfigError("\n".join(wrong.values()))
+    return found
 
 
 def _read_builtin(name: str, settings: TaskSettings) -> dict[str, Rows]:

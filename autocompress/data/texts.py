@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-import re
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from autocompress.data.readers import Rows, read
+from autocompress.data.labels import Labelled, alike, check_known, counted, in_order, labelled
+from autocompress.data.readers import read
 from autocompress.errors import ConfigError
 from autocompress.settings import TaskSettings
 
@@ -38,6 +36,12 @@ class Texts:
     labels: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @property
+    def summary(self) -> str:
+        """The labels and how many rows each has in each split, as a sentence."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return counted(self.labels, {name: split.labels for name, split in splits.items()})
+
 
 def load_texts(settings: TaskSettings, seed: int, root: Path) -> Texts:
     """Read the data that `settings` name; relative paths start at `root`. Equal seeds give equal splits.
@@ -46,70 +50,39 @@ def load_texts(settings: TaskSettings, seed: int, root: Path) -> Texts:
     the first texts taken for calibration, are stratified samples. Raises `ConfigError` for what cannot be used.
     """
     notes: list[str] = []
-    found = read(settings, root)
-    named = {split: _labelled(rows, settings, notes) for split, rows in found.items()}
-    named = {split: pair for split, pair in named.items() if pair[1]}
-    if "train" not in named:
-        raise ConfigError(f"task.label: the training texts must have labels. Got none in {found['train'].origin}.")
-    every = {name for _, names in named.values() for name in names}
-    labels = found["train"].names if every <= set(found["train"].names) else _in_order(every)
+    named = _named(settings, root, notes)
+    check_known(named)
+    known, used = named["train"].known, set(named["train"].names)
+    labels = known if used <= set(known) else in_order(used)
+    notes += alike(labels)
     numbers = {name: number for number, name in enumerate(labels)}
-    splits = {split: _fair(texts, [numbers[name] for name in names], seed) for split, (texts, names) in named.items()}
-    splits = _arranged(splits, notes)
-    _check_labels(splits, labels)
+    fair = {s: _fair(rows.texts, [numbers[name] for name in rows.names], seed) for s, rows in named.items()}
+    splits = _arranged(fair, notes)
+    _check_cut(fair["train"], splits["train"], labels, named["train"].origin)
+    return Texts(**_limited(splits, settings), labels=labels, notes=tuple(notes))
+
+
+def _named(settings: TaskSettings, root: Path, notes: list[str]) -> dict[str, Labelled]:
+    """The splits that have labels. The mistakes of all splits are raised at once."""
+    named, wrong = {}, []
+    for split, rows in read(settings, root).items():
+        try:
+            named[split] = labelled(rows, settings.text, settings.label, notes)
+        except ConfigError as e:
+            wrong.append(str(e))
+    if wrong:
+        raise ConfigError("\n".join(dict.fromkeys(wrong)))  # splits may be one file
+    if not named["train"].rows:
+        raise ConfigError(f"task.label: the training texts must have labels. Got none in {named['train'].origin}.")
+    return {split: rows for split, rows in named.items() if rows.rows}
+
+
+def _limited(splits: dict[str, Split], settings: TaskSettings) -> dict[str, Split]:
     limits = {str(split): count for split, count in settings.limit.items()}
     limited = {split: rows[: limits.get(split)] for split, rows in splits.items()}
-    return Texts(**limited, labels=labels, notes=tuple(notes))
-
-
-def _labelled(rows: Rows, settings: TaskSettings, notes: list[str]) -> tuple[list[tuple[str, ...]], list[str]]:
-    """The texts that have labels, and these labels' names. None of them if the split has no labels."""
-    names = [_name(value, rows, settings.label) for value in rows.columns[settings.label]]
-    missing = [number for number, name in enumerate(names, 1) if name is None]
-    if len(missing) == len(names) or set(names) == {"-1"}:
-        notes.append(f"{rows.origin} has no labels and is not used.")
-        return [], []
-    if missing and not rows.names:
-        where = f"{len(missing)} without one in {rows.origin}, the first in row {missing[0]}"
-        raise ConfigError(f"task.label: every row must have a label. Got {where}. Fill them in or leave them out.")
-    if missing:  # -1 is how `datasets` marks rows on which the annotators did not agree
-        notes.append(f"{rows.origin} has {len(missing)} rows without a label, which are not used.")
-    _check_texts(rows, settings.text)
-    pairs = zip(zip(*(rows.columns[column] for column in settings.text), strict=True), names, strict=True)
-    kept = [(texts, name) for texts, name in pairs if name is not None]
-    return [texts for texts, _ in kept], [name for _, name in kept]
-
-
-def _name(value: Any, rows: Rows, column: str) -> str | None:
-    """A label as text. None for null, the empty text, NaN, and numbers that a `ClassLabel` has no name for."""
-    if value is None or value == "" or value != value:
-        return None
-    if isinstance(value, float) and value.is_integer():  # whole numbers that went through a column with gaps
-        value = int(value)
-    if not isinstance(value, str | int):
-        raise ConfigError(
-            f"task.label: must be text or whole numbers. Got {value!r} in column {column!r} of {rows.origin}."
-        )
-    if rows.names and isinstance(value, int):
-        return rows.names[value] if 0 <= value < len(rows.names) else None
-    return str(value)
-
-
-def _check_texts(rows: Rows, columns: Sequence[str]) -> None:
-    for column in columns:
-        bad = [(n, v) for n, v in enumerate(rows.columns[column], 1) if not isinstance(v, str) or not v.strip()]
-        if bad:
-            number, value = bad[0]
-            raise ConfigError(
-                f"task.text: every row must have a text that is not empty. Got {value!r} in row {number} of "
-                f"{rows.origin}, column {column!r}, the first of {len(bad)} such rows. Fill them in or leave them out."
-            )
-
-
-def _in_order(names: set[str]) -> tuple[str, ...]:
-    """Whole numbers by size, anything else by letters."""
-    numbers = all(re.fullmatch(r"-?\d+", name) for name in names)
-    return tuple(sorted(names, key=int) if numbers else sorted(names))
+    if (most := len(set(splits["train"].labels))) > len(set(limited["train"].labels)):
+        raise ConfigError(f"task.limit.train: must be at least {most}, one text for each label. Got {limits['train']}.")
+    return limited
 
 
 def _fair(texts: list[tuple[str, ...]], labels: list[int], seed: int) -> Split:
@@ -143,12 +116,11 @@ def _arranged(splits: dict[str, Split], notes: list[str]) -> dict[str, Split]:
     return splits
 
 
-def _check_labels(splits: dict[str, Split], labels: tuple[str, ...]) -> None:
-    known = set(splits["train"].labels)
-    if len(known) < 2:
-        raise ConfigError(f"task.label: must have two values or more in the training texts. Got {len(known)}.")
-    for split in ("validation", "test"):
-        unknown = sorted(set(splits[split].labels) - known)
-        if unknown:
-            where = f"{labels[unknown[0]]!r} only in the {split} split"
-            raise ConfigError(f"task.label: every label must occur in the training texts. Got {where}.")
+def _check_cut(before: Split, after: Split, labels: tuple[str, ...], origin: str) -> None:
+    """Of every label something must be left to train on once other splits are cut off."""
+    if lost := sorted(set(before.labels) - set(after.labels)):
+        raise ConfigError(
+            f"task.data: {origin} has {len(before.labels)} rows for {len(set(before.labels))} labels, too few to cut "
+            f"validation and test splits from: {len(after.labels)} would be left to train on, none with the label "
+            f"{labels[lost[0]]!r}. Give more rows, or name files: {{validation: FILE, test: FILE}}."
+        )
