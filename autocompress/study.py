@@ -203,10 +203,13 @@ class Study:
             "study": self.name, "model": self.space.model, "trained": self.charged(), "front": front, "created": created
         }  # fmt: skip
 
-    def sync(self) -> str:
-        """Bring MLflow up to date; returns its address. Raises `Paused` if it does not answer."""
+    def sync(self, *, restore: bool = False) -> str:
+        """Bring MLflow up to date; returns its address. Raises `Paused` if it does not answer or does not take it.
+
+        `restore`: first bring the study's experiment back if it was deleted there.
+        """
         with held(self):
-            return self.log().sync_now()
+            return self.log(lambda said: None).sync_now(restore=restore)
 
     def serve_ui(self, port: int | None = None) -> None:
         """MLflow's web pages on this study, until Ctrl-C. A search that is under way logs by itself."""

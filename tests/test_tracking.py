@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import sqlite3
@@ -16,6 +17,13 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import (
+    INVALID_PARAMETER_VALUE,
+    PERMISSION_DENIED,
+    RESOURCE_EXHAUSTED,
+    TEMPORARILY_UNAVAILABLE,
+)
 
 from autocompress.errors import ConfigError, Paused
 from autocompress.ledger import BASELINE, Trial
@@ -23,6 +31,7 @@ from autocompress.recipe import Recipe
 from autocompress.tracking import tracker as tracking
 from autocompress.tracking.runs import StudyView, points, study_run, trial_run
 from autocompress.tracking.tracker import Tracker, tracking_uri
+from autocompress.tracking.trouble import sentence
 from autocompress.tracking.ui import serve_ui, server
 
 NO_SERVER = "http://127.0.0.1:9"
@@ -304,7 +313,7 @@ def test_a_server_that_is_not_there_is_said_once_and_costs_no_time(uri: str) -> 
     assert time.monotonic() - start < 10
     assert said == [
         "MLflow at http://127.0.0.1:9 does not answer ([Errno 111] Connection refused): the search goes on; "
-        "`autocompress sync STUDY` will log what is missing"
+        "`autocompress sync sst2` will log what is missing"
     ]
     synced(uri)  # the replay, elsewhere
     assert len(runs(uri)) == 6
@@ -323,6 +332,84 @@ def test_what_an_outage_left_out_is_logged_afterwards(
     shutil.copy(template, store)
     assert tracker.sync(VIEW, TRIALS)
     assert len(runs(tracker.uri)) == 6
+
+
+def test_a_deleted_experiment_is_no_server_that_does_not_answer_and_comes_back(uri: str) -> None:
+    said: list[str] = []
+    tracker, client = Tracker(uri, said.append), MlflowClient(uri)
+    assert tracker.sync(VIEW, TRIALS[:2])
+    client.delete_experiment(client.get_experiment_by_name(VIEW.experiment).experiment_id)  # while the search runs
+    assert not tracker.sync(VIEW, TRIALS)
+    deleted = (
+        f"MLflow at {uri}: the experiment {VIEW.experiment!r} was deleted there "
+        "(`autocompress sync sst2 --restore` brings it back with all it held)"
+    )
+    assert said == [f"{deleted}: the search goes on; `autocompress sync sst2` will log what is missing"]
+    with pytest.raises(Paused) as raised:
+        Tracker(uri).run_of(VIEW, TRIALS[1])
+    assert str(raised.value) == f"{deleted}."
+    later = Tracker(uri)
+    later.restore(VIEW)
+    assert later.sync(VIEW, TRIALS)
+    assert len(runs(uri)) == 6
+
+
+def test_an_experiment_that_was_renamed_is_gone_on_with_and_a_deleted_run_is_made_again(uri: str) -> None:
+    client, tracker = MlflowClient(uri), synced(uri, TRIALS[:2])
+    client.rename_experiment(client.get_experiment_by_name(VIEW.experiment).experiment_id, "mine")
+    client.delete_run(runs(uri, "mine")["t000 layers+int8_dynamic"].info.run_id)
+    assert tracker.sync(VIEW, [TRIALS[0], replace(TRIALS[1], front=False), *TRIALS[2:]])
+    synced(uri)
+    assert client.get_experiment_by_name(VIEW.experiment) is None
+    assert len(runs(uri, "mine")) == 6
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MlflowException("no", PERMISSION_DENIED), "denies access (no). Check your credentials for it"),
+        (MlflowException("full", RESOURCE_EXHAUSTED), "takes no more for now: a limit of the server is reached (full)"),
+        (MlflowException("no", TEMPORARILY_UNAVAILABLE), "does not answer (no)"),
+        (TimeoutError("timed out"), "does not answer (timed out)"),
+        (MlflowException("a param changed", INVALID_PARAMETER_VALUE), "did not take what was logged (a param changed)"),
+    ],
+)
+def test_what_mlflow_says_is_told_from_its_silence(error: Exception, said: str) -> None:
+    assert sentence(error, "here") == f"MLflow at here {said}"
+
+
+def test_a_server_that_stays_away_is_asked_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, asked = [0.0], list[float]()
+
+    def connect(uri: str) -> None:
+        asked.append(now[0])
+        raise TimeoutError
+
+    monkeypatch.setattr(tracking, "connect", connect)
+    monkeypatch.setattr(tracking.time, "monotonic", lambda: now[0])
+    tracker = Tracker("http://192.0.2.1", lambda said: None)
+    for second in range(4 * 3600):
+        now[0] = float(second)
+        tracker.sync(VIEW, TRIALS)
+    assert asked[:5] == [0.0, 30.0, 90.0, 210.0, 450.0]
+    assert max(b - a for a, b in itertools.pairwise(asked)) == 1800.0
+
+
+def test_the_table_of_the_refused_is_not_sent_again_for_every_row(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, real = list[int](), MlflowClient.log_artifacts
+
+    def count(client: MlflowClient, run: str, folder: str) -> None:
+        table = Path(folder, "refused.json")
+        sent.extend([len(json.loads(table.read_text())["data"])] if table.is_file() else [])
+        real(client, run, folder)
+
+    monkeypatch.setattr(MlflowClient, "log_artifacts", count)
+    tracker, refused = Tracker(uri, pytest.fail), [trial(i, "refused", reason="too large") for i in range(40)]
+    for some in range(1, 40):
+        assert tracker.sync(VIEW, [TRIALS[0], *refused[:some]])
+    assert sent == [1, 2, 3, 4, 6, 8, 11, 14, 18, 23, 29, 37]
+    assert tracker.sync(replace(VIEW, status="FINISHED"), [TRIALS[0], *refused])
+    assert sent[-1] == 40
 
 
 def test_a_password_is_not_said() -> None:

@@ -64,11 +64,14 @@ def tabulate(
     print(f"{to} holds {tabulate(opened, to)} recipes of the study {opened.name!r}.")
 
 
-def sync(study: StudyName) -> None:
+def sync(
+    study: StudyName,
+    restore: Annotated[bool, typer.Option("--restore", help="bring its experiment back if it was deleted")] = False,
+) -> None:
     """Log to MLflow what it missed while it did not answer."""
     from autocompress.study import Study
 
-    print(f"{Study.open(study).sync()} holds the study {study!r}.")
+    print(f"{Study.open(study).sync(restore=restore)} holds the study {study!r}.")
 
 
 def ui(

@@ -51,10 +51,15 @@ class Log:
         self.seconds += time.perf_counter() - start
         return done
 
-    def sync_now(self) -> str:
-        """Bring MLflow up to date now, outside a search. Raises `Paused` if it does not answer; returns its address."""
+    def sync_now(self, *, restore: bool = False) -> str:
+        """Bring MLflow up to date now, outside a search; returns its address. Raises `Paused` if that cannot be done.
+
+        `restore`: first bring the study's experiment back if it was deleted there.
+        """
+        if restore:
+            self._tracker.restore(study_view(self._study, self._baseline, [], "FINISHED"))
         if not self.sync(self._study.trials, "FINISHED"):
-            raise Paused(f"MLflow at {self._tracker.place} does not answer. Start it, then say this again.")
+            raise Paused(f"{self._tracker.trouble}. Mend that, then say this again.")
         return self._tracker.place
 
     def run_of(self, trial: Trial) -> tuple[str, str]:

@@ -55,11 +55,16 @@ def is_evaluated(trial: Trial) -> bool:
     return trial.state in _ENDED or (trial.state == "running" and bool(trial.measurement))
 
 
-def study_run(view: StudyView, trials: Iterable[Trial]) -> Run:
-    """The parent run: the study's constants, its story and its files."""
+def is_uncharged(trial: Trial) -> bool:
+    """Whether it was not trained, and is a row of one table."""
+    return trial.state in _UNCHARGED
+
+
+def study_run(view: StudyView, trials: Iterable[Trial], *, table: bool = True) -> Run:
+    """The parent run: the study's constants, its story and its files. `table`: with that of the untrained trials."""
     artifacts = {path.name: path.read_bytes() for path in view.artifacts if path.is_file()}
     tags = {"mlflow.note.content": view.description, **view.tags}
-    if refused := [trial for trial in trials if trial.state in _UNCHARGED]:
+    if table and (refused := [trial for trial in trials if is_uncharged(trial)]):
         artifacts["refused.json"] = _table(refused)
         tags["mlflow.loggedArtifacts"] = '[{"path": "refused.json", "type": "table"}]'  # shown as a table, not as text
     return Run(view.name, view.status, _tags(view, STUDY, tags), _params(view.params), {}, artifacts, view.curve)

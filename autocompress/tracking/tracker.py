@@ -25,15 +25,28 @@ from filelock import FileLock
 from autocompress import interrupts
 from autocompress.errors import Paused
 from autocompress.ledger import Trial
-from autocompress.tracking.runs import STUDY, Run, StudyView, is_evaluated, points, study_run, table_view, trial_run
+from autocompress.tracking.runs import (
+    STUDY,
+    Run,
+    StudyView,
+    is_evaluated,
+    is_uncharged,
+    points,
+    study_run,
+    table_view,
+    trial_run,
+)  # fmt: skip
+from autocompress.tracking.trouble import ExperimentDeleted, sentence, unreachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 FolderOf = Callable[[Trial], Path | None]
 
+_NAMED = "autocompress.experiment"  # a tag with the name that an experiment was made with: a person may rename it
 FILES = "mlflow.autocompress.files"  # which files a run has; MLflow's pages hide the tags that begin with "mlflow."
-PATIENCE = 30.0  # seconds for which MLflow is left alone after it failed
+PATIENCE, LONGEST = 30.0, 1800.0  # seconds for which MLflow is left alone: after the first failure, and at most
 
 # MLflow retries a request for minutes by default, and a search must not wait for its spectator. It also phones home,
 # and prints to standard output, where `--json` must be alone.
@@ -65,7 +78,8 @@ class Tracker:
         self._on_warning = on_warning
         self._session: _Session | None = None
         self._retry_at = 0.0
-        self._warned = False
+        self._failures = 0  # in a row
+        self.trouble = ""  # what the last of them was, in one sentence
 
     @interrupts.waiting()
     def sync(self, view: StudyView, trials: Iterable[Trial], folder_of: FolderOf = lambda trial: None) -> bool:
@@ -73,15 +87,35 @@ class Tracker:
         if time.monotonic() < self._retry_at and view.status == "RUNNING":
             return False
         # What is known of MLflow is forgotten unless all goes well, also when a second Ctrl-C cuts in.
-        session, self._session = self._session, None
+        known, self._session = self._session, None
         try:
-            session = session or _Session(self.uri, view)
-            session.sync(view, list(trials), folder_of)
+            self._session = self._synced(known, view, list(trials), folder_of)
         except Exception as error:  # whatever it is: a tracking outage never fails a search
-            self._failed(error)
+            self._failed(error, view)
             return False
-        self._session, self._warned = session, False
+        self._failures = 0
         return True
+
+    def _synced(self, known: _Session | None, view: StudyView, trials: list[Trial], folder_of: FolderOf) -> _Session:
+        try:
+            session = known or _Session(self.uri, view)
+            session.sync(view, trials, folder_of)
+        except Exception as error:
+            if known is None or unreachable(error):
+                raise
+            session = _Session(self.uri, view)  # what was known has been deleted or renamed since
+            session.sync(view, trials, folder_of)
+        return session
+
+    def restore(self, view: StudyView) -> None:
+        """Bring the study's experiment back if it was deleted. Raises `Paused` for trouble at MLflow."""
+        try:
+            client = connect(self.uri)
+            found = _experiment(client, view)
+            if found and found.lifecycle_stage == "deleted":
+                client.restore_experiment(found.experiment_id)
+        except Exception as error:
+            raise Paused(f"{sentence(error, self.place)}.") from error
 
     def page(self, view: StudyView) -> str:
         """Where the MLflow UI shows the study's trials, relative to the server's address."""
@@ -99,19 +133,20 @@ class Tracker:
         try:
             return self._session or _Session(self.uri, view)
         except Exception as error:
-            raise Paused(f"MLflow at {self.place} does not answer ({cause(error)}).") from error
+            raise Paused(f"{sentence(error, self.place)}.") from error
 
     @property
     def place(self) -> str:
         return shown(self.uri)
 
-    def _failed(self, error: Exception) -> None:
-        self._retry_at = time.monotonic() + PATIENCE
-        if not self._warned:
-            self._warned = True
+    def _failed(self, error: Exception, view: StudyView) -> None:
+        """An address that swallows packets holds a search up for 20 s each time: so it is asked less and less often."""
+        self.trouble = sentence(error, self.place)
+        self._retry_at = time.monotonic() + min(PATIENCE * 2**self._failures, LONGEST)
+        self._failures += 1
+        if self._failures == 1:
             self._on_warning(
-                f"MLflow at {self.place} does not answer ({cause(error)}): "
-                "the search goes on; `autocompress sync STUDY` will log what is missing"
+                f"{self.trouble}: the search goes on; `autocompress sync {view.name}` will log what is missing"
             )
 
 
@@ -135,13 +170,14 @@ class _Session:
         self.client = connect(uri)
         self.experiment = self._find_experiment(uri, view)
         self.held: dict[str, _Held] = {}  # by STUDY or the trial's number
+        self._refused = 0  # trials in the table of those that were not trained
         self._settled: dict[str, Trial] = {}  # what is written of trials that have ended: compared at no cost
         self._learn(view)
 
     def sync(self, view: StudyView, trials: list[Trial], folder_of: FolderOf) -> None:
         evaluated = {str(trial.number): trial for trial in trials if is_evaluated(trial)}
         first = STUDY not in self.held
-        self._write(STUDY, study_run(view, trials))
+        self._write(STUDY, study_run(view, trials, table=self._wants_table(view, trials)))
         if first:  # and never again: a person may change the view
             table = table_view(view, self.held[STUDY].start)
             self.client.set_experiment_tag(self.experiment, f"mlflow.sharedViewState.{view.id}", table)
@@ -155,11 +191,22 @@ class _Session:
                 self.client.set_terminated(held.id, "KILLED")
                 held.status = "KILLED"
 
+    def _wants_table(self, view: StudyView, trials: list[Trial]) -> bool:
+        """MLflow takes a file as a whole: while the search runs, only once a quarter of it would be new."""
+        refused = sum(is_uncharged(trial) for trial in trials)
+        wants = view.status != "RUNNING" or refused > 1.25 * self._refused
+        self._refused = refused if wants else self._refused
+        return wants
+
     def _find_experiment(self, uri: str, view: StudyView) -> str:
-        if found := self.client.get_experiment_by_name(view.experiment):
+        if found := _experiment(self.client, view):
+            if found.lifecycle_stage == "deleted":
+                way_back = f"`autocompress sync {view.name} --restore` brings it back with all it held"
+                raise ExperimentDeleted(f"the experiment {found.name!r} was deleted there ({way_back})")
             return str(found.experiment_id)
         location = str(folder) if (folder := artifact_folder(uri)) else None
-        tags = {"mlflow.experimentKind": "custom_model_development"}  # opens on the runs, not on LLM traces
+        # opens on the runs, not on LLM traces
+        tags = {"mlflow.experimentKind": "custom_model_development", _NAMED: _mark(view)}
         return self.client.create_experiment(view.experiment, location, tags)
 
     def _learn(self, view: StudyView) -> None:
@@ -204,14 +251,14 @@ class _Session:
     def _write_files(self, held: _Held, files: dict[str, bytes]) -> dict[str, str]:
         """Upload the files that changed. Returns the tag by which that is known next time."""
         marks = {name: hashlib.sha256(data).hexdigest()[:8] for name, data in files.items()}
-        known = held.tags.get(FILES, "").split()
-        changed = [name for name, mark in marks.items() if f"{name}:{mark}" not in known]
+        known = dict(each.rsplit(":", 1) for each in held.tags.get(FILES, "").split())
+        changed = [name for name, mark in marks.items() if known.get(name) != mark]
         if changed:
             with tempfile.TemporaryDirectory() as folder:
                 for name in changed:
                     (Path(folder) / name).write_bytes(files[name])
                 self.client.log_artifacts(held.id, folder)
-        return {FILES: " ".join(f"{name}:{mark}" for name, mark in marks.items())}
+        return {FILES: " ".join(f"{name}:{mark}" for name, mark in (known | marks).items())}
 
     def _log(self, run_id: str, metrics: list[Any], params: dict[str, str], tags: dict[str, str]) -> None:
         """One batch, or as many as MLflow's limits ask for: 1,000 entries, of which 100 params and 100 tags."""
@@ -223,6 +270,20 @@ class _Session:
         while points or pairs or labels:
             self.client.log_batch(run_id, points[:800], pairs[:100], labels)
             points, pairs, labels = points[800:], pairs[100:], []
+
+
+def _experiment(client: MlflowClient, view: StudyView) -> Experiment | None:
+    """The study's experiment by its name, or by what it was once called; it may be a deleted one."""
+    from mlflow.entities import ViewType
+
+    if found := client.get_experiment_by_name(view.experiment):
+        return found
+    renamed = client.search_experiments(ViewType.ALL, filter_string=f"tags.`{_NAMED}` = '{_mark(view)}'")
+    return min(renamed, key=lambda each: each.lifecycle_stage == "deleted", default=None)
+
+
+def _mark(view: StudyView) -> str:
+    return hashlib.sha256(view.experiment.encode()).hexdigest()[:16]
 
 
 def connect(uri: str) -> MlflowClient:
@@ -257,10 +318,3 @@ def artifact_folder(uri: str) -> Path | None:
 
 def _database(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
-def cause(error: BaseException) -> str:
-    """What began it, in one line: MLflow and urllib3 wrap a refused connection four times."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
