@@ -23,13 +23,17 @@ _FIGURES = (  # name, unit, form
 
 def card(
     name: str, space: SearchSpace, trial: Trial, front: Sequence[Trial], baseline: Trial,
-    serving: Serving, measured: Measured, artefact: str,
+    serving: Serving, measured: Measured, artefact: str, broken: Sequence[str] = (),
 ) -> str:  # fmt: skip
-    """Recipe, place on the front, figures with intervals, baseline, data, machine, how to load."""
+    """Recipe, place on the front, figures with intervals, baseline, data, machine, how to load.
+
+    `broken`: a phrase for every limit of the study that the model breaks.
+    """
     sections = [
         f"# {space.model}, compressed: {trial.recipe.title}\n\n"
         f"Trial {trial.number} of the study `{name}`: a classifier of texts ({', '.join(serving.labels[:20])}), "
         f"made by autocompress {measured.versions['autocompress']}.",
+        *_warning(broken),
         f"## Figures\n\n{figures(measured)}",
         _circumstances(space, measured),
         _front(trial, front, baseline),
@@ -38,6 +42,13 @@ def card(
         "`recipe.yaml` holds the same with its seed.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _warning(broken: Sequence[str]) -> list[str]:
+    if not broken:
+        return []
+    limits = "\n".join(f"- `{limit}`" for limit in broken)
+    return [f"**It does not keep every limit of its study.** It breaks:\n\n{limits}"]
 
 
 def figures(measured: Measured) -> str:

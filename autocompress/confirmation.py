@@ -17,8 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import fmean, stdev
 
-from autocompress import cache, faults, selection
-from autocompress.goals import Goals
+from autocompress import cache, faults
 from autocompress.jobs import Job, Kind
 from autocompress.ledger import Measurement, Trial
 from autocompress.observer import Observer
@@ -39,13 +38,6 @@ def repeats(study: Path) -> Repeats:
     return {int(number): {int(i): m for i, m in each.items()} for number, each in known.items()}
 
 
-def finalists(rule: str, front: list[Trial], goals: Goals, confirm: Confirm) -> list[Trial]:
-    """The front's first by the rule."""
-    order = selection.ranked(rule, {t.number: t.measurement for t in front}, tuple(goals.objectives))
-    by_number = {t.number: t for t in front}
-    return [by_number[number] for number in order[: confirm.top]]
-
-
 def lives(study: Path, trials: list[Trial], confirm: Confirm, observer: Observer) -> Iterator[Life]:
     """What is left to measure and train for these finalists."""
     yield from (_remeasured(study, t, observer) for t in trials if not remeasured(study, t.number))
@@ -54,12 +46,18 @@ def lives(study: Path, trials: list[Trial], confirm: Confirm, observer: Observer
         yield from (_life(study, t, repeat, observer) for t in trials if repeat not in known.get(t.number, {}))
 
 
+def tidy(study: Path) -> None:
+    """Once all is confirmed: delete what a crash left of finalists that are none any more."""
+    for left in (study / "trials").glob("*-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def _remeasured(study: Path, trial: Trial, observer: Observer) -> Life:
     job = Job("remeasure", str(study), trial.number, trial.recipe.dump())
     observer.begin(job)
     result = yield job
     if result.failure:
-        observer.note(f"{trial.label} keeps the latency that the search measured: {result.failure.reason}")
+        observer.unconfirmed(trial, 0, f"keeps the latency that the search measured: {result.failure.reason}")
     else:
         observer.remeasured(trial, result.measurement)
 
@@ -71,7 +69,8 @@ def _life(study: Path, trial: Trial, repeat: int, observer: Observer) -> Life:
         observer.begin(job)
         result = yield job
         if result.failure:
-            observer.note(f"{trial.label} is not confirmed, it could not be trained again: {result.failure.reason}")
+            reason = f"is not confirmed, it could not be trained again: {result.failure.reason}"
+            observer.unconfirmed(trial, repeat, reason)
             shutil.rmtree(trial_folder(study, trial.number, repeat), ignore_errors=True)
             return
         measurement |= result.measurement
@@ -94,24 +93,8 @@ def mean(measured: Mapping[int, Measurement]) -> Measurement:
     }  # fmt: skip
 
 
-def winner(
-    rule: str, front: list[Trial], known: Mapping[int, Measurement], goals: Goals, baseline: Measurement,
-    confirm: Confirm, again: Mapping[int, Measurement] | None = None,
-) -> Trial:  # fmt: skip
-    """The first of the front by the rule; of the finalists by their means, once all of them are confirmed.
-
-    `again`: the latencies that were measured again, which count instead of the search's. Whoever does not keep to the
-    limits by these, or whose interval reaches over the limit on the score, comes after those who do.
-    """
-    every = {t.number: t for t in front}
-    last = [t.number for t in finalists(rule, front, goals, confirm)]
-    if not last or not all(number in known for number in last):
-        last, known = list(every), {}
-    measured = {n: t.measurement | (again or {}).get(n, {}) | known.get(n, {}) for n, t in every.items()}
-    order = [n for n in selection.ranked(rule, measured, tuple(goals.objectives)) if n in last]
-    return every[min(order, key=lambda n: not _feasible(measured[n], goals, baseline, surely=bool(known)))]
-
-
-def _feasible(measurement: Measurement, goals: Goals, baseline: Measurement, *, surely: bool) -> bool:
-    least = measurement | ({"score": measurement["score_low"]} if surely else {})
-    return all(v <= 0 for v in goals.violations(least, baseline).values())
+def figures(study: Path, front: list[Trial]) -> dict[int, Measurement]:
+    """What each is judged by: the search's figures, replaced by those that were measured again."""
+    known = repeats(study)
+    means = {number: mean(measured) for number, measured in known.items() if len(measured) > 1}
+    return {t.number: t.measurement | remeasured(study, t.number) | means.get(t.number, {}) for t in front}

@@ -101,6 +101,11 @@ class Display(Observer):
             self._heartbeat.heard()
         self._console.print(text, soft_wrap=True, highlight=False)
 
+    def unconfirmed(self, trial: Trial, repeat: int, reason: str) -> None:
+        if (key := (trial.number, repeat)) in self._now:
+            self._bars.remove_task(self._now.pop(key))
+        super().unconfirmed(trial, repeat, reason)
+
     def _count(self, trial: Trial) -> None:
         self._charged += trial.charged
         self._refused += trial.state == "refused"

@@ -5,7 +5,7 @@ AutocompressError
 ├── NotApplicable      a method cannot act on this model: the trial is infeasible, the study goes on
 ├── Unmeasured         an artefact could not be run: one measurement fails, the study goes on
 ├── Diverged           training left the numbers: one trial fails, the study goes on
-├── NothingFeasible    the search ended and no recipe meets every constraint (exit code 3)
+├── NothingFeasible    no recipe meets every constraint, or none did when it was measured again (exit code 3)
 └── Paused             trouble outside the recipes: mend it and resume (exit code 4)
 """
 
@@ -42,7 +42,7 @@ class Unmeasured(AutocompressError):
 
 
 class NothingFeasible(AutocompressError):
-    """No recipe that was tried meets every constraint."""
+    """No recipe that was tried meets every constraint, or none did when the finalists were measured again."""
 
 
 class Paused(AutocompressError):

@@ -59,7 +59,9 @@ def _fill(draft: Path, study: Study, trial: Trial, place: Path, scores: dict[str
     cache.write_json(draft / MEASURED, measured.model_dump(mode="json"))
     assert study.baseline
     artefact = bench.runtime.artefact(draft).name
-    said = card(study.name, study.space, trial, study.front, study.baseline, serving, measured, artefact)
+    said = card(
+        study.name, study.space, trial, study.front, study.baseline, serving, measured, artefact, study.broken(trial)
+    )
     (draft / "README.md").write_text(said)
     export_files.note(draft)
 

@@ -94,6 +94,14 @@ class Constraint:
         over = value - limit if self.sign == "<=" else limit - value
         return round(over / limit if limit > 0 else over, 12)
 
+    def excess(self, measurement: Measurement, baseline: Measurement) -> str:
+        """By how much a limit is broken, in words: `size_mb <= 40: 44, 10% above the limit of 40`."""
+        value, limit = self.value(measurement), self.limit(baseline)
+        assert value is not None
+        share = f"{100 * abs(value - limit) / limit:.2g}%" if limit > 0 else f"{abs(value - limit):.2g}"
+        side = "above" if self.sign == "<=" else "below"
+        return f"{self.text}: {value:.4g}, {share} {side} the limit of {limit:.4g}"
+
 
 def quantity(name: str) -> Quantity:
     """Look a quantity up by its name."""
@@ -127,6 +135,15 @@ class Goals:
         """By constraint, always in the same order; without those whose quantity is not measured yet."""
         found = {c.text: c.violation(measurement, baseline) for c in self.constraints}
         return {text: violation for text, violation in found.items() if violation is not None}
+
+    def excesses(self, measurement: Measurement, baseline: Measurement) -> list[str]:
+        """A phrase for every limit that is broken: which, and by how much."""
+        violations = self.violations(measurement, baseline)
+        return [c.excess(measurement, baseline) for c in self.constraints if violations.get(c.text, 0.0) > 0]
+
+    def overshoot(self, measurement: Measurement, baseline: Measurement) -> float:
+        """The shares by which limits are broken, added up; 0: every limit is kept."""
+        return sum(v for v in self.violations(measurement, baseline).values() if v > 0)
 
     def front(self, measurements: Mapping[int, Measurement]) -> set[int]:
         """The numbers of those that no other one beats. Who is feasible is the caller's to say."""

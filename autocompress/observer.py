@@ -26,3 +26,7 @@ class Observer:
 
     def remeasured(self, trial: Trial, measurement: Measurement) -> None:
         """A finalist's latency was measured again, in a process of its own."""
+
+    def unconfirmed(self, trial: Trial, repeat: int, reason: str) -> None:
+        """A finalist could not be measured again (`repeat` 0) or trained with another seed."""
+        self.note(f"{trial.label} {reason}")

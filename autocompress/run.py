@@ -64,8 +64,9 @@ def run(study: Study, limits: Limits, observer: Observer, executor: Executor | N
         log = study.log(observer.note)
         coordinator = Coordinator(study.folder, study.space, study.store, baseline.measurement, observer, log.sync)
         with log:
-            drive(coordinator.lives(_budget(study, limits)), executor)
-            _confirm(study, limits, executor, observer)
+            budget = _budget(study, limits)
+            drive(coordinator.lives(budget), executor)
+            _confirm(study, limits, budget, executor, observer)
             progress.write(study.progress, study.folder / progress.PROGRESS)
         spent = study.record.get("log_seconds", 0.0) + log.seconds
         cache.write_json(study.folder / "study.json", study.record | {"log_seconds": spent})
@@ -85,11 +86,19 @@ def _budget(study: Study, limits: Limits) -> Budget:
     )
 
 
-def _confirm(study: Study, limits: Limits, executor: Executor, observer: Observer) -> None:
-    """Also after an early end: what is shown at the end is then as sure as can be."""
-    space, front = study.space, study.front
-    last = confirmation.finalists(limits.rule or space.search.rule, front, space.goals, space.search.confirm)
-    drive(confirmation.lives(study.folder, last, space.search.confirm, observer), executor)
+def _confirm(study: Study, limits: Limits, budget: Budget, executor: Executor, observer: Observer) -> None:
+    """Down the front, while there is time, until a finalist keeps every limit.
+
+    The first ones also after an early end: what is shown at the end is then as sure as can be.
+    """
+    confirm, done = study.space.search.confirm, set[int]()
+    while confirm.top and study.front and not (done and budget.late()):
+        left = [t for t in study.finalists(limits.rule).trials if t.number not in done]
+        if not left:
+            break
+        drive(confirmation.lives(study.folder, left, confirm, observer), executor)
+        done |= {t.number for t in left}
+    confirmation.tidy(study.folder)
 
 
 @contextmanager

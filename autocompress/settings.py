@@ -86,7 +86,10 @@ class Target(Settings):
 
 
 class Confirm(Settings):
-    """How many of the front's best are trained again, and with how many seeds in all. `top: 0`: none."""
+    """How many of the front's best are trained again, and with how many seeds in all. `top: 0`: none.
+
+    If none of them keeps every limit then, the next of the front is trained again.
+    """
 
     top: Annotated[int, Field(ge=0, strict=True)] = 3
     seeds: Annotated[int, Field(ge=2, strict=True)] = 3

@@ -17,6 +17,7 @@ import math
 import shutil
 import time
 import uuid
+import warnings
 from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
@@ -27,6 +28,7 @@ from autocompress import cache, confirmation, measure
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, nearest
 from autocompress.executors import Executor
 from autocompress.executors.inline import InlineExecutor
+from autocompress.finalists import Finalists
 from autocompress.jobs import Job
 from autocompress.ledger import BASELINE, Measurement, Trial
 from autocompress.observer import Observer
@@ -39,7 +41,7 @@ from autocompress.space import SearchSpace
 from autocompress.standing import Standing
 from autocompress.store import Store
 from autocompress.tracking.log import Log
-from autocompress.trial import remeasured, trial_folder
+from autocompress.trial import trial_folder
 
 if TYPE_CHECKING:
     from autocompress.tracking.registry import Registered
@@ -142,19 +144,29 @@ class Study:
         known = confirmation.repeats(self.folder)
         return {number: confirmation.mean(measured) for number, measured in known.items() if len(measured) > 1}
 
+    def finalists(self, rule: str | None = None) -> Finalists:
+        """Who may win by a rule, judged by all that is known of them. Raises `NothingFeasible` if there is nobody."""
+        front, baseline, search = self.front, self.baseline, self.space.search
+        if not front or baseline is None:
+            raise NothingFeasible(f"the study {self.name!r} has no feasible trial yet")
+        known = confirmation.figures(self.folder, front)
+        return Finalists(
+            rule or search.rule, tuple(front), known, self.space.goals, baseline.measurement, search.confirm.top
+        )
+
     def best(self, rule: str | None = None) -> Trial:
         """The front's member that a rule prefers: best_score, fastest, smallest, knee; left out: what the space says.
 
         Where the rule's finalists were trained with several seeds, it is the one that it prefers by their means, and by
-        their latencies in a process of their own.
+        their latencies in a process of their own. Whoever breaks a limit by these comes last: see `broken`.
         """
-        front, baseline, search = self.front, self.baseline, self.space.search
-        if not front or baseline is None:
-            raise NothingFeasible(f"the study {self.name!r} has no feasible trial yet")
-        return confirmation.winner(
-            rule or search.rule, front, self.confirmed, self.space.goals, baseline.measurement, search.confirm,
-            {t.number: remeasured(self.folder, t.number) for t in front},
-        )  # fmt: skip
+        return self.finalists(rule).winner
+
+    def broken(self, trial: Trial) -> list[str]:
+        """A phrase for every limit that the trial breaks by all that is known of it: its confirmed figures, if any."""
+        assert self.baseline
+        known = confirmation.figures(self.folder, [trial])[trial.number]
+        return self.space.goals.excesses(known, self.baseline.measurement)
 
     @property
     def progress(self) -> list[Point]:
@@ -198,9 +210,10 @@ class Study:
 
     def row(self) -> dict[str, Any]:
         """One line of `studies --json`."""
-        front, created = len(self.front), self.record["created"]
+        trials = self.trials
         return {
-            "study": self.name, "model": self.space.model, "trained": self.charged(), "front": front, "created": created
+            "study": self.name, "model": self.space.model, "trained": sum(t.charged for t in trials),
+            "front": sum(t.front for t in trials), "created": self.record["created"],
         }  # fmt: skip
 
     def sync(self, *, restore: bool = False) -> str:
@@ -256,10 +269,17 @@ class Study:
                 raise AutocompressError(f"{trial.label} could not be made again: {result.failure.reason}")
 
     def export(self, to: str | Path, trial: int | None = None, rule: str | None = None) -> Path:
-        """Write the trial (or the front's best by `rule`) as a folder that loads and serves without a search."""
+        """Write the trial (or the front's best by `rule`) as a folder that loads and serves without a search.
+
+        Warns if the best breaks a limit by its confirmed figures; the model card says so of any trial.
+        """
         from autocompress.export import export
 
-        return export(self, self.trial(trial) if trial is not None else self.best(rule), Path(to))
+        chosen = self.trial(trial) if trial is not None else self.best(rule)
+        folder = export(self, chosen, Path(to))
+        if trial is None and (broken := self.broken(chosen)):
+            warnings.warn(f"{chosen.label} breaks {'; '.join(broken)}", stacklevel=2)
+        return folder
 
     def register(self, folder: str | Path, name: str, trial: int) -> Registered:
         """Make `folder`, which `trial` was exported to, the champion of the model `name` in MLflow's registry.

@@ -69,3 +69,22 @@ def test_a_terminal_shows_bars_and_no_such_lines() -> None:
     with Display(Console(file=said, force_terminal=True), 4, [], every=0.01):
         time.sleep(0.1)
     assert "between trials" not in said.getvalue()
+
+
+def test_a_finalist_that_fails_takes_its_bar_away_and_says_why() -> None:
+    trial = Trial(0, "complete", Recipe.load([{"finetune": {}}]), measurement={"score": 0.5})
+    again, seed = (
+        Job("remeasure", "study", 0, trial.recipe.dump()),
+        Job("train", "study", 0, trial.recipe.dump(), repeat=1),
+    )
+    said = StringIO()
+    with Display(Console(file=said, width=200), 1, []) as display:
+        for job in (again, seed):
+            display.begin(job)
+        display.unconfirmed(trial, 0, "could not be opened")
+        display.unconfirmed(trial, 1, "diverged")
+        assert [task.description for task in display._bars.tasks] == ["trained trials"]
+    assert said.getvalue().splitlines() == [
+        "note t000 finetune could not be opened",
+        "note t000 finetune diverged",
+    ]

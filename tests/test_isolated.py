@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -179,16 +178,3 @@ def test_a_crash_costs_that_measurement_only(project: Path, monkeypatch: pytest.
         measured = json.loads((study.export("out") / "measurement.json").read_text())
     assert measured["isolated"] is False
     assert measured["trial"]["latency_ms"] == best.measurement["latency_ms"]
-
-
-def test_a_finalist_that_is_over_a_limit_when_measured_again_does_not_win() -> None:
-    from test_confirmation import BASELINE, FRONT, TWO
-
-    from autocompress.confirmation import winner
-    from autocompress.goals import DEFAULT_OBJECTIVES, Constraint, Goals
-
-    goals = Goals(DEFAULT_OBJECTIVES, (Constraint.parse("latency_ms <= 0.2 * baseline"),))
-    again = {2: {"latency_ms": 2.1}}
-    front = [replace(t, measurement=t.measurement | {"latency_ms": 1.9}) for t in FRONT]
-    chosen = [winner("best_score", front, {}, goals, BASELINE, TWO, latencies).number for latencies in ({}, again)]
-    assert chosen == [2, 3]

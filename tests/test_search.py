@@ -13,7 +13,7 @@ import torch
 from tiny_project import SPACE
 
 import autocompress
-from autocompress import measure, structure, trial
+from autocompress import cli, isolated, measure, structure, trial
 from autocompress.coordinator import Coordinator
 from autocompress.errors import ConfigError, NothingFeasible, Paused
 from autocompress.jobs import Job
@@ -437,6 +437,73 @@ def test_finalists_are_trained_with_other_seeds_and_the_rule_goes_by_their_means
     assert len(steps) == taken, "confirmed once"
     measured = json.loads((study.export("out") / "measurement.json").read_text())["trial"]
     assert measured["mean_score"] == study.confirmed[study.best().number]["score"]
+
+
+CONFIRMED = SPACE.replace("confirm: {top: 0}", "confirm: {top: 1, seeds: 2}, rule: best_score").replace(
+    "constraints:", "constraints:\n  - latency_ms <= 0.9 * baseline"
+)
+
+
+def slow_again(monkeypatch: pytest.MonkeyPatch, *, but_from: int) -> None:
+    """The finalists before the n-th are slower in a process of their own than the search measured."""
+    fast, measured = isolated.latency(), list[Path]()
+
+    def latency(candidate: Path, *rest: Any) -> dict[str, float]:
+        measured.append(candidate)
+        slow = {"speedup": 1.0, "speedup_low": 0.9, "speedup_high": 1.1}
+        return fast | (slow if len(measured) <= but_from else {})
+
+    monkeypatch.setattr(isolated, "latency", latency)
+
+
+def test_confirmation_goes_down_the_front_until_a_finalist_keeps_the_limits(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write_text(CONFIRMED)
+    slow_again(monkeypatch, but_from=1)
+    study = autocompress.search(project)
+    first, second = study.finalists().trials
+    assert study.confirmed.keys() == {first.number, second.number}
+    assert study.best() == second
+    assert study.broken(second) == []
+    assert study.broken(first) == ["latency_ms <= 0.9 * baseline: 3.333, 23% above the limit of 2.7"]
+    assert "does not keep" not in (study.export("out") / "README.md").read_text()
+
+
+def test_if_nothing_keeps_the_limits_it_is_said_everywhere(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.write_text(CONFIRMED)
+    slow_again(monkeypatch, but_from=99)
+    excess = "latency_ms <= 0.9 * baseline: 3.333, 23% above the limit of 2.7"
+    monkeypatch.setattr("sys.argv", ["autocompress", "search", "space.yaml", "--register", "reviews"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    study, said = autocompress.open_study("space"), capsys.readouterr()
+    assert ended.value.code == 3
+    assert study.confirmed.keys() == {t.number for t in study.front}
+    assert "Nearest by best_score: " in said.out
+    assert "Chosen" not in said.out
+    assert said.err.startswith("no finalist keeps every limit when it is measured again. The nearest, t0")
+    assert f" breaks {excess} It was not registered: autocompress export space --trial " in said.err
+    card = (project.parent / "exported" / "space" / "README.md").read_text()
+    assert f"**It does not keep every limit of its study.** It breaks:\n\n- `{excess}`" in card
+    monkeypatch.setattr("sys.argv", ["autocompress", "export", "space", "--to", "again"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 3
+    assert excess in capsys.readouterr().err
+    with pytest.warns(UserWarning, match="t0.* breaks latency_ms <= 0.9"):
+        study.export("out")
+
+
+def test_what_a_crashed_confirmation_left_is_deleted_by_the_next(project: Path) -> None:
+    project.write_text(CONFIRMED)
+    study = autocompress.search(project, trials=1)
+    left = study.folder / "trials" / "099-1"
+    left.mkdir()
+    autocompress.search(project, trials=1)
+    assert not left.exists()
 
 
 def test_three_alike_that_nobody_expects_pause_the_study(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

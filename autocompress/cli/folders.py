@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from autocompress.cli.options import Json, Register, Rule, StudyName
-from autocompress.cli.terminal import print_json, print_table
+from autocompress.cli.terminal import not_kept, print_json, print_table
+from autocompress.errors import NothingFeasible
 
 
 def export(
@@ -17,15 +18,21 @@ def export(
     trial: Annotated[int | None, typer.Option(help="this trial instead of the rule's")] = None, rule: Rule = None,
     register: Register = None,
 ) -> None:  # fmt: skip
-    """Write the winner (or a trial) as a folder that loads and serves."""
+    """Write the winner (or a trial) as a folder that loads and serves.
+
+    Exit code 3 if no finalist keeps every limit by its confirmed figures: the nearest is written all the same.
+    """
     from autocompress.heartbeat import Heartbeat
     from autocompress.study import Study
 
     opened = Study.open(study)
-    number = opened.best(rule).number if trial is None else trial
+    chosen = opened.best(rule) if trial is None else opened.trial(trial)
+    number = chosen.number
     with Heartbeat(lambda: f"t{number:03d} is still being exported; what is gone of it is trained again first.", print):
         folder = opened.export(to, number)
     print(f'{folder}/ is ready: autocompress predict {to} "some text"')
+    if trial is None and (broken := opened.broken(chosen)):
+        raise NothingFeasible(not_kept(chosen, broken))
     if register:
         print(f"\n{opened.register(to, register, number)}")
 

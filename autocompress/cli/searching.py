@@ -21,8 +21,8 @@ from autocompress.cli.options import (
     Workers,
     seconds_of,
 )  # fmt: skip
-from autocompress.cli.terminal import heed_signals, print_table
-from autocompress.errors import Paused
+from autocompress.cli.terminal import heed_signals, not_kept, print_table
+from autocompress.errors import NothingFeasible, Paused
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -116,14 +116,19 @@ def _conclude(study: Study, console: Console, run: Run) -> None:
     with Heartbeat(lambda: f"{best.label} is still being scored on the test split and exported.", console.print):
         scores = study.judged(best)
         study.export(to, best.number)
+    broken = study.broken(best)
     console.print(
-        f"\nChosen by {rule}: {best.label}. On the untouched test split it scores {scores['test_score']:.3f}, "
-        f"the baseline {scores['baseline_test_score']:.3f}. It is in {to}/\n\n"
+        f"\n{'Nearest' if broken else 'Chosen'} by {rule}: {best.label}. On the untouched test split it scores "
+        f"{scores['test_score']:.3f}, the baseline {scores['baseline_test_score']:.3f}. It is in {to}/\n\n"
         f"  autocompress predict {to} \"some text\"\n"
         f"  autocompress resume {study.name} --trials {study.charged() + 20}\n"
         f"  autocompress ui {study.name}",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
+    if broken:
+        again = f" --trial {best.number} --to {to} --register {run.register}"
+        unregistered = f" It was not registered: autocompress export {study.name}{again}" if run.register else ""
+        raise NothingFeasible(not_kept(best, broken) + unregistered)
     if run.register:
         print(f"\n{study.register(to, run.register, best.number)}")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from autocompress.ledger import Trial
     from autocompress.tables import Row
 
 
@@ -22,6 +23,13 @@ def print_json(data: Any) -> None:
 def plain(text: str) -> str:
     """With its control characters spelt out: what a stranger's file says must not steer the terminal."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], text)
+
+
+def not_kept(trial: Trial, broken: Sequence[str]) -> str:
+    """What to say of the nearest model where nothing keeps every limit by its confirmed figures."""
+    return f"no finalist keeps every limit when it is measured again. The nearest, {trial.label}, breaks " + "; ".join(
+        broken
+    )
 
 
 def print_table(columns: Row, rows: Sequence[Row], title: str | None = None, on: Console | None = None) -> None:
