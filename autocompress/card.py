@@ -85,7 +85,7 @@ def _front(trial: Trial, front: Sequence[Trial], baseline: Trial) -> str:
     """Where this model stands among those that no other one beats."""
     numbers = [t.number for t in front]
     place = numbers.index(trial.number) + 1 if trial.number in numbers else None
-    rank = f"number {place} of {len(front)} by score" if place else "not on it: another one is better in everything"
+    rank = f"number {place} of {len(front)} by score" if place else "not on it: another one beats it"
     listed = front if place else [*front, trial]
     return (
         f"## The front\n\nThis model is {short(trial)}, {rank}.\n\n"

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autocompress import faults, rungs, trial_folders
+from autocompress.answers import Answers
 from autocompress.budget import Budget
 from autocompress.jobs import Job, Kind, Result
 from autocompress.ledger import Measurement, State, Trial
@@ -46,7 +47,8 @@ class Coordinator:
         self._observer = observer
         self._on_end = on_end
         self._clock = clock
-        self.standing = Standing(store.trials(), space.goals)
+        difference = Answers(folder, space.task.metric).difference
+        self.standing = Standing(store.trials(), space.goals, difference)
         self._lookout = Lookout(self.standing, baseline, observer)
         self._began = clock() - max((t.ended for t in self.standing), default=0.0)
         self._echoes: list[Trial] = []  # repeats of trials that are under way, not told yet

@@ -1,4 +1,4 @@
-"""What a search is after: objectives, constraints, and the recipes that no other one beats."""
+"""What a search is after: objectives and constraints."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Quantity(NamedTuple):
     better: Direction
     before_training: bool  # a rehearsal already knows it
     worse_bound: str | None = None  # its interval's end that is worse for the candidate, where there is an interval
+    noise: float = 0.01  # share by which two must differ to be told apart, where there is no interval
 
 
 # `archive_mb` waits for the training: what deflates well is a matter of the weights' values, not of their shapes.
@@ -27,13 +28,13 @@ class Quantity(NamedTuple):
 QUANTITIES: dict[str, Quantity] = {
     "score": Quantity("maximize", before_training=False),
     "latency_ms": Quantity("minimize", before_training=True, worse_bound="latency_ms_high"),
-    "latency_ms_p95": Quantity("minimize", before_training=True),
+    "latency_ms_p95": Quantity("minimize", before_training=True, noise=0.1),
     "size_mb": Quantity("minimize", before_training=True),
     "archive_mb": Quantity("minimize", before_training=False),
     "parameters": Quantity("minimize", before_training=True),
     "flops": Quantity("minimize", before_training=True),
-    "peak_memory_mb": Quantity("minimize", before_training=True),
-    "training_seconds": Quantity("minimize", before_training=False),
+    "peak_memory_mb": Quantity("minimize", before_training=True, noise=0.05),
+    "training_seconds": Quantity("minimize", before_training=False, noise=0.1),
     "speedup": Quantity("maximize", before_training=True, worse_bound="speedup_low"),
 }
 DEFAULT_OBJECTIVES: dict[str, Direction] = {"score": "maximize", "latency_ms": "minimize", "size_mb": "minimize"}
@@ -145,27 +146,6 @@ class Goals:
         """The shares by which limits are broken, added up; 0: every limit is kept."""
         return sum(v for v in self.violations(measurement, baseline).values() if v > 0)
 
-    def front(self, measurements: Mapping[int, Measurement]) -> set[int]:
-        """The numbers of those that no other one beats. Who is feasible is the caller's to say."""
-        return {
-            n for n, mine in measurements.items() if not any(self.beats(other, mine) for other in measurements.values())
-        }
-
-    def beats(self, one: Measurement, other: Measurement) -> bool:
-        """Whether `one` is no worse in any objective and better in one, by more than the noise of both."""
-        return dominates(self.costs(one), self.costs(other)) and not self._tied(one, other)
-
     def costs(self, measurement: Measurement) -> Cost:
         """Objectives turned so that less is better."""
         return tuple(measurement[o] * (-1 if d == "maximize" else 1) for o, d in self.objectives.items())
-
-    def _tied(self, one: Measurement, other: Measurement) -> bool:
-        """Whether the intervals of both overlap in every objective."""
-        pairs = ((_interval(one, o), _interval(other, o)) for o in self.objectives)
-        return all(a_low <= b_high and b_low <= a_high for (a_low, a_high), (b_low, b_high) in pairs)
-
-
-def _interval(measurement: Measurement, name: str) -> tuple[float, float]:
-    """The quantity's 95 % interval; where it has none, its value."""
-    value = measurement[name]
-    return measurement.get(f"{name}_low", value), measurement.get(f"{name}_high", value)

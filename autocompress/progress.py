@@ -1,4 +1,4 @@
-"""How good the front was after so many charged trials and so many seconds: its hypervolume.
+"""How good what was found was after so many charged trials and so many seconds: its hypervolume.
 
 The volume is measured from the worst that the limits allow (where there is no limit, from the baseline; for a score
 from 0), as a share of the box between that corner and the best there could be: no bytes, no time, a score of 1; of
@@ -13,10 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from autocompress.goals import Goals
+from autocompress.goals import Cost, Goals, dominates
 from autocompress.hypervolume import hypervolume
 from autocompress.ledger import Measurement, Trial
-from autocompress.standing import Standing
 
 PROGRESS = "progress.jsonl"  # in the study's folder
 
@@ -31,25 +30,30 @@ class Point:
 
 
 class Progress:
-    """The points of a search, one for every trial that was charged or is on the front."""
+    """The points of a search, one for every trial that was charged or is better than all before it in some way."""
 
     def __init__(self, goals: Goals, baseline: Measurement) -> None:
         self._goals = goals
         self._corner, self._box = _scale(goals, baseline)
 
     def points(self, trials: Iterable[Trial]) -> list[Point]:
-        """From the beginning, in the order in which the trials ended."""
-        standing, points = Standing([], self._goals), list[Point]()
+        """From the beginning, in the order in which the trials ended. Noise is not looked at: the volume only grows."""
+        charged, best, points = 0, set[Cost](), list[Point]()
         for trial in sorted(trials, key=lambda t: t.ended):
-            standing.keep(trial)
-            if trial.charged or trial.number in standing.front:
-                points.append(self.point(standing, trial))
+            charged += trial.charged
+            better = trial.feasible and _take_in(best, self._goals.costs(trial.measurement))
+            if trial.charged or better:
+                points.append(Point(charged, trial.ended, hypervolume(best, self._corner) / self._box))
         return points
 
-    def point(self, standing: Standing, latest: Trial) -> Point:
-        front = [self._goals.costs(standing[number].measurement) for number in standing.front]
-        volume = hypervolume(front, self._corner) / self._box
-        return Point(standing.count("charged"), latest.ended, volume)
+
+def _take_in(best: set[Cost], mine: Cost) -> bool:
+    """Keep the points that no other one dominates. Whether `mine` is one, and new."""
+    if mine in best or any(dominates(other, mine) for other in best):
+        return False
+    best -= {other for other in best if dominates(mine, other)}
+    best.add(mine)
+    return True
 
 
 def write(points: Iterable[Point], place: Path) -> None:

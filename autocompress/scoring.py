@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from autocompress import cache, measure
+from autocompress import answers, cache, measure
 from autocompress.context import forward
 from autocompress.ledger import Measurement
 from autocompress.runtime import Session
@@ -24,7 +24,7 @@ class Scorer:
     """Of the study in `folder`. Artefacts are scored in batches of the target's size, as they will be run."""
 
     def __init__(self, folder: Path, task: Task, batch_size: int, baseline: Callable[[], Session]) -> None:
-        self._file = folder / "baseline_answers.json"
+        self._folder, self._file = folder, folder / "baseline_answers.json"
         self._task = task
         self._batch_size = batch_size
         self._baseline = baseline
@@ -35,12 +35,15 @@ class Scorer:
         cache.write_json(self._file, predicted_N.tolist())
         return self._task.metric_of(predicted_N, self._task.validation.labels)
 
-    def validation(self, session: Session) -> Measurement:
+    def validation(self, session: Session, number: int | None = None) -> Measurement:
         """An artefact's score on the validation split.
 
         The interval is that of the difference to the baseline on the same texts, added to the baseline's score.
+        `number`: of the trial whose answers are kept, to compare other trials with.
         """
         predicted_N, labels = self._predicted(session), self._task.validation.labels
+        if number is not None:
+            answers.keep(self._folder, number, predicted_N, labels)
         low, high = self._task.difference(predicted_N, self._baseline_answers, labels)
         score, baseline = (self._task.metric_of(each, labels) for each in (predicted_N, self._baseline_answers))
         return {"score": score, "score_low": baseline + low, "score_high": baseline + high}

@@ -9,24 +9,24 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
+from autocompress.dominance import Difference, Front, unknown
 from autocompress.goals import Goals
-from autocompress.ledger import Measurement, Trial
+from autocompress.ledger import Trial
 from autocompress.recipe import Recipe
 
 
 class Standing:
     """The trials by number, in the order in which they were asked for."""
 
-    def __init__(self, trials: Iterable[Trial], goals: Goals) -> None:
-        self._goals = goals
+    def __init__(self, trials: Iterable[Trial], goals: Goals, difference: Difference = unknown) -> None:
+        """`difference`: between the scores of two trials, text by text."""
+        self._front = Front(goals, difference)
         self._trials: dict[int, Trial] = {}
         self._first: dict[str, int] = {}  # recipe -> its first trial
         self._keys: dict[int, str] = {}
         self._training: dict[str, list[int]] = {}  # what is trained -> its trials
         self._diverged: dict[str, int] = {}  # what was trained in vain -> its first trial
         self._counts: Counter[str] = Counter()
-        self._measured: dict[int, Measurement] = {}  # of the feasible trials
-        self.front: set[int] = set()
         for trial in trials:
             self.keep(trial)
 
@@ -50,17 +50,14 @@ class Standing:
             self._diverged.setdefault(trial.diverged, trial.number)
         self._trials[trial.number] = trial
         self._counts.update(_marks(trial))
-        if trial.feasible and trial.number not in self._measured:
-            self._admit(trial)
+        if trial.feasible and trial.number not in self._front:
+            self._front.add(trial.number, trial.measurement)
         return trial
 
-    def _admit(self, trial: Trial) -> None:
-        """To the feasible ones, and to the front if none of them beats it."""
-        mine, beats = trial.measurement, self._goals.beats
-        self.front -= {n for n in self.front if beats(mine, self._measured[n])}
-        if not any(beats(other, mine) for other in self._measured.values()):
-            self.front.add(trial.number)
-        self._measured[trial.number] = mine
+    @property
+    def front(self) -> set[int]:
+        """Of the feasible trials, those that no other one on the front beats."""
+        return self._front.numbers
 
     def count(self, mark: str) -> int:
         """How many trials are in this state. `charged`: how many count toward the budget; `training`: how many of those

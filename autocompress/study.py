@@ -4,6 +4,7 @@ studies/<name>/  space.yaml   the study's own copy of its space
                  study.json   where it came from, the machine, the baseline's measurement
                  study.db     Optuna's storage: the truth about every trial
                  progress.jsonl  the front's hypervolume after every charged trial
+                 answers/     what every trial answered on the validation texts
                  confirmed.json  what finalists measured with other seeds
                  baseline/    the baseline's artefact
                  trials/017/  what an unfinished or a front trial made: model/, artefact/, curve.jsonl, ...
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autocompress import cache, confirmation, measure
+from autocompress.answers import Answers
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, nearest
 from autocompress.executors import Executor
 from autocompress.executors.inline import InlineExecutor
@@ -131,7 +133,11 @@ class Study:
     @property
     def trials(self) -> list[Trial]:
         """Every trial, refused and repeated ones too, those on the front marked."""
-        return Standing(self.store.trials(), self.space.goals).marked()
+        return Standing(self.store.trials(), self.space.goals, self._answers.difference).marked()
+
+    @cached_property
+    def _answers(self) -> Answers:
+        return Answers(self.folder, self.space.task.metric)
 
     @property
     def front(self) -> list[Trial]:

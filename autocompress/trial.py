@@ -137,7 +137,7 @@ def evaluate(work: Work) -> Done:
         session = bench.runtime.open(artefact, bench.target)
     faults.point("lowered")
     with clock("evaluate"):
-        score = bench.scorer.validation(session)
+        score = bench.scorer.validation(session, None if work.repeat else work.number)
     with clock("measure"):
         measured = _shape(bench, model, artefact) | bench.sizes(model.module, artefact)
         measured["archive_mb"] = measure.archive_mb(bench.runtime.artefact(artefact))

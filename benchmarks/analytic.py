@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
+from autocompress.goals import dominates
 from autocompress.hypervolume import hypervolume
 from autocompress.jobs import Job
 from autocompress.ledger import Measurement
@@ -108,8 +109,8 @@ def best_volume(steps: int = 35) -> float:
             shape = m["latency_ms"], m["size_mb"]
             found[shape] = max(found.get(shape, 0.0), m["score"])
     goals, every = space().goals, [{"score": s, "latency_ms": t, "size_mb": b} for (t, b), s in found.items()]
-    front = goals.front(dict(enumerate(every)))
-    return volume([every[i] for i in front])
+    costs = [goals.costs(m) for m in every]
+    return volume([m for m, cost in zip(every, costs, strict=True) if not any(dominates(c, cost) for c in costs)])
 
 
 def _shapes(steps: int) -> Iterator[Recipe]:

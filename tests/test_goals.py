@@ -1,4 +1,4 @@
-"""Objectives, constraints, fronts, winners and relaxations: known answers."""
+"""Objectives, constraints, winners and relaxations: known answers."""
 
 from __future__ import annotations
 
@@ -99,33 +99,6 @@ def test_a_wrong_constraint_is_refused(text: object, message: str) -> None:
 def test_a_constraint_is_read_as_it_is_written(quantity: str, bound: float, relative: bool) -> None:
     text = Constraint(quantity, float(f"{bound:.12g}"), relative).text
     assert Constraint.parse(text).text == text
-
-
-def test_the_front_holds_what_no_other_one_beats() -> None:
-    goals = Goals(DEFAULT_OBJECTIVES)
-    measurements = {
-        1: measured(0.9, 10, 40),
-        2: measured(0.8, 5, 40),
-        3: measured(0.8, 6, 40),  # beaten by 2
-        4: measured(0.9, 10, 40),  # a tie with 1
-        5: measured(0.5, 50, 10),
-    }
-    assert goals.front(measurements) == {1, 2, 4, 5}
-    assert Goals({"score": "maximize"}).front(measurements) == {1, 4}
-    assert goals.front({}) == set()
-
-
-points = st.lists(st.tuples(*[st.integers(0, 4).map(float)] * 3), min_size=1, max_size=12)
-
-
-@given(points)
-def test_every_point_off_the_front_is_beaten_by_one_on_it(found: list[tuple[float, float, float]]) -> None:
-    measurements = {i: measured(*point) for i, point in enumerate(found)}
-    front = Goals(DEFAULT_OBJECTIVES).front(measurements)
-    for i, (score, latency, size) in enumerate(found):
-        better = [found[j] for j in front if found[j] != found[i]]
-        beaten = any(s >= score and ms <= latency and mb <= size for s, ms, mb in better)
-        assert beaten == (i not in front)
 
 
 def test_rules_pick_by_name() -> None:

@@ -14,6 +14,7 @@ from tiny_project import SPACE
 
 import autocompress
 from autocompress import cli, isolated, measure, structure, trial
+from autocompress.answers import Answers
 from autocompress.coordinator import Coordinator
 from autocompress.errors import ConfigError, NothingFeasible, Paused
 from autocompress.jobs import Job
@@ -426,6 +427,11 @@ def test_finalists_are_trained_with_other_seeds_and_the_rule_goes_by_their_means
     finalists = set(study.confirmed)
     assert len(finalists) == min(2, len(study.front))
     assert {repeat for number, repeat in steps if number in finalists} >= {1, 2}
+    done = [t for t in study.trials if t.state == "complete"]
+    answers = Answers(study.folder, "accuracy")
+    for t in done:
+        gain, _ = answers.difference(t.number, done[0].number) or (None, None)
+        assert gain == pytest.approx(t.measurement["score"] - done[0].measurement["score"]), "of the first seed"
     for mean in study.confirmed.values():
         assert mean["seeds"] == 3
         assert mean["score_low"] <= mean["score"] <= mean["score_high"]
@@ -495,6 +501,17 @@ def test_if_nothing_keeps_the_limits_it_is_said_everywhere(
     assert excess in capsys.readouterr().err
     with pytest.warns(UserWarning, match="t0.* breaks latency_ms <= 0.9"):
         study.export("out")
+
+
+def test_a_finalist_that_came_back_to_the_front_is_made_again(project: Path) -> None:
+    project.write_text(CONFIRMED)
+    study = autocompress.search(project, trials=1)
+    place = study.folder / "trials" / "000"
+    shutil.rmtree(place)  # as when it left the front
+    notes = Notes()
+    autocompress.search(project, trials=1, observer=notes)
+    assert (place / "remeasured.json").exists()
+    assert not [said for said in notes.said if "keeps the latency" in said]
 
 
 def test_what_a_crashed_confirmation_left_is_deleted_by_the_next(project: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autocompress.dominance import front
 from autocompress.goals import DEFAULT_OBJECTIVES, Goals
 from autocompress.ledger import Trial
 from autocompress.progress import Progress
@@ -40,7 +41,7 @@ def test_one_by_one_is_all_at_once(every: list[Trial]) -> None:
     for trial in every:
         standing.keep(Trial(trial.number, "running", trial.recipe, variant_of=trial.variant_of))
         standing.keep(trial)
-    assert standing.front == GOALS.front({t.number: t.measurement for t in every if t.feasible})
+    assert standing.front == front({t.number: t.measurement for t in every if t.feasible}, GOALS)
     assert standing.count("charged") == sum(t.charged for t in every)
     assert standing.count("running") == sum(t.state == "running" for t in every)
     assert standing.count("training") == sum(t.state == "running" and t.variant_of is None for t in every)
@@ -57,12 +58,13 @@ def measured(score: float, latency_ms: float, size_mb: float, width: float = 0.0
     return {"score": score, "latency_ms": latency_ms, "size_mb": size_mb} | ends
 
 
-def test_a_tie_by_interval_beats_nobody() -> None:
-    better, worse = measured(0.80, 5, 20, 0.02), measured(0.78, 5, 20, 0.02)
-    assert not GOALS.beats(better, worse), "the scores' intervals overlap, all else is equal"
-    assert GOALS.beats(measured(0.83, 5, 20, 0.02), worse), "apart"
-    assert GOALS.beats(measured(0.80, 5, 19, 0.02), worse), "smaller for sure, so the score need not be"
-    assert not GOALS.beats(measured(0.79, 5, 21, 0.02), worse)
+def test_the_front_goes_by_the_difference_on_the_same_texts() -> None:
+    every = [
+        Trial(0, "complete", Recipe(), measurement={"score": 0.7625, "latency_ms": 7.3, "size_mb": 27.7}),
+        Trial(1, "complete", Recipe(), measurement={"score": 0.760, "latency_ms": 5.3, "size_mb": 20.2}),
+    ]
+    assert Standing(every, GOALS, lambda one, other: (0.0025 * (other - one), 0.01)).front == {1}
+    assert Standing(every, GOALS, lambda one, other: (0.0025 * (other - one), 0.001)).front == {0, 1}
 
 
 def test_progress_is_the_hypervolume_after_every_charged_trial() -> None:

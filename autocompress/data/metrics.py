@@ -52,6 +52,14 @@ def paired_interval(metric: Metric, ours_N: Ints, theirs_N: Ints, labels_N: Ints
     return float(low), float(high)
 
 
+def without_each(metric: Metric, predicted_N: Ints, labels_N: Ints) -> NDArray[np.float64]:
+    """The metric without the i-th text, (N,). Texts of one label and one answer count alike: N evaluations at most."""
+    pairs_N2 = np.stack([labels_N, predicted_N], axis=1)
+    _, first, which_N = np.unique(pairs_N2, axis=0, return_index=True, return_inverse=True)
+    scores = [metric(np.delete(predicted_N, row), np.delete(labels_N, row)) for row in first]
+    return np.array(scores)[which_N.reshape(-1)]
+
+
 def _confusion(predicted_N: Ints, labels_N: Ints) -> NDArray[Any]:
     """Rows: the true class; columns: the predicted one."""
     classes = int(max(predicted_N.max(), labels_N.max())) + 1
