@@ -1,0 +1,45 @@
+"""The rows of a table are told apart."""
+
+from __future__ import annotations
+
+from autocompress.ledger import BASELINE, Trial
+from autocompress.recipe import Recipe
+from autocompress.tables import front_rows, short, trial_rows
+
+FIGURES = {"score": 0.7, "latency_ms": 1.0, "speedup": 2.0, "speedup_low": 2.0, "speedup_high": 2.0, "size_mb": 20.0}
+
+
+def trial(number: int, lr: float = 1e-3, *, per_token: bool = True, keep: float = 0.5, score: float = 0.7) -> Trial:
+    steps = [{"neurons": {"keep": keep}}, {"finetune": {"lr": lr}}, {"int8_dynamic": {"per_token": per_token}}]
+    return Trial(number, "complete", Recipe.load(steps), measurement=FIGURES | {"score": score})
+
+
+def test_rows_show_the_knobs_in_which_they_differ() -> None:
+    baseline = Trial(BASELINE, "complete", Recipe(), measurement=FIGURES)
+    every = [
+        trial(1),
+        trial(2, 0.00312, score=0.69),
+        trial(3, per_token=False, score=0.68),
+        trial(4, keep=0.25, score=0.6),
+    ]
+    assert [row[1] for row in front_rows(baseline, every)] == [
+        "baseline",
+        "neurons 0.5 + finetune (lr: 0.001) + int8_dynamic (per_token: true)",
+        "neurons 0.5 + finetune (lr: 0.00312) + int8_dynamic (per_token: true)",
+        "neurons 0.5 + finetune (lr: 0.001) + int8_dynamic (per_token: false)",
+        "neurons 0.25 + finetune + int8_dynamic",
+    ]  # fmt: skip
+    assert [row[2] for row in trial_rows(every)] == [row[1] for row in front_rows(baseline, every)[1:]]
+
+
+def test_what_rounds_alike_is_told_apart_too() -> None:
+    rows = trial_rows([trial(1, keep=0.501), trial(2, keep=0.504)])
+    assert [row[2] for row in rows] == [
+        "neurons 0.5 (keep: 0.501) + finetune + int8_dynamic", "neurons 0.5 (keep: 0.504) + finetune + int8_dynamic"
+    ]  # fmt: skip
+
+
+def test_a_row_that_is_alone_is_short() -> None:
+    [row] = trial_rows([trial(1)])
+    assert row[2] == short(trial(1)) == "neurons 0.5 + finetune + int8_dynamic"
+    assert trial_rows([trial(1), trial(2)])[1][2] == row[2], "the same recipe again"
