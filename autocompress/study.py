@@ -62,6 +62,8 @@ class Study:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
+        self._seen: list[Trial] = []  # in the database, at the last look
+        self._marked: list[Trial] = []  # the same, those on the front marked
 
     @classmethod
     def create(cls, path: Path, name: str | None = None) -> Study:
@@ -133,7 +135,10 @@ class Study:
     @property
     def trials(self) -> list[Trial]:
         """Every trial, refused and repeated ones too, those on the front marked."""
-        return Standing(self.store.trials(), self.space.goals, self._answers.difference).marked()
+        known = self.store.trials()
+        if known != self._seen:  # who asks twice is not made to wait twice
+            self._seen, self._marked = known, Standing(known, self.space.goals, self._answers.difference).marked()
+        return list(self._marked)
 
     @cached_property
     def _answers(self) -> Answers:

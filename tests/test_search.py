@@ -16,9 +16,10 @@ import autocompress
 from autocompress import cli, isolated, measure, structure, trial
 from autocompress.answers import Answers
 from autocompress.coordinator import Coordinator
+from autocompress.dominance import Front
 from autocompress.errors import ConfigError, NothingFeasible, Paused
 from autocompress.jobs import Job
-from autocompress.ledger import Trial
+from autocompress.ledger import Measurement, Trial
 from autocompress.models import load_classifier
 from autocompress.observer import Observer
 from autocompress.run import held
@@ -75,6 +76,23 @@ def test_a_search_finds_exports_and_serves(project: Path) -> None:
     measured = json.loads((out / "measurement.json").read_text())
     assert measured["trial"]["score"] == best.measurement["score"]
     assert measured["trial"]["test_score"] > 0.8
+
+
+def test_the_front_is_computed_once_for_all_that_ask(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    autocompress.search(project, trials=2)
+    made, whole = list[int](), Front.add
+
+    def add(self: Front, number: int, measurement: Measurement) -> None:
+        made.append(number)
+        whole(self, number, measurement)
+
+    monkeypatch.setattr(Front, "add", add)
+    study = autocompress.open_study("space")
+    assert study.row()["front"] == len(study.front)
+    assert study.best() in study.trials
+    assert len(made) == len(set(made)) > 0
+    autocompress.search(project, trials=3)
+    assert len(study.trials) == study.row()["trained"] == 3, "what another process wrote is seen"
 
 
 def test_a_finished_study_is_left_alone_and_a_larger_budget_adds(project: Path) -> None:
