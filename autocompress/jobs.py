@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from autocompress import cache, trial
+from autocompress import cache, disk, trial
 from autocompress.context import OnStep
 from autocompress.errors import AutocompressError, ConfigError, Diverged, NotApplicable, Paused, Unmeasured
 from autocompress.ledger import Measurement
@@ -58,7 +57,7 @@ def perform(job: Job, on_step: OnStep) -> Result:
     bench = trial.workbench(Path(job.folder))
     do = getattr(trial, job.kind)
     try:
-        with cache.lease(), Floor() as floor:
+        with disk.pausing(), cache.lease(), Floor() as floor:
             recipe, told = Recipe.load(job.recipe), _pausing(on_step, floor)
             done = do(trial.Work(bench, recipe, job.number, told, job.share, job.repeat))
         return Result(
@@ -86,9 +85,7 @@ def _pausing(on_step: OnStep, floor: Floor) -> OnStep:
 
 
 def _classify(error: Exception) -> Failure:
-    """Out of memory is the recipe's fault; a full disk is nobody's; anything else is ours."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise Paused(f"the disk is full ({error.filename or error}). Free some space, then resume") from error
+    """Out of memory is the recipe's fault; anything else is ours."""
     text = f"{type(error).__name__}: {error}".splitlines()[0]
     memory = isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text
     expected = memory or isinstance(error, AutocompressError)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from autocompress import anchors, cache, confirmation, interrupts, measure, progress
+from autocompress import anchors, cache, confirmation, disk, interrupts, measure, progress
 from autocompress.budget import Budget
 from autocompress.coordinator import Coordinator
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible
@@ -52,6 +52,7 @@ def run(study: Study, limits: Limits, observer: Observer, executor: Executor | N
     """
     with (
         interrupts.remembered(),
+        disk.pausing(),
         held(study),
         contextlib.closing(executor or _executor(limits, observer)) as executor,
     ):

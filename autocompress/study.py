@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autocompress import cache, confirmation, measure
+from autocompress import cache, confirmation, disk, measure
 from autocompress.answers import Answers
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, nearest
 from autocompress.executors import Executor
@@ -287,7 +287,8 @@ class Study:
         from autocompress.export import export
 
         chosen = self.trial(trial) if trial is not None else self.best(rule)
-        folder = export(self, chosen, Path(to))
+        with disk.pausing():
+            folder = export(self, chosen, Path(to))
         if trial is None and (broken := self.broken(chosen)):
             warnings.warn(f"{chosen.label} breaks {'; '.join(broken)}", stacklevel=2)
         return folder

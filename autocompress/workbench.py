@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from autocompress import cache, footprint, input_limits, keys, measure, memory, models, structure
+from autocompress import cache, disk, footprint, input_limits, keys, measure, memory, models, structure
 from autocompress.context import Context, Course, OnStep, Teacher, forward
 from autocompress.errors import ConfigError
 from autocompress.examples import Batch
@@ -237,5 +237,5 @@ class Workbench:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A folder that is gone afterwards."""
-        with tempfile.TemporaryDirectory(prefix="autocompress-") as folder:
+        with tempfile.TemporaryDirectory(prefix="autocompress-") as folder, disk.with_room(Path(folder)):
             yield Path(folder)

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "autocompress"
 LAYERS = [
     {"gpu", "revisions"},
     {"errors", "distributions", "settings", "faults", "interrupts", "stopwatch", "heartbeat"},
+    {"disk"},
     {"examples", "precision", "method", "cache", "quiet", "trial_folders"},
     {"surgery", "recipe"},
     {"keys"},

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from autocompress import faults
+from autocompress import disk, faults
 from autocompress.cache import eviction, shelf
 from autocompress.cache.eviction import clear, usage
 from autocompress.cache.shelf import cache_root, lease
@@ -78,7 +78,8 @@ def write_folder(place: Path, build: Callable[[Path], None]) -> None:
     draft, old = shelf.draft_of(place), shelf.draft_of(place)
     draft.mkdir()
     try:
-        build(draft)
+        with disk.with_room(place.parent):
+            build(draft)
         for file in draft.rglob("*"):
             if file.is_file():
                 _settle(file)

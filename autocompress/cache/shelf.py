@@ -25,6 +25,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from autocompress import disk
 from autocompress.errors import ConfigError
 
 MANIFEST = "manifest.json"
@@ -58,7 +59,7 @@ def kind_folder(kind: str) -> Path:
         if not os.access(place, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if disk.full(error):
             raise
         raise ConfigError(
             f"{place}: the cache cannot be written there ({error.strerror}). "

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import typer
 
+from autocompress import disk
 from autocompress.cli import caches, folders, profiling, searching, spaces, studies
 from autocompress.cli.terminal import plain
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, Paused
@@ -38,7 +39,8 @@ for _panel, _commands in _COMMANDS.items():
 def main() -> None:
     """The console script: our errors become one sentence and an exit code."""
     try:
-        app()
+        with disk.pausing():
+            app()
     except AutocompressError as error:
         print(plain(str(error)), file=sys.stderr)
         sys.exit(next((code for kind, code in _EXIT.items() if isinstance(error, kind)), 1))

@@ -75,25 +75,13 @@ def _search(study: Study, run: Run) -> None:
     """Search under a display, then show the front and export the chosen one."""
     from rich.console import Console
 
-    from autocompress import export_files
-    from autocompress.display import Display
+    from autocompress import disk, export_files
 
     export_files.check(_place(study, run))  # not only after a search of hours
     console = Console()
-    budget, charged = run.trials or study.space.search.trials, study.charged()
-    timeout = seconds_of("--timeout", run.timeout) or float("inf")
-    trial_timeout = seconds_of("--trial-timeout", run.trial_timeout)
-    if charged >= budget:
-        console.print(
-            f"The study {study.name!r} has its {budget} trials already. --trials {charged + 20} would add 20."
-        )
-    heed_signals()
     try:
-        with Display(console, budget, study.trials) as display:
-            hours = float("inf") if run.hours is None else run.hours
-            reason = study.run(
-                run.trials, timeout, display, run.workers, trial_timeout, training_hours=hours, rule=run.rule
-            )
+        with disk.pausing():
+            reason = _searched(study, run, console)
     except (KeyboardInterrupt, Paused) as error:
         print(f"\n{_kept(study, run)}", file=sys.stderr)
         if isinstance(error, Paused):
@@ -102,6 +90,23 @@ def _search(study: Study, run: Run) -> None:
     if reason:
         console.print(f"The search ended early: {reason}.")
     _conclude(study, console, run)
+
+
+def _searched(study: Study, run: Run, console: Console) -> str:
+    """Why it ended early, if it did."""
+    from autocompress.display import Display
+
+    budget, charged = run.trials or study.space.search.trials, study.charged()
+    timeout = seconds_of("--timeout", run.timeout) or float("inf")
+    trial_timeout = seconds_of("--trial-timeout", run.trial_timeout)
+    if charged >= budget:
+        console.print(
+            f"The study {study.name!r} has its {budget} trials already. --trials {charged + 20} would add 20."
+        )
+    heed_signals()
+    with Display(console, budget, study.trials) as display:
+        hours = float("inf") if run.hours is None else run.hours
+        return study.run(run.trials, timeout, display, run.workers, trial_timeout, training_hours=hours, rule=run.rule)
 
 
 def _conclude(study: Study, console: Console, run: Run) -> None:
@@ -140,7 +145,11 @@ def _place(study: Study, run: Run) -> Path:
 
 def _kept(study: Study, run: Run) -> str:
     more = (f" --trials {run.trials}" if run.trials else "") + (f" --workers {run.workers}" if run.workers > 1 else "")
+    try:
+        charged = f"{study.charged()} trained trials are kept in"
+    except Exception:  # not even the database can be opened on a disk that is full
+        charged = "What was done is kept in"
     return (
-        f"Stopped. {study.charged()} trained trials are kept in {os.path.relpath(study.folder)}; "
+        f"Stopped. {charged} {os.path.relpath(study.folder)}; "
         f"what was under way starts again from its recipe.\n  autocompress resume {study.name}{more}"
     )
