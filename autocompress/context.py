@@ -79,17 +79,22 @@ def forward(model: nn.Module, batch: Batch, needs: frozenset[str]) -> Outputs:
 class Teacher:
     """The uncompressed model. It is loaded when first asked for, and not run where its logits are remembered."""
 
-    def __init__(self, load: Callable[[], nn.Module], logits_NC: Tensor | None = None) -> None:
-        self._load = load
-        self._logits_NC = logits_NC  # one row a training text
+    def __init__(self, load: Callable[[], nn.Module], remember: Callable[[], Tensor] | None = None) -> None:
+        """`remember`: gives the logits (N, C) of all training texts; called when something first learns from them."""
+        self._load, self._remember = load, remember
 
     @cached_property
     def model(self) -> nn.Module:
         return self._load().eval()
 
+    @cached_property
+    def _logits_NC(self) -> Tensor:
+        assert self._remember
+        return self._remember()
+
     def __call__(self, batch: Batch, needs: frozenset[str]) -> Outputs:
         """Its outputs for a training batch, without gradients."""
-        if self._logits_NC is not None and needs <= {"logits"}:
+        if self._remember is not None and needs <= {"logits"}:
             return Remembered(self._logits_NC[batch["index"]])
         with torch.no_grad():
             return forward(self.model, batch, needs)

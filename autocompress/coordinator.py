@@ -49,7 +49,7 @@ class Coordinator:
         self._clock = clock
         difference = Answers(folder, space.task.metric).difference
         self.standing = Standing(store.trials(), space.goals, difference)
-        self._lookout = Lookout(self.standing, baseline, observer)
+        self._lookout = Lookout(self.standing, observer)
         self._began = clock() - max((t.ended for t in self.standing), default=0.0)
         self._echoes: list[Trial] = []  # repeats of trials that are under way, not told yet
         self._due = deque(t for t in self.standing if t.state == "complete" and t.charged)  # for variants

@@ -5,6 +5,7 @@ AutocompressError
 ├── NotApplicable      a method cannot act on this model: the trial is infeasible, the study goes on
 ├── Unmeasured         an artefact could not be run: one measurement fails, the study goes on
 ├── Diverged           training left the numbers: one trial fails, the study goes on
+├── NotFinite          a model's answers are no finite numbers: one trial fails, the study goes on
 ├── NothingFeasible    no recipe meets every constraint, or none did when it was measured again (exit code 3)
 └── Paused             trouble outside the recipes: mend it and resume (exit code 4)
 """
@@ -39,6 +40,10 @@ class Diverged(AutocompressError):
 
 class Unmeasured(AutocompressError):
     """An artefact could not be run in a process of its own."""
+
+
+class NotFinite(AutocompressError):
+    """A model answers with NaN or infinity."""
 
 
 class NothingFeasible(AutocompressError):

@@ -36,6 +36,11 @@ class Examples:
         """The first `count` texts."""
         return Examples({k: v[:count] for k, v in self.fields.items()}, self.labels[:count], self.pad)
 
+    def of(self, rows: list[int]) -> Examples:
+        """The texts of these rows, in this order."""
+        fields = {name: [values[row] for row in rows] for name, values in self.fields.items()}
+        return Examples(fields, [self.labels[row] for row in rows], self.pad)
+
     def batch(self, rows: list[int]) -> Batch:
         """Those rows as tensors: fields (B, T), labels (B,), index (B,) the row numbers."""
         length = max(len(self.fields["input_ids"][row]) for row in rows)

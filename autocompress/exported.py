@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autocompress import finite
 from autocompress.data.encoding import padding
 from autocompress.data.tokens import Text, Tokens
-from autocompress.errors import ConfigError
+from autocompress.errors import ConfigError, NotFinite
 from autocompress.manifest import Serving, read_serving
 from autocompress.runtime import Session, find_runtime
 from autocompress.safety import inspect
@@ -114,6 +115,10 @@ class _Checked:
                 f"{self._folder}: should hold a model that gives {self._labels} numbers a text, one a label. "
                 f"Got {np.asarray(logits).dtype} of {form[1]}. Export the model again."
             )
+        try:
+            finite.check(logits)
+        except NotFinite as e:
+            raise ConfigError(f"{self._folder}: should hold a model that answers with finite numbers. Got: {e}.") from e
         return logits
 
 

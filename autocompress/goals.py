@@ -38,6 +38,7 @@ QUANTITIES: dict[str, Quantity] = {
     "speedup": Quantity("maximize", before_training=True, worse_bound="speedup_low"),
 }
 DEFAULT_OBJECTIVES: dict[str, Direction] = {"score": "maximize", "latency_ms": "minimize", "size_mb": "minimize"}
+_EXAMPLES = {"score": 0.5, "training_seconds": 600}  # limits that somebody may write
 
 _CONSTRAINT = re.compile(r"(\w+)\s*(>=|<=)\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(\*\s*baseline)?")
 
@@ -141,6 +142,18 @@ class Goals:
         """A phrase for every limit that is broken: which, and by how much."""
         violations = self.violations(measurement, baseline)
         return [c.excess(measurement, baseline) for c in self.constraints if violations.get(c.text, 0.0) > 0]
+
+    def check_baseline(self, baseline: Measurement) -> None:
+        """Raise `ConfigError` for every limit that is a share of nothing: of a baseline of 0 or less."""
+        faults = [
+            f"constraints: {c.text!r} must be relative to a baseline above 0. Got {baseline[c.quantity]:.4g}. "
+            f"Write a limit of its own, such as '{c.quantity} {c.sign} {_EXAMPLES.get(c.quantity, 1)}', "
+            "or leave it out."
+            for c in self.constraints
+            if c.relative and baseline[c.quantity] <= 0
+        ]
+        if faults:
+            raise ConfigError("\n".join(faults))
 
     def overshoot(self, measurement: Measurement, baseline: Measurement) -> float:
         """The shares by which limits are broken, added up; 0: every limit is kept."""

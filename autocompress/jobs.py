@@ -9,7 +9,7 @@ from typing import Literal
 
 from autocompress import cache, disk, trial
 from autocompress.context import OnStep
-from autocompress.errors import AutocompressError, ConfigError, Diverged, NotApplicable, Paused, Unmeasured
+from autocompress.errors import AutocompressError, ConfigError, Diverged, NotApplicable, NotFinite, Paused, Unmeasured
 from autocompress.ledger import Measurement
 from autocompress.quiet import Floor
 from autocompress.recipe import Recipe, Steps
@@ -66,7 +66,7 @@ def perform(job: Job, on_step: OnStep) -> Result:
         )  # fmt: skip
     except Diverged as e:
         return Result(failure=Failure(str(e), expected=True, diverged=e.stage))
-    except (NotApplicable, Unmeasured) as e:
+    except (NotApplicable, NotFinite, Unmeasured) as e:
         return Result(failure=Failure(str(e), expected=True))
     except (ConfigError, Paused):
         raise

@@ -21,10 +21,18 @@ IMPORTANCE = 1  # how units are scored
 MEASURING = 2  # how latency and sizes are measured: what one procedure gives is not compared with another's
 
 
-def teacher(checkpoint: str, task: str, finetune: Method | None, seed: int) -> str:
-    """Equal keys, equal teachers. `checkpoint` and `task` are fingerprints; `finetune`: what makes the teacher."""
-    taught = finetune and [finetune.model_dump(mode="json"), revision(type(finetune))]
+def teacher(checkpoint: str, task: str, finetune: Method | None, seed: int, *, new_head: bool) -> str:
+    """Equal keys, equal teachers. `checkpoint` and `task` are fingerprints; `finetune`: what makes the teacher.
+
+    `new_head`: it begins without the head that the checkpoint has.
+    """
+    taught = finetune and [finetune.model_dump(mode="json"), revision(type(finetune)), new_head]
     return digest([checkpoint, task, taught, seed, TRAINER, _libraries()])
+
+
+def head(checkpoint: str, task: str, metric: str) -> str:
+    """Equal keys, heads that answer alike and are judged alike."""
+    return digest([checkpoint, task, metric, _libraries()])
 
 
 def origin(teacher_key: str, start: str, checkpoint: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from autocompress.errors import Paused
-from autocompress.ledger import Measurement, Trial
+from autocompress.ledger import Trial
 from autocompress.observer import Observer
 from autocompress.standing import Standing
 
 _SHOWN_AFTER = 20  # refusals in a row: say what comes nearest
-_SUSPICIOUS_GAIN = 0.01  # of score over the baseline's
 _MOST_FAILED = 5  # in a row: something is wrong with more than the recipes
 _MOST_ALIKE = 3  # in a row, of something nobody expects: likewise
 
@@ -16,17 +15,14 @@ _MOST_ALIKE = 3  # in a row, of something nobody expects: likewise
 class Lookout:
     """Is shown every trial that has ended."""
 
-    def __init__(self, standing: Standing, baseline: Measurement, observer: Observer) -> None:
+    def __init__(self, standing: Standing, observer: Observer) -> None:
         self._standing = standing
-        self._baseline = baseline
         self._observer = observer
-        self._doubted = False
 
     def see(self, trial: Trial) -> None:
         """Raise `Paused` for trouble that does not depend on the recipe; say what a person should know."""
         self._stop_a_losing_streak()
         self._show_the_nearest(trial)
-        self._doubt_the_baseline(trial)
 
     def _stop_a_losing_streak(self) -> None:
         evaluated = [t for t in self._standing if t.state in ("complete", "stopped", "failed")]
@@ -48,13 +44,3 @@ class Lookout:
                     f"the last {_SHOWN_AFTER} recipes were refused before training. "
                     f"The nearest is {near.label}: {near.reason}"
                 )
-
-    def _doubt_the_baseline(self, trial: Trial) -> None:
-        """A compressed model is hardly ever better than a well trained one."""
-        gain = trial.measurement["score"] - self._baseline["score"] if trial.state == "complete" else 0.0
-        if gain > _SUSPICIOUS_GAIN and not self._doubted:
-            self._doubted = True
-            self._observer.note(
-                f"t{trial.number:03d} scores {gain:.3f} more than the baseline: the baseline is undertrained. "
-                "Its `teacher: {finetune: ...}` wants more epochs or another lr."
-            )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autocompress import gpu
+from autocompress import finite, gpu
 from autocompress.ledger import Measurement
 from autocompress.quiet import quiet
 from autocompress.runtime import Session
@@ -142,8 +142,10 @@ def _timed(session: Session, batch: Inputs, clock: Callable[[], float]) -> float
 
 
 def logits(session: Session, examples: Examples, batch_size: int) -> np.ndarray:
-    """Logits (N, C) of every text in order, in batches as the target will see them."""
-    return np.concatenate([session.run(batch) for batch in examples.batches(batch_size)])
+    """Logits (N, C) of every text in order, in batches as the target will see them. Raises `NotFinite`."""
+    logits_NC = np.concatenate([session.run(batch) for batch in examples.batches(batch_size)])
+    finite.check(logits_NC)
+    return logits_NC
 
 
 def latency_batch(examples: Examples, target: Target) -> Batch:

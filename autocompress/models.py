@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from autocompress import cache
+from autocompress import cache, label_names
 from autocompress.cache.shelf import sha256
 from autocompress.checkpoints import FILES, builtin, download, quiet, reason
 from autocompress.data.encoding import padding
@@ -70,18 +70,24 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def has_head(source: str, labels: tuple[str, ...]) -> bool:
-    """Whether the checkpoint was saved with a classification head for this many labels."""
+def head_labels(source: str) -> tuple[str, ...] | None:
+    """What the rows of the checkpoint's classification head are called; None if it was saved without one."""
     config = _config(source)
     made_for = config.architectures or []
-    return any(name.endswith("ForSequenceClassification") for name in made_for) and config.num_labels == len(labels)
+    if not any(name.endswith("ForSequenceClassification") for name in made_for):
+        return None
+    return tuple(str(config.id2label[row]) for row in sorted(config.id2label))
+
+
+def has_head(source: str, labels: tuple[str, ...]) -> bool:
+    """Whether the checkpoint's head is for as many labels, and what it calls them does not contradict these names."""
+    theirs = head_labels(source)
+    return theirs is not None and label_names.agree(theirs, labels)
 
 
 def own_labels(source: str) -> tuple[str, ...]:
     """The labels of the checkpoint's own head; two, if it has none and one is to be drawn."""
-    config = _config(source)
-    labels = tuple(str(name) for name in config.id2label.values())
-    return labels if has_head(source, labels) else ("0", "1")
+    return head_labels(source) or ("0", "1")
 
 
 def limits(source: str, tokenizer: PreTrainedTokenizerBase) -> Limits:
@@ -94,26 +100,30 @@ def limits(source: str, tokenizer: PreTrainedTokenizerBase) -> Limits:
     return Limits(**cache.value("limits", key, ask))
 
 
-def load_classifier(source: str, labels: tuple[str, ...]) -> nn.Module:
+def load_classifier(source: str, labels: tuple[str, ...], *, new_head: bool = False) -> nn.Module:
     """The checkpoint in float32 with a head whose row i is `labels[i]`.
 
-    A head it has is kept if the count agrees; if it knows the same names in another order, its rows are put into
-    ours. A new head is drawn from torch's generator: seed that first. Raises `ConfigError` for what cannot be loaded.
+    A head it has is kept if its names agree with ours, or say nothing, and its rows are put into our order; else, or
+    with `new_head`, the layer that gives the labels is drawn anew, from
+    torch's generator: seed that first. Raises `ConfigError` for what cannot be loaded.
     """
     from transformers import AutoModelForSequenceClassification
 
-    config, kept = _config(source), has_head(source, labels)
-    order = _order(config, labels) if kept else None
+    config, theirs = _config(source), head_labels(source)
+    same_count = theirs is not None and len(theirs) == len(labels)
+    order = label_names.rows(theirs, labels) if theirs else None
     config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
     if config.pad_token_id is None:  # decoders find a text's last token by it
         config.pad_token_id = padding(load_tokenizer(source))["input_ids"]
-    options = {"use_safetensors": True, "trust_remote_code": False, "ignore_mismatched_sizes": not kept}
+    options = {"use_safetensors": True, "trust_remote_code": False, "ignore_mismatched_sizes": not same_count}
     with quiet(), _readable(source, "a text classifier"):
         model, report = AutoModelForSequenceClassification.from_pretrained(
             source, config=config, dtype=torch.float32, output_loading_info=True, **options
         )
     _check_body(source, model, report)
-    if order:
+    if same_count and (new_head or not has_head(source, labels)):
+        _draw_head(model, len(labels))
+    elif order and order != sorted(order):
         _reorder_head(model, order)
     return model  # type: ignore[no-any-return]
 
@@ -125,19 +135,25 @@ def _config(source: str) -> Any:
         return AutoConfig.from_pretrained(source, trust_remote_code=False)
 
 
-def _order(config: Any, labels: tuple[str, ...]) -> list[int] | None:
-    """Which row of the checkpoint's head is each of our labels, if the names agree and their order does not."""
-    rows = {str(name).casefold(): row for row, name in config.id2label.items()}
-    order = [rows.get(name.casefold(), -1) for name in labels]
-    return order if sorted(order) == list(range(len(labels))) and order != sorted(order) else None
+def _head(model: nn.Module, labels: int) -> nn.Linear:
+    """The last linear layer with one row a label, which gives the labels in every model family."""
+    linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    return [linear for linear in linears if linear.out_features == labels][-1]
+
+
+def _draw_head(model: nn.Module, labels: int) -> None:
+    """As transformers draws a new one, which leaves alone what it has loaded."""
+    head = _head(model, labels)
+    config: Any = model.config
+    nn.init.normal_(head.weight, std=getattr(config, "initializer_range", 0.02))
+    if head.bias is not None:
+        nn.init.zeros_(head.bias)
 
 
 def _reorder_head(model: nn.Module, order: list[int]) -> None:
-    """Permute the rows of the last linear layer with one row a label, which is the head in every model family."""
-    linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    head = [linear for linear in linears if linear.out_features == len(order)][-1]
+    """Permute its rows."""
     with torch.no_grad():
-        for parameter in head.parameters():
+        for parameter in _head(model, len(order)).parameters():
             parameter.copy_(parameter[order])
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from autocompress import anchors, cache, confirmation, disk, interrupts, measure, progress
+from autocompress import anchors, cache, confirmation, disk, interrupts, measure, progress, undertrained
 from autocompress.budget import Budget
 from autocompress.coordinator import Coordinator
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible
@@ -59,6 +59,7 @@ def run(study: Study, limits: Limits, observer: Observer, executor: Executor | N
         _check_the_machine(study)
         study.store.finish_told()
         baseline = _measured_baseline(study, executor, observer)
+        study.space.goals.check_baseline(baseline.measurement)
         for anchor in anchors.tried_first(study.space):
             study.store.enqueue(study.space.locate(anchor))
         observer.finished(baseline)
@@ -68,6 +69,7 @@ def run(study: Study, limits: Limits, observer: Observer, executor: Executor | N
             budget = _budget(study, limits)
             drive(coordinator.lives(budget), executor)
             _confirm(study, limits, budget, executor, observer)
+            _doubt_the_baseline(study, baseline, observer)
             progress.write(study.progress, study.folder / progress.PROGRESS)
         spent = study.record.get("log_seconds", 0.0) + log.seconds
         cache.write_json(study.folder / "study.json", study.record | {"log_seconds": spent})
@@ -100,6 +102,18 @@ def _confirm(study: Study, limits: Limits, budget: Budget, executor: Executor, o
         drive(confirmation.lives(study.folder, left, confirm, observer), executor)
         done |= {t.number for t in left}
     confirmation.tidy(study.folder)
+
+
+def _doubt_the_baseline(study: Study, baseline: Trial, observer: Observer) -> None:
+    """Said once all trials are known, and finalists by the means of their seeds."""
+    tuned = any("fine-tuned first" in note for note in study.record["baseline"].get("notes", []))
+    advice = (
+        "give the teacher more epochs or another lr" if tuned
+        else "write `teacher: finetune` to have the checkpoint fine-tuned on these texts first"
+    )  # fmt: skip
+    said = undertrained.sentence(study.trials, study.confirmed, baseline.measurement, study.space.goals, advice)
+    if said:
+        observer.note(said)
 
 
 @contextmanager
@@ -142,7 +156,7 @@ def _measured_baseline(study: Study, executor: Executor, observer: Observer) -> 
             raise AutocompressError(f"the baseline failed: {result.failure.reason}\n{result.failure.traceback}")
         for note in result.notes:
             observer.note(note)
-        measured = {"measurement": result.measurement, "seconds": result.seconds}
+        measured = {"measurement": result.measurement, "seconds": result.seconds, "notes": list(result.notes)}
         cache.write_json(study.folder / "study.json", study.record | {"baseline": measured})
         known = Trial(BASELINE, "complete", Recipe(), measurement=result.measurement, seconds=result.seconds)
     return known

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from autocompress import answers, cache, measure
+from autocompress import answers, cache, finite, guessing, measure
 from autocompress.context import forward
 from autocompress.ledger import Measurement
 from autocompress.runtime import Session
@@ -34,6 +34,11 @@ class Scorer:
         predicted_N = self._predicted(self._baseline())
         cache.write_json(self._file, predicted_N.tolist())
         return self._task.metric_of(predicted_N, self._task.validation.labels)
+
+    def baseline_fault(self) -> str:
+        """How the baseline's answers are no better than guessing, or nothing."""
+        task, labels_N = self._task, np.array(self._task.validation.labels)
+        return guessing.fault(task.settings.metric, self._baseline_answers, labels_N, task.labels)
 
     def validation(self, session: Session, number: int | None = None) -> Measurement:
         """An artefact's score on the validation split.
@@ -59,7 +64,9 @@ class Scorer:
         runs = [rows[at : at + _RUNG_BATCH] for at in range(0, len(rows), _RUNG_BATCH)]
         with torch.inference_mode():
             every = [forward(model, validation.batch(run), frozenset({"logits"})).logits for run in runs]
-        return self._task.score(torch.cat(every), [validation.labels[row] for row in rows])
+        logits_NC = torch.cat(every).float()
+        finite.check(logits_NC)
+        return self._task.score(logits_NC, [validation.labels[row] for row in rows])
 
     @cached_property
     def _rung_rows(self) -> list[int]:

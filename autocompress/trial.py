@@ -75,7 +75,7 @@ def baseline(work: Work) -> Done:
     with clock("lower"):
         bench.lower_baseline()
     with clock("evaluate"):
-        score = bench.scorer.baseline()
+        score = bench.baseline_score()
     with clock("measure"):
         reference_ms = measure.absolute_latency(bench.baseline, bench.example, bench.target)
         one: Measurement = {"speedup": 1.0, "speedup_low": 1.0, "speedup_high": 1.0, "latency_tail": 1.0}

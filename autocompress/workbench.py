@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from autocompress import cache, disk, footprint, input_limits, keys, measure, memory, models, structure
-from autocompress.context import Context, Course, OnStep, Teacher, forward
-from autocompress.errors import ConfigError
+from autocompress import teacher as teachers
+from autocompress.context import Context, Course, OnStep, Teacher
+from autocompress.errors import NotFinite
 from autocompress.examples import Batch
 from autocompress.ledger import Measurement
 from autocompress.methods.training.finetune import Finetune
@@ -88,27 +89,29 @@ class Workbench:
     @cached_property
     def teacher_source(self) -> str:
         """The checkpoint that the teacher starts from or is."""
-        named = self.space.teacher
-        return models.locate(named, self.space.root) if isinstance(named, str) and named != "as_given" else self.source
+        return teachers.locate(self.space, self.source)
 
     @cached_property
+    def teacher_plan(self) -> teachers.Plan:
+        """Where the teacher begins, whether it is fine-tuned, and why."""
+        return teachers.plan(self.space, self.source, self.task)
+
+    @property
     def schooling(self) -> Finetune | None:
         """The fine-tuning that makes the teacher, or None if its checkpoint is fine-tuned already."""
-        named, ready = self.space.teacher, models.has_head(self.teacher_source, self.task.labels)
-        if isinstance(named, str) and not ready:
-            raise ConfigError(
-                f"teacher: {named} has no classification head for the {len(self.task.labels)} labels of this task. "
-                "Leave `teacher` out, or write `teacher: {finetune: {epochs: 3}}`, to fine-tune one first."
-            )
-        if isinstance(named, Finetune):
-            return named
-        return None if ready else Finetune()
+        return self.teacher_plan.training
+
+    @property
+    def _new_head(self) -> bool:
+        """Whether the head that the checkpoint has would mislead its fine-tuning."""
+        return bool(self.teacher_plan.reason)
 
     @cached_property
     def teacher_key(self) -> str:
         """Equal keys, equal teachers."""
         checkpoint = models.identity(self.teacher_source)
-        return keys.teacher(checkpoint, self.task.fingerprint, self.schooling, self.space.search.seed)
+        training, seed = self.teacher_plan.training, self.space.search.seed
+        return keys.teacher(checkpoint, self.task.fingerprint, training, seed, new_head=self._new_head)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -118,7 +121,8 @@ class Workbench:
             taught = f"The teacher and baseline is {self.teacher_source} as given: it is fine-tuned already."
         else:
             knobs = ", ".join(f"{k} {v}" for k, v in lesson.model_dump(mode="json").items())
-            taught = f"The teacher and baseline is {self.space.model}, fine-tuned first ({knobs})."
+            since = f", since {self.teacher_plan.reason}" if self.teacher_plan.reason else ""
+            taught = f"The teacher and baseline is {self.space.model}, fine-tuned first ({knobs}){since}."
         return (*self.task.notes, taught, *([_NO_GPU_TRAINING] if torch.cuda.is_available() else []))
 
     def teach(self, on_step: OnStep) -> Path:
@@ -127,7 +131,7 @@ class Workbench:
 
     def _teach(self, folder: Path, on_step: OnStep) -> None:
         torch.manual_seed(self.space.search.seed)
-        model = models.load_classifier(self.teacher_source, self.task.labels)
+        model = models.load_classifier(self.teacher_source, self.task.labels, new_head=self._new_head)
         start = time.perf_counter()
         if self.schooling:
             nobody = Teacher(lambda: model)
@@ -135,18 +139,24 @@ class Workbench:
             ctx = Context(nobody, self.calibration, self.target, self.task.train, seed, Course(on_step))
             model = self.schooling.apply(model, ctx)
         seconds = time.perf_counter() - start
+        teachers.finite_logits(model.eval(), self.task.train.head(_CALIBRATION_TEXTS), self.teacher_source)
         cache.write_json(folder / "record.json", {"seconds": seconds if self.schooling else 0.0})
-        structure.save(model.eval(), folder)
-        with torch.no_grad():
-            needs = frozenset({"logits"})
-            rows = [forward(model, batch, needs).logits for batch in self.task.train.batches(32)]
-        save_file({"logits_NC": torch.cat(rows)}, folder / "logits.safetensors")
+        structure.save(model, folder)
 
     @cached_property
     def teacher(self) -> Teacher:
-        logits_NC: Tensor = load_file(self.teach(lambda *_: None) / "logits.safetensors")["logits_NC"]
-        # looked up again when it is loaded: it may have been evicted meanwhile
-        return Teacher(lambda: structure.load(self.teach(lambda *_: None)), logits_NC)
+        return Teacher(lambda: structure.load(self.teach(lambda *_: None)), self._teacher_logits)
+
+    def _teacher_logits(self) -> Tensor:
+        """(N, C), of all training texts: computed once a teacher, when something first learns from them."""
+
+        def compute(folder: Path) -> None:
+            logits_NC = teachers.finite_logits(self.teacher.model, self.task.train, self.teacher_source)
+            save_file({"logits_NC": logits_NC}, folder / "logits.safetensors")
+
+        place = cache.folder("teacher_logits", self.teacher_key, compute)
+        logits_NC: Tensor = load_file(place / "logits.safetensors")["logits_NC"]
+        return logits_NC
 
     @property
     def teacher_seconds(self) -> float:
@@ -215,16 +225,27 @@ class Workbench:
     def context(
         self, seed: int, plan: PrecisionPlan | None = None, course: Course | None = None, *, rehearsal: bool = False
     ) -> Context:
-        """The surroundings of a recipe's steps; in a rehearsal without training texts."""
+        """The surroundings of a recipe's steps; in a rehearsal without training texts and teacher logits."""
         train = None if rehearsal else self.task.train
+        teacher = Teacher(lambda: self.teacher.model) if rehearsal else self.teacher
         return Context(
-            self.teacher, self.calibration, self.target, train, seed, course or Course(),
+            teacher, self.calibration, self.target, train, seed, course or Course(),
             precision=PrecisionPlan() if plan is None else plan,
         )  # fmt: skip
 
     @cached_property
     def scorer(self) -> Scorer:
         return Scorer(self.folder, self.task, self.target.batch_size, lambda: self.baseline)
+
+    def baseline_score(self) -> float:
+        """On the validation split. Raises `ConfigError` where it is no better than guessing, or no number."""
+        try:
+            score = self.scorer.baseline()
+        except NotFinite as e:
+            raise teachers.not_finite(self.teacher_source, e) from e
+        if fault := self.scorer.baseline_fault():
+            raise teachers.guesses(self.teacher_plan, fault)
+        return score
 
     def sizes(self, model: nn.Module, folder: Path) -> Measurement:
         """Megabytes of the artefact, what the module holds and multiplies, and the memory to run it if a goal asks."""

@@ -57,6 +57,20 @@ def test_a_limit_of_zero_or_less_is_compared_by_the_plain_difference() -> None:
     assert Constraint.parse("score >= 0").violation({"score": -0.2}, BASELINE) == pytest.approx(0.2)
 
 
+def test_a_limit_relative_to_a_baseline_of_nothing_is_refused_and_all_of_them_at_once() -> None:
+    goals = Goals(DEFAULT_OBJECTIVES, constraints("score >= 0.9 * baseline", "training_seconds <= 0.5 * baseline"))
+    goals.check_baseline({"score": 0.1, "training_seconds": 0.1})
+    with pytest.raises(ConfigError) as error:
+        goals.check_baseline({"score": -0.1, "training_seconds": 0.0})
+    assert str(error.value).splitlines() == [
+        "constraints: 'score >= 0.9 * baseline' must be relative to a baseline above 0. Got -0.1. "
+        "Write a limit of its own, such as 'score >= 0.5', or leave it out.",
+        "constraints: 'training_seconds <= 0.5 * baseline' must be relative to a baseline above 0. Got 0. "
+        "Write a limit of its own, such as 'training_seconds <= 600', or leave it out.",
+    ]
+    Goals(DEFAULT_OBJECTIVES, constraints("score >= 0", "size_mb <= 5")).check_baseline({"score": 0.0, "size_mb": 1.0})
+
+
 def test_the_worse_end_of_an_interval_is_compared() -> None:
     slower, faster = constraints("latency_ms <= 10", "speedup >= 2")
     assert slower.violation({"latency_ms": 9.0, "latency_ms_high": 11.0}, BASELINE) == pytest.approx(0.1)

@@ -159,7 +159,9 @@ def test_identity_follows_the_files(body: str, classifier: str) -> None:
 
 
 def test_has_head(body: str, classifier: str) -> None:
-    assert models.has_head(classifier, ("a", "b", "c"))
+    assert models.has_head(classifier, ("high", "low", "middle"))
+    assert models.has_head(classifier, ("0", "1", "2")), "row numbers contradict no name"
+    assert not models.has_head(classifier, ("a", "b", "c"))
     assert not models.has_head(classifier, ("a", "b"))
     assert not models.has_head(body, ("a", "b"))
 
@@ -204,6 +206,16 @@ def test_head_is_put_into_our_order(classifier: str) -> None:
     theirs = _logits(BertForSequenceClassification.from_pretrained(classifier))
     ours = _logits(models.load_classifier(classifier, ("high", "low", "middle")))
     torch.testing.assert_close(ours, theirs[:, [2, 0, 1]])
+
+
+def test_head_for_other_names_is_drawn_anew(classifier: str) -> None:
+    theirs = _logits(BertForSequenceClassification.from_pretrained(classifier))
+    torch.manual_seed(0)
+    model = models.load_classifier(classifier, ("a", "b", "c"))
+    assert not model.classifier.bias.any(), "the checkpoint's was not zero"
+    assert not torch.allclose(_logits(model), theirs)
+    kept = models.load_classifier(classifier, ("high", "low", "middle"), new_head=True)
+    assert not kept.classifier.bias.any()
 
 
 def test_head_of_another_size_is_replaced(classifier: str) -> None:
