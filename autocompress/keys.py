@@ -16,7 +16,7 @@ from autocompress import revisions
 from autocompress.method import Method
 from autocompress.recipe import Recipe, digest
 
-TRAINER = 1  # batches, optimizer, losses, the module that training starts from: all that trains, besides methods
+TRAINER = 2  # batches, optimizer, losses, the module that training starts from: all that trains, besides methods
 IMPORTANCE = 1  # how units are scored
 MEASURING = 2  # how latency and sizes are measured: what one procedure gives is not compared with another's
 
