@@ -58,9 +58,9 @@ def rungs(recipe: Recipe, metric: str) -> str:
     return digest([recipe.key, metric])
 
 
-def importance(prefix_key: str, sites: Iterable[tuple[str, int]], group: int) -> str:
+def importance(prefix_key: str, sites: Iterable[tuple[str, int]], groups: list[int]) -> str:
     """Scores of these sites of that model. `sites`: the path of each and how many inputs it has."""
-    return digest([prefix_key, list(sites), group, IMPORTANCE])
+    return digest([prefix_key, list(sites), groups, IMPORTANCE])
 
 
 def surroundings(signatures: list[str], target: Mapping[str, Any], runtime: Mapping[str, Any],

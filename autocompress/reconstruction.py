@@ -40,7 +40,9 @@ def check(folder: Path) -> None:
     taken = sum(buffer.numel() * buffer.element_size() for buffer in built.buffers())
     if taken > _MOST_BUFFERS:
         raise ConfigError(f"{folder}: config.json should ask for at most {_MOST_BUFFERS} bytes of tables. Got {taken}.")
-    asked = {name: list(tensor.shape) for name, tensor in built.state_dict().items()}
+    first = structure.tied(built)  # a parameter of several names is stored under the first
+    shapes = {name: list(tensor.shape) for name, tensor in built.state_dict().items()}
+    asked = {name: shape for name, shape in shapes.items() if first.get(name, name) == name}
     wrong = sorted(name for name in asked.keys() | held.keys() if asked.get(name) != held.get(name))
     if wrong:
         raise ConfigError(

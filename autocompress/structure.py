@@ -16,57 +16,72 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from autocompress.architectures import recount_heads
+from autocompress import kinds
 from autocompress.errors import ConfigError, short
+from autocompress.families.anatomy import recount_heads
 from autocompress.precision import PrecisionPlan
 from autocompress.recipe import digest
-from autocompress.surgery import LowRankLinear, replace
+from autocompress.students import students
+from autocompress.surgery import replace
 
-FORMAT = 1
+FORMAT = 2  # 1 had no ties
 Structure = dict[str, Any]
 
 
 def describe(model: nn.Module) -> Structure:
-    """Where `model` differs from the skeleton that its own config builds: path -> kind, shape and bias. Plain data.
+    """Where `model` differs from the skeleton that its own config builds. Plain data.
 
-    Raises a `TypeError` if it differs in a way that no kind can say.
+    modules: path -> kind and numbers; ties: name -> the first name of a parameter that has several. Raises a
+    `TypeError` if the model differs in a way that no kind can say.
     """
     config = _own_config(model)
     with torch.device("meta"):
-        stock = dict(type(model)(config).named_modules())
-    entries = {path: _entry(module) for path, module in model.named_modules()}
-    modules = {path: entry for path, entry in entries.items() if entry and entry != _entry(stock.get(path))}
-    # the inner linears of a pair are told by the pair
-    pairs = tuple(f"{path}." for path, entry in modules.items() if entry["kind"] == "low_rank")
-    told = {path: entry for path, entry in modules.items() if not path.startswith(pairs)}
-    structure = {"format": FORMAT, "modules": told}
-    if not told.keys() <= stock.keys() or _shapes(build(config, structure)) != _shapes(model):
+        skeleton = _skeleton(config)
+    stock = dict(skeleton.named_modules())
+    entries = {path: kinds.describe(module) for path, module in model.named_modules()}
+    changed = {path: entry for path, entry in entries.items() if entry and entry != kinds.describe(stock.get(path))}
+    # what lies inside a changed module is told by it
+    told = {path: entry for path, entry in changed.items() if not any(path.startswith(f"{p}.") for p in changed)}
+    ties = {name: first for name, first in tied(model).items() if tied(skeleton).get(name) != first != name}
+    structure = {"format": FORMAT, "modules": told} | ({"ties": ties} if ties else {})
+    if not told.keys() <= stock.keys() or _looks(build(config, structure)) != _looks(model):
         raise TypeError(f"structure.json has no kind for the way in which this {type(model).__name__} was changed")
     return structure
 
 
 def build(config: Any, structure: Structure) -> nn.Module:
     """The module of that structure, in eval mode. Its parameters hold nothing yet, its buffers are real."""
-    from transformers.initialization import no_init_weights  # transformers takes a second to load: only where needed
-
-    changed = _changed(structure)
-    with no_init_weights():
-        model: nn.Module = _model_class(config)(config)
-    linears = {path for path, module in model.named_modules() if isinstance(module, nn.Linear)}
-    for path, entry in changed.items():
-        if path not in linears:
-            raise ConfigError(f"structure.json: a {config.model_type} model has no linear layer {short(path)}.")
-        replace(model, path, _make(path, entry))
+    changed, ties = _read(structure)
+    model = _skeleton(config)
+    made = {path: kinds.make(model, path, entry) for path, entry in changed.items()}
+    for path, module in made.items():
+        replace(model, path, module)
     if changed:
         recount_heads(model)
+    tie(model, ties)
     return model.eval()
+
+
+def tie(model: Any, ties: dict[str, str]) -> None:
+    """Give parameters the names that they have besides their first: those of the model's own, and `ties`."""
+    model.tie_weights()  # transformers leaves that out where nothing is initialised
+    for name, first in ties.items():
+        try:
+            parameter = model.get_parameter(first)
+            parent, _, own = name.rpartition(".")
+            model.get_parameter(name)
+        except AttributeError:
+            raise ConfigError(
+                f"structure.json: ties should name parameters. Got {short(name)}: {short(first)}."
+            ) from None
+        setattr(model.get_submodule(parent), own, parameter)
 
 
 def save(model: nn.Module, folder: Path) -> None:
     """Write config.json, model.safetensors and structure.json into `folder`."""
     save_skeleton(model, folder)
-    tied = _tied(model)
-    weights = {name: t.detach().contiguous() for name, t in model.state_dict().items() if tied.get(name, name) == name}
+    first = tied(model)
+    weights = {name: t.detach().contiguous() for name, t in model.state_dict().items() if first.get(name, name) == name}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -87,67 +102,50 @@ def read_config(folder: Path) -> Any:
     """The folder's config.json as transformers knows it. No code that comes with it is run."""
     from transformers import AutoConfig
 
+    students()  # registers their configs
     return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def load(folder: Path) -> nn.Module:
     """The inverse of `save`, in eval mode. Raises `ConfigError` if the three files do not fit each other."""
     model: Any = load_skeleton(folder)
-    model.tie_weights()  # transformers leaves that out where nothing is initialised
+    first = tied(model)
     try:
         weights = load_file(folder / "model.safetensors")
-        again = {name: weights[first] for name, first in _tied(model).items() if first in weights}
+        again = {name: weights[one] for name, one in first.items() if one in weights}
         model.load_state_dict(weights | again, assign=True)
     except (RuntimeError, SafetensorError) as e:
-        first = str(e).splitlines()[:2][-1].strip()
-        raise ConfigError(f"{folder}: model.safetensors does not fit structure.json and config.json. {first}") from None
-    model.tie_weights()  # each name was given a parameter of its own
+        said = str(e).splitlines()[:2][-1].strip()
+        raise ConfigError(f"{folder}: model.safetensors does not fit structure.json and config.json. {said}") from None
+    tie(model, {name: one for name, one in first.items() if name != one})  # each name was given one of its own
     return cast(nn.Module, model)
 
 
-def _tied(model: nn.Module) -> dict[str, str]:
+def tied(model: nn.Module) -> dict[str, str]:
     """The names of every parameter -> the first of them: what has several, as T5's table, is stored once."""
     first = {parameter: name for name, parameter in model.named_parameters()}
     return {name: first[parameter] for name, parameter in model.named_parameters(remove_duplicate=False)}
 
 
 def signature(model: nn.Module, plan: PrecisionPlan) -> str:
-    """A digest of every parameter's name, shape and dtype and of the plan: equal ones have equal size and latency."""
-    shapes = [[name, list(p.shape), str(p.dtype)] for name, p in model.named_parameters()]
-    return digest([shapes, plan.dump()])
+    """A digest of all that size and latency depend on: every parameter's name, shape and dtype, every module's type
+    and numbers, how often layers run that are one module, and the plan.
+    """
+    parameters = [[name, list(p.shape), str(p.dtype)] for name, p in model.named_parameters()]
+    modules = [[path, kind, numbers] for path, (kind, numbers) in _modules(model).items()]
+    depth = getattr(getattr(model, "config", None), "num_hidden_layers", None)
+    return digest([parameters, modules, depth, plan.dump()])
 
 
-def _entry(module: nn.Module | None) -> dict[str, Any] | None:
-    """What structure.json says of a module; None where it has no word for it."""
-    if isinstance(module, nn.Linear | LowRankLinear):
-        shape = {"in": module.in_features, "out": module.out_features}
-        if isinstance(module, LowRankLinear):
-            return {"kind": "low_rank", **shape, "rank": module.rank, "bias": module.up.bias is not None}
-        return {"kind": "linear", **shape, "bias": module.bias is not None}
-    return None
-
-
-def _make(path: str, entry: Any) -> nn.Module:
-    """The inverse of `_entry`, on the meta device: weights are assigned later."""
-    with torch.device("meta"):
-        match entry:
-            case {"kind": "linear", "in": int(i), "out": int(o), "bias": bool(bias)} if min(i, o) > 0:
-                return nn.Linear(i, o, bias=bias)
-            case {"kind": "low_rank", "in": int(i), "out": int(o), "rank": int(r), "bias": bool(bias)}:
-                if min(i, o, r) > 0:
-                    return LowRankLinear(i, o, r, bias=bias)
-    raise ConfigError(
-        f"structure.json: {path} should be a linear (in, out, bias) or a low_rank (in, out, rank, bias). "
-        f"Got {short(entry)}."
-    )
-
-
-def _changed(structure: Any) -> dict[str, Any]:
+def _read(structure: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """The changed modules and the ties."""
     match structure:
-        case {"format": found, "modules": dict(changed)} if found == FORMAT:
-            return changed
+        case {"format": 1 | 2, "modules": dict(changed), **more}:
+            ties = more.get("ties", {})
+            if isinstance(ties, dict) and all(isinstance(name, str) for item in ties.items() for name in item):
+                return changed, ties
     found = structure.get("format") if isinstance(structure, dict) else structure
-    raise ConfigError(f"structure.json: this autocompress reads format {FORMAT}. Got {short(found)}.")
+    raise ConfigError(f"structure.json: this autocompress reads formats 1 and {FORMAT}. Got {short(found)}.")
 
 
 def _own_config(model: nn.Module) -> Any:
@@ -157,15 +155,31 @@ def _own_config(model: nn.Module) -> Any:
     return config
 
 
+def _skeleton(config: Any) -> nn.Module:
+    """The stock model of a config, its own parameters tied."""
+    from transformers.initialization import no_init_weights  # transformers takes a second to load: only where needed
+
+    with no_init_weights():
+        model: Any = _model_class(config)(config)
+    model.tie_weights()
+    return cast(nn.Module, model)
+
+
 def _model_class(config: Any) -> type[nn.Module]:
     name = (config.architectures or ["none"])[0]
     import transformers
 
-    found = getattr(transformers, name, None)
+    found = students().get(name) or getattr(transformers, name, None)
     if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
         raise ConfigError(f"config.json: architectures should name a transformers model. Got {short(name)}.")
     return found
 
 
-def _shapes(model: nn.Module) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in model.state_dict().items()}
+def _looks(model: nn.Module) -> tuple[dict[str, torch.Size], dict[str, tuple[str, str]]]:
+    """What `build` must give again: shapes, and every module's type and numbers."""
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}, _modules(model)
+
+
+def _modules(model: nn.Module) -> dict[str, tuple[str, str]]:
+    """Every module's type, and the numbers that it shows besides its parameters."""
+    return {path: (type(module).__qualname__, module.extra_repr()) for path, module in model.named_modules()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -100,12 +100,20 @@ def stacks(model: nn.Module) -> dict[str, nn.ModuleList]:
     return {path: m for path, m in found.items() if not any(path.startswith(f"{outer}.") for outer in found)}
 
 
-def linear(model: nn.Module, path: str) -> AnyLinear:
-    """The projection at `path`, plain or low-rank. A `TypeError` if something else stands there."""
+def product(model: nn.Module, path: str) -> nn.Module:
+    """The product at `path`: a linear, plain, low-rank or transposed. A `TypeError` if something else stands there."""
     module = model.get_submodule(path)
-    if not isinstance(module, AnyLinear):
+    if not (isinstance(module, AnyLinear) or holds_transposed(module)):
         raise TypeError(f"{path} is a {type(module).__name__}, not a linear layer")
     return module
+
+
+def features(layer: nn.Module) -> tuple[int, int]:
+    """How many numbers a product reads and gives: (I, O)."""
+    if isinstance(layer, LowRankLinear):
+        return layer.in_features, layer.out_features
+    O, I = weight_OI(layer).shape
+    return I, O
 
 
 def replace(model: nn.Module, path: str, new: nn.Module) -> None:
@@ -114,20 +122,27 @@ def replace(model: nn.Module, path: str, new: nn.Module) -> None:
     setattr(model.get_submodule(parent), name, new)
 
 
-def keep_outputs(layer: AnyLinear, index: Tensor) -> None:
-    """Shrink `layer` in place to the output rows in `index`."""
-    inner = layer.up if isinstance(layer, LowRankLinear) else layer
-    inner.weight = nn.Parameter(inner.weight.detach()[index].clone())
+def keep_outputs(layer: nn.Module, index: Tensor) -> None:
+    """Shrink a product in place to the output rows in `index`."""
+    inner: Any = layer.up if isinstance(layer, LowRankLinear) else layer
+    _set_weight(inner, weight_OI(inner)[index])
     if inner.bias is not None:
         inner.bias = nn.Parameter(inner.bias.detach()[index].clone())
-    inner.out_features = len(index)
 
 
-def keep_inputs(layer: AnyLinear, index: Tensor) -> None:
-    """Shrink `layer` in place to the input columns in `index`."""
-    inner = layer.down if isinstance(layer, LowRankLinear) else layer
-    inner.weight = nn.Parameter(inner.weight.detach()[:, index].clone())
-    inner.in_features = len(index)
+def keep_inputs(layer: nn.Module, index: Tensor) -> None:
+    """Shrink a product in place to the input columns in `index`."""
+    inner: Any = layer.down if isinstance(layer, LowRankLinear) else layer
+    _set_weight(inner, weight_OI(inner)[:, index])
+
+
+def _set_weight(layer: Any, W_OI: Tensor) -> None:
+    """Give a plain product another weight, and the numbers that go with its shape."""
+    O, I = W_OI.shape
+    if holds_transposed(layer):
+        layer.weight, layer.nf, layer.nx = nn.Parameter(W_OI.T.clone(memory_format=torch.contiguous_format)), O, I
+    else:
+        layer.weight, layer.out_features, layer.in_features = nn.Parameter(W_OI.clone()), O, I
 
 
 def best(scores: Tensor, count: int) -> Tensor:

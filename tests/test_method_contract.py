@@ -178,7 +178,7 @@ def test_a_pending_method_changes_what_is_learnt(method):
 
 @every_method
 def test_an_unknown_family_is_refused_with_its_name(method):
-    if not hasattr(inspect.getmodule(method), "layout"):
+    if not hasattr(inspect.getmodule(method), "anatomy"):
         pytest.skip("acts on any model that gives logits")
     with pytest.raises(NotApplicable, match="the layout of a 'Linear' model is not known"):
         method().apply(nn.Linear(2, 2), context(tiny()))

@@ -9,10 +9,10 @@ from conftest import context, every_family, fresh, tiny, toy
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress.architectures import layout
 from autocompress.context import Remembered
 from autocompress.errors import NotApplicable
 from autocompress.examples import Batch, inputs
+from autocompress.families.anatomy import anatomy
 from autocompress.importance import rounds_from, taylor
 from autocompress.methods.decomposition.low_rank import LowRank, factorize, rank_for
 from autocompress.methods.distillation.hidden_states import HiddenStates, teacher_layers
@@ -24,7 +24,7 @@ from autocompress.methods.quantization.int8_dynamic import Int8Dynamic
 from autocompress.methods.quantization.mixed_precision import MixedPrecision, answers, divergence, fisher
 from autocompress.precision import Precision, PrecisionPlan
 from autocompress.rounding import simulate
-from autocompress.surgery import LowRankLinear, linear, linears, products
+from autocompress.surgery import LowRankLinear, features, linears, product, products
 
 
 def batch(rows: int = 8) -> Batch:
@@ -45,15 +45,15 @@ def logits(model: nn.Module) -> Tensor:
 @every_family
 def test_layers_keeps(strategy, kept, family):
     model = tiny(family)
-    stack = layout(model).stack
+    [stack] = anatomy(model).stacks
     with torch.no_grad():  # layers 0 and 2 barely turn what they get
         for i in (0, 2):
-            for path in (layout(model).layers[i].out, layout(model).layers[i].down):
+            for path in (anatomy(model).attentions[i].o, anatomy(model).ffns[i].down):
                 model.get_submodule(path).weight.mul_(1e-3)
                 model.get_submodule(path).bias.mul_(1e-3)
-    originals = [layer.state_dict() for layer in model.get_submodule(stack)]
+    originals = [layer.state_dict() for layer in model.get_submodule(stack.path)]
     changed = Layers(keep=0.5, strategy=strategy).apply(fresh(model), context(model))
-    for layer, i in zip(changed.get_submodule(stack), kept, strict=True):
+    for layer, i in zip(changed.get_submodule(stack.path), kept, strict=True):
         assert all(torch.equal(v, originals[i][k]) for k, v in layer.state_dict().items())
     assert changed.config.num_hidden_layers == 2
 
@@ -66,7 +66,7 @@ def test_contribution_is_the_angle_and_ignores_padding():
     cosine = (x * y).sum(-1) / np.linalg.norm(x, axis=-1) / np.linalg.norm(y, axis=-1)
     expected = np.arccos(cosine)[b["attention_mask"].numpy() == 1].mean() / np.pi
     assert not b["attention_mask"].all()
-    assert contributions(model, [b])[1].item() == pytest.approx(expected, rel=1e-4)
+    assert contributions(model, anatomy(model).stacks[0], [b])[1].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_layers_says_when_it_drops_none():
@@ -75,7 +75,7 @@ def test_layers_says_when_it_drops_none():
 
 
 def test_at_least_one_layer_stays():
-    assert len(layout(Layers(keep=0.01).apply(tiny(), context(tiny()))).layers) == 1
+    assert len(anatomy(Layers(keep=0.01).apply(tiny(), context(tiny()))).blocks) == 1
 
 
 # ---- heads and neurons: cutting out equals silencing in the dense model
@@ -92,16 +92,15 @@ def silenced(model: nn.Module, site: str, units: Tensor) -> None:
 def test_heads_cut_out_equal_heads_silenced(family, importance):
     model, ctx = tiny(family), context(tiny(family))
     changed = Heads(keep=0.5, importance=importance, rounds=1).apply(fresh(model), ctx)
-    found, dense = layout(model), fresh(model)
-    for layer in found.layers:
-        before = model.get_submodule(layer.query).weight
-        after = changed.get_submodule(layer.query).weight
+    dense = fresh(model)
+    for attention in anatomy(model).attentions:
+        before = model.get_submodule(attention.q.path).weight
+        after = changed.get_submodule(attention.q.path).weight
         kept = {i for i in range(4) for j in range(2) if torch.equal(before.view(4, 8, -1)[i], after.view(2, 8, -1)[j])}
         gone = torch.tensor([8 * i + k for i in set(range(4)) - kept for k in range(8)])
         assert len(gone) == 16
-        silenced(dense, layer.out, gone)
-        attention = changed.get_submodule(f"{layer.path}.{found.family.attention}")
-        assert getattr(attention, found.family.head_count) == 2
+        silenced(dense, attention.o, gone)
+    assert {attention.heads for attention in anatomy(changed).attentions} == {2}
     torch.testing.assert_close(logits(changed), logits(dense), rtol=0, atol=1e-6)
 
 
@@ -111,12 +110,13 @@ def test_neurons_cut_out_equal_neurons_silenced(family, importance):
     model, ctx = tiny(family), context(tiny(family))
     changed = Neurons(keep=0.5, importance=importance, rounds=1).apply(fresh(model), ctx)
     dense = fresh(model)
-    for layer in layout(model).layers:
-        after = {row.numpy().tobytes() for row in changed.get_submodule(layer.up).weight.detach()}
-        rows = model.get_submodule(layer.up).weight.detach()
+    for ffn in anatomy(model).ffns:
+        [up] = ffn.ins
+        after = {row.numpy().tobytes() for row in changed.get_submodule(up).weight.detach()}
+        rows = model.get_submodule(up).weight.detach()
         gone = torch.tensor([i for i, row in enumerate(rows) if row.numpy().tobytes() not in after])
         assert len(gone) == 32
-        silenced(dense, layer.down, gone)
+        silenced(dense, ffn.down, gone)
     torch.testing.assert_close(logits(changed), logits(dense), rtol=0, atol=1e-6)
 
 
@@ -124,9 +124,9 @@ def test_neurons_cut_out_equal_neurons_silenced(family, importance):
 def test_silent_units_go_first(importance, rounds):
     """Units that contribute nothing score lowest, so that taking them out changes nothing."""
     model = tiny()
-    for layer in layout(model).layers:
-        silenced(model, layer.out, torch.arange(8, 24))  # heads 1 and 2
-        silenced(model, layer.down, torch.arange(0, 64, 2))
+    for block in anatomy(model).blocks:
+        silenced(model, block.attentions[0].o, torch.arange(8, 24))  # heads 1 and 2
+        silenced(model, block.ffns[0].down, torch.arange(0, 64, 2))
     ctx = context(model)
     changed = Heads(keep=0.5, importance=importance, rounds=rounds).apply(fresh(model), ctx)
     changed = Neurons(keep=0.5, importance=importance, rounds=rounds).apply(changed, ctx)
@@ -136,8 +136,8 @@ def test_silent_units_go_first(importance, rounds):
 def test_taylor_is_what_the_loss_changes_by_to_first_order():
     """For one text, |a dL/da| is the slope of the loss in the unit's own gate, here by finite differences."""
     model, b = tiny().double(), batch(1)
-    path = layout(model).layers[1].out
-    [scores_H] = taylor(model, [linear(model, path)], [b], group=8)
+    path = anatomy(model).attentions[1].o
+    [scores_H] = taylor(model, [product(model, path)], [b], [8])
 
     def loss(head: int, gate: float) -> float:
         gated = fresh(model)
@@ -151,9 +151,9 @@ def test_taylor_is_what_the_loss_changes_by_to_first_order():
 
 def test_taylor_adds_up_over_texts_whatever_the_batches():
     model, b = tiny(), toy(8)
-    sites = [linear(model, layer.down) for layer in layout(model).layers]
-    whole = taylor(model, sites, list(b.batches(8)))
-    single = taylor(model, sites, list(b.batches(1)))
+    sites = [product(model, ffn.down) for ffn in anatomy(model).ffns]
+    whole = taylor(model, sites, list(b.batches(8)), [1] * 4)
+    single = taylor(model, sites, list(b.batches(1)), [1] * 4)
     for x, y in zip(whole, single, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-6)
 
@@ -170,7 +170,7 @@ def test_rounds_measure_importance_anew():
 @pytest.mark.parametrize(("keep", "multiple", "width"), [(0.5, 16, 32), (0.4, 8, 24), (0.01, 16, 16), (0.33, 1, 21)])
 def test_neurons_width_is_a_multiple(keep, multiple, width):
     changed = Neurons(keep=keep, multiple=multiple).apply(tiny(), context(tiny()))
-    assert {linear(changed, layer.up).out_features for layer in layout(changed).layers} == {width}
+    assert {features(product(changed, ffn.ins[0]))[1] for ffn in anatomy(changed).ffns} == {width}
     assert changed.config.intermediate_size == width
 
 
@@ -215,7 +215,7 @@ def test_low_rank_scope_and_share(scope, pairs, family):
     found = {path: m for path, m in changed.named_modules() if isinstance(m, LowRankLinear)}
     assert len(found) == pairs
     for path, pair in found.items():
-        assert layout(changed).in_stack(path)
+        assert path.startswith(anatomy(changed).stacks[0].path)
         share = (pair.up.weight.numel() + pair.down.weight.numel()) / model.get_submodule(path).weight.numel()
         assert 0.4 < share <= 0.5
 

@@ -31,7 +31,7 @@ def test_a_stock_shape_loads_with_plain_transformers(family, tmp_path):
     ctx = context(tiny(family))
     changed = Neurons().apply(Layers(strategy="alternate").apply(tiny(family), ctx), ctx)
     structure.save(changed, tmp_path)
-    assert json.loads((tmp_path / "structure.json").read_text()) == {"format": 1, "modules": {}}
+    assert json.loads((tmp_path / "structure.json").read_text()) == {"format": 2, "modules": {}}
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
     assert type(plain) is type(changed)
     assert torch.equal(logits(plain), logits(changed))
@@ -85,7 +85,7 @@ def test_loaded_weights_are_trainable_and_buffers_are_real(tmp_path):
 def saved(folder: Path, **changes: object) -> Path:
     """A folder whose structure.json is tampered with."""
     structure.save(tiny(), folder)
-    (folder / "structure.json").write_text(json.dumps({"format": 1, "modules": {}} | changes))
+    (folder / "structure.json").write_text(json.dumps({"format": 2, "modules": {}} | changes))
     return folder
 
 
@@ -95,17 +95,19 @@ LINEAR = {"kind": "linear", "in": 32, "out": 32, "bias": True}
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"format": 2}, "structure.json: this autocompress reads format 1. Got 2."),
+        ({"format": 3}, "structure.json: this autocompress reads formats 1 and 2. Got 3."),
         ({"modules": {"bert.nowhere": LINEAR}}, "structure.json: a bert model has no linear layer 'bert.nowhere'."),
         ({"modules": {"bert.encoder": LINEAR}}, "structure.json: a bert model has no linear layer 'bert.encoder'."),
         (
             {"modules": {"classifier": LINEAR | {"kind": "pickle"}}},
-            "structure.json: classifier should be a linear (in, out, bias) or a low_rank (in, out, rank, bias). "
+            "structure.json: classifier should be of a known kind (embedding, linear, low_rank, transposed) with sizes "
+            "above 0. "
             "Got {'bias': True, 'in': 32, 'kind': 'pickle', 'out': 32}.",
         ),
         (
             {"modules": {"classifier": LINEAR | {"out": -1}}},
-            "structure.json: classifier should be a linear (in, out, bias) or a low_rank (in, out, rank, bias). "
+            "structure.json: classifier should be of a known kind (embedding, linear, low_rank, transposed) with sizes "
+            "above 0. "
             "Got {'bias': True, 'in': 32, 'kind': 'linear', 'out': -1}.",
         ),
     ],

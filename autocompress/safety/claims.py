@@ -21,7 +21,7 @@ _MODULES = re.compile(r"(?<!window_)layers?$|blocks?$|block_sizes$|experts$|dept
 _LARGEST_NUMBER = 2**20  # what a setting that is no dimension may be: a position, a window
 _LABELS, _MOST_LABELS = {"num_labels", "id2label", "label2id"}, 2**16
 _POSITIONS = re.compile(r"(position_embeddings|embed_positions|\bwpe)\.weight$")
-_DIMENSIONS = ("in", "out", "rank")
+_DIMENSIONS = ("in", "out", "rank", "rows", "width")
 
 
 def check(folder: Path) -> None:

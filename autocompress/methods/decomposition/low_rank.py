@@ -17,12 +17,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from autocompress.architectures import Layer, layout
 from autocompress.context import Context
 from autocompress.distributions import Choice, Range
 from autocompress.errors import NotApplicable
+from autocompress.families.anatomy import Block, anatomy
 from autocompress.method import Method, Stage
-from autocompress.surgery import LowRankLinear, linear, replace
+from autocompress.surgery import LowRankLinear, features, product, replace, weight_OI
 
 
 class LowRank(Method):
@@ -35,35 +35,38 @@ class LowRank(Method):
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         changed = 0
-        for path in [path for layer in layout(model).layers for path in self._scoped(layer)]:
-            whole = linear(model, path)
-            if isinstance(whole, nn.Linear) and (rank := rank_for(whole, self.keep)):
+        for path in [path for block in anatomy(model).blocks for path in self._scoped(block)]:
+            whole = product(model, path)
+            if not isinstance(whole, LowRankLinear) and (rank := rank_for(whole, self.keep)):
                 replace(model, path, factorize(whole, rank))
                 changed += 1
         if not changed:
             raise NotApplicable(f"no linear layer in scope {self.scope!r} has a smaller pair at keep={self.keep:g}")
         return model
 
-    def _scoped(self, layer: Layer) -> tuple[str, ...]:
-        return {"all": layer.attention + layer.ffn, "ffn": layer.ffn, "attention": layer.attention}[self.scope]
+    def _scoped(self, block: Block) -> tuple[str, ...]:
+        attention = block.projections
+        ffn = tuple(path for ffn in block.ffns for path in (*ffn.ins, ffn.down))
+        return {"all": attention + ffn, "ffn": ffn, "attention": attention}[self.scope]
 
 
-def rank_for(whole: nn.Linear, keep: float) -> int:
+def rank_for(whole: nn.Module, keep: float) -> int:
     """The rank whose factors have `keep` of the weights, or 0 if even rank 1 is no smaller."""
-    O, I = whole.weight.shape
+    I, O = features(whole)
     rank = max(1, int(keep * O * I / (O + I)))
     return rank if rank * (O + I) < O * I else 0
 
 
 @torch.no_grad()
-def factorize(whole: nn.Linear, rank: int) -> LowRankLinear:
-    """The pair whose product is the nearest of that rank to the layer's weight."""
-    U_OR, V_RI = truncated_svd(whole.weight, rank)
-    pair = LowRankLinear(whole.in_features, whole.out_features, rank, bias=whole.bias is not None)
+def factorize(whole: nn.Module, rank: int) -> LowRankLinear:
+    """The pair whose product is the nearest of that rank to the weight of a plain product."""
+    U_OR, V_RI = truncated_svd(weight_OI(whole), rank)
+    bias: Tensor | None = whole.bias  # type: ignore[assignment]
+    pair = LowRankLinear(*features(whole), rank, bias=bias is not None)
     pair.up.weight.copy_(U_OR)
     pair.down.weight.copy_(V_RI)
-    if whole.bias is not None:
-        pair.up.bias.copy_(whole.bias)
+    if bias is not None:
+        pair.up.bias.copy_(bias)
     return pair
 
 

@@ -15,17 +15,17 @@ tokens do not count; one stage together with the task's loss instead of a stage 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from autocompress.architectures import layout
 from autocompress.context import Context, Loss, Outputs
 from autocompress.distributions import Choice, Range
 from autocompress.errors import NotApplicable
 from autocompress.examples import Batch
+from autocompress.families.anatomy import anatomy
 from autocompress.method import Method, Stage
 
 Mapping = Literal["skip", "last"]
@@ -42,14 +42,22 @@ class HiddenStates(Method):
     weight: Annotated[float, Field(gt=0), Range(0.1, 10.0, log=True)] = 1.0
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
-        student, teacher = layout(model), layout(ctx.teacher.model)
-        teacher_layers(len(student.layers), len(teacher.layers), self.mapping)
+        (students, student_width), (teachers, teacher_width) = _states(model), _states(ctx.teacher.model)
+        teacher_layers(students, teachers, self.mapping)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(ctx.seed)
-            same = student.width == teacher.width
-            projection = nn.Identity() if same else nn.Linear(student.width, teacher.width, bias=False)
+            same = student_width == teacher_width
+            projection = nn.Identity() if same else nn.Linear(student_width, teacher_width, bias=False)
         ctx.losses.append(HiddenStateLoss(self.mapping, self.weight, projection))
         return model
+
+
+def _states(model: Any) -> tuple[int, int]:
+    """How many layers tell of their hidden states, and how wide those are."""
+    stacks = anatomy(model).stacks
+    if len(stacks) > 1:
+        raise NotApplicable("hidden_states learns from one stack of layers. This model has an encoder and a decoder")
+    return stacks[0].passes, model.config.hidden_size
 
 
 def teacher_layers(students: int, teachers: int, mapping: Mapping) -> list[int]:

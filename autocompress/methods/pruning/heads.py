@@ -1,6 +1,8 @@
 """Remove attention heads: their rows of the query, key and value, and their columns of the output projection.
 
-Every layer keeps the same number, max(1, round(keep · H)): uneven heads lose half of the speed. Which ones:
+Every layer keeps the same number, max(1, round(keep · H)): uneven heads lose half of the speed. Heads that share a key
+and a value go together, as one group. Where all layers read one table of positions with a column a head (T5), the same
+heads stay in each. Which ones:
 
 - `taylor`: the highest Σ_x |a_h · ∂L/∂a_h| over the texts x of the calibration batches, a_h the head's output.
 - `l2`: the highest norm of the output projection's columns. Needs no data.
@@ -15,19 +17,19 @@ over the whole model and masks them; here the count is equal in every layer and 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from autocompress.architectures import Layer, layout, recount_heads
 from autocompress.context import Context
 from autocompress.distributions import Range
 from autocompress.errors import NotApplicable
+from autocompress.families.anatomy import Attention, Stack, anatomy, keep_projected, recount_heads
 from autocompress.importance import Importance, rounds_from, score
 from autocompress.method import Method, Stage
-from autocompress.surgery import best, keep_inputs, keep_outputs, linear
+from autocompress.surgery import best, features, keep_inputs, product
 
 
 class Heads(Method):
@@ -40,23 +42,49 @@ class Heads(Method):
     rounds: Annotated[int, Field(ge=1)] = 1
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
-        found = layout(model)
-        heads = min(linear(model, layer.query).out_features for layer in found.layers) // found.head_size
-        target = max(1, round(self.keep * heads))
-        if target == heads:
-            raise NotApplicable(f"keep={self.keep:g} of {heads} heads removes none")
-        outs = [linear(model, layer.out) for layer in found.layers]
-        for count in rounds_from(heads, target, self.rounds):
-            scores = score(self.importance, model, outs, ctx, group=found.head_size)
-            for layer, score_H in zip(found.layers, scores, strict=True):
-                keep_heads(model, layer, best(score_H, count), found.head_size)
+        found = anatomy(model)
+        attentions = found.attentions
+        units = min(attention.units for attention in attentions)
+        target = max(1, round(self.keep * units))
+        if target == units:
+            what = "heads" if all(a.units == a.heads for a in attentions) else "groups of heads"
+            raise NotApplicable(f"keep={self.keep:g} of {units} {what} removes none")
+        outs = [product(model, attention.o) for attention in attentions]
+        sizes = [features(out)[0] // attention.units for out, attention in zip(outs, attentions, strict=True)]
+        for count in rounds_from(units, target, self.rounds):
+            scores = dict(zip(attentions, score(self.importance, model, outs, ctx, sizes), strict=True))
+            for stack in found.stacks:
+                cut_stack(model, stack, scores, count)
+            found = anatomy(model)
+            attentions = found.attentions
         recount_heads(model)
         return model
 
 
-def keep_heads(model: nn.Module, layer: Layer, heads: Tensor, head_size: int) -> None:
-    """Cut every head out of `layer` that is not in `heads`."""
-    units = (heads[:, None] * head_size + torch.arange(head_size)).flatten()
-    for path in (layer.query, layer.key, layer.value):
-        keep_outputs(linear(model, path), units)
-    keep_inputs(linear(model, layer.out), units)
+def cut_stack(model: nn.Module, stack: Stack, scores: dict[Attention, Tensor], count: int) -> None:
+    """Keep the `count` best heads (or groups) of each attention; the same in every block if they read one table."""
+    own = [block.attentions[0] for block in stack.blocks]
+    if stack.position_table:
+        together = torch.stack([scores[attention] for attention in own]).sum(0)
+        scores = scores | dict.fromkeys(own, together)
+        table: Any = model.get_submodule(stack.position_table)
+        table.weight = nn.Parameter(table.weight.detach()[:, best(together, count)].clone())
+        table.embedding_dim = count
+    for block in stack.blocks:
+        for attention in block.attentions:
+            cut_heads(model, attention, best(scores[attention], count))
+
+
+def cut_heads(model: nn.Module, attention: Attention, units: Tensor) -> None:
+    """Cut every head (or group of heads that share a key) out of an attention that is not in `units`."""
+    group, size = attention.heads // attention.units, attention.head_size
+    queries, keys = _rows(units, group * size), _rows(units, size)
+    shared = attention.units != attention.kv_heads  # one key and value for all: they stay
+    rows = {attention.q: queries} | ({} if shared else {attention.k: keys, attention.v: keys})
+    keep_projected(model, rows)
+    keep_inputs(product(model, attention.o), queries)
+
+
+def _rows(units: Tensor, size: int) -> Tensor:
+    """The rows of units of `size` rows each."""
+    return (units[:, None] * size + torch.arange(size)).flatten()

@@ -1,6 +1,7 @@
 """Drop whole layers.
 
-From N layers, max(1, round(keep · N)) stay, in their order. The strategy says which are dropped:
+From N layers, max(1, round(keep · N)) stay, in their order; of an encoder and a decoder, that share of each. Where the
+layers are one module (ALBERT), it runs fewer times. The strategy says which are dropped:
 
 - `top`: the last ones, next to the classifier. The paper's best for BERT, RoBERTa and XLNet.
 - `bottom`: the first ones. Known to be the worst; for comparison, outside the default range.
@@ -17,18 +18,18 @@ while here every layer is judged by itself).
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress.architectures import layout
 from autocompress.context import Context, forward
 from autocompress.distributions import Choice, Range
 from autocompress.errors import NotApplicable
 from autocompress.examples import Batch
+from autocompress.families.anatomy import Stack, anatomy, drop_blocks
 from autocompress.method import Method, Stage
 from autocompress.surgery import best
 
@@ -44,21 +45,18 @@ class Layers(Method):
     strategy: Annotated[Strategy, Choice(("top", "alternate", "contribution"))] = "alternate"
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
-        found = layout(model)
-        depth = len(found.layers)
-        count = max(1, round(self.keep * depth))
-        if count == depth:
-            raise NotApplicable(f"keep={self.keep:g} of {depth} layers drops none")
-        stack = model.get_submodule(found.stack)
-        assert isinstance(stack, nn.ModuleList)
-        kept = self._kept(model, ctx, depth, count)
-        for i in reversed(range(depth)):
-            if i not in kept:
-                del stack[i]
-        setattr(model.config, found.family.depth, count)
+        stacks = anatomy(model).stacks
+        counts = [max(1, round(self.keep * stack.passes)) for stack in stacks]
+        if all(count == stack.passes for count, stack in zip(counts, stacks, strict=True)):
+            depths = " and ".join(str(stack.passes) for stack in stacks)
+            raise NotApplicable(f"keep={self.keep:g} of {depths} layers drops none")
+        kept = [self._kept(model, ctx, stack, count) for stack, count in zip(stacks, counts, strict=True)]
+        for stack, these in zip(stacks, kept, strict=True):
+            drop_blocks(model, stack, these)
         return model
 
-    def _kept(self, model: nn.Module, ctx: Context, depth: int, count: int) -> list[int]:
+    def _kept(self, model: nn.Module, ctx: Context, stack: Stack, count: int) -> list[int]:
+        depth = stack.passes
         match self.strategy:
             case "top":
                 return list(range(count))
@@ -67,18 +65,36 @@ class Layers(Method):
             case "alternate":
                 return [round(i * (depth - 1) / max(1, count - 1)) for i in range(count)]
             case "contribution":
-                return [int(i) for i in best(contributions(model, ctx.calibration), count)]
+                if stack.shared:
+                    raise NotApplicable("strategy='contribution' has nothing to tell: the layers are one module")
+                return [int(i) for i in best(contributions(model, stack, ctx.calibration), count)]
 
 
 @torch.no_grad()
-def contributions(model: nn.Module, batches: list[Batch]) -> Tensor:
+def contributions(model: nn.Module, stack: Stack, batches: list[Batch]) -> Tensor:
     """Mean angular distance between what each layer gets and gives, in half turns: (layers,)."""
     model.eval()
+    blocks = [model.get_submodule(block.path) for block in stack.blocks]
     distances = []
     for batch in batches:
-        states = forward(model, batch, frozenset({"logits", "hidden_states"})).hidden_states
-        assert states is not None
-        h_LBTD = torch.stack(states)
-        cosine_LBT = F.cosine_similarity(h_LBTD[:-1], h_LBTD[1:], dim=-1).clamp(-1, 1)
+        h_LBTD = torch.stack(_passed_on(model, blocks, batch))
+        cosine_LBT = F.cosine_similarity(h_LBTD[:, 0], h_LBTD[:, 1], dim=-1).clamp(-1, 1)
         distances.append(cosine_LBT[:, batch["attention_mask"].bool()].arccos() / math.pi)
     return torch.cat(distances, dim=1).mean(1)
+
+
+def _passed_on(model: nn.Module, blocks: list[nn.Module], batch: Batch) -> list[Tensor]:
+    """What each block got and gave: (2, B, T, D) each."""
+    states: dict[nn.Module, Tensor] = {}
+
+    def record(block: nn.Module, args: tuple[Any, ...], named: dict[str, Any], given: Any) -> None:
+        got = args[0] if args else named["hidden_states"]
+        states[block] = torch.stack([got, given[0] if isinstance(given, tuple) else given])
+
+    handles = [block.register_forward_hook(record, with_kwargs=True) for block in blocks]
+    try:
+        forward(model, batch, frozenset({"logits"}))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [states[block] for block in blocks]

@@ -1,4 +1,4 @@
-"""Remove feed-forward neurons: their rows of the up projection and their columns of the down projection.
+"""Remove feed-forward neurons: their rows of the up (and gate) projection and their columns of the down projection.
 
 Every layer keeps the same width, keep · F rounded to a `multiple` (at least one multiple), which the config then
 states, so that the result is of a stock shape. Which neurons stay:
@@ -20,13 +20,13 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import nn
 
-from autocompress.architectures import layout
 from autocompress.context import Context
 from autocompress.distributions import Range
 from autocompress.errors import NotApplicable
+from autocompress.families.anatomy import anatomy
 from autocompress.importance import Importance, rounds_from, score
 from autocompress.method import Method, Stage
-from autocompress.surgery import best, keep_inputs, keep_outputs, linear
+from autocompress.surgery import best, features, keep_inputs, keep_outputs, product
 
 
 class Neurons(Method):
@@ -40,18 +40,19 @@ class Neurons(Method):
     multiple: Literal[1, 8, 16, 32] = 16
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
-        found = layout(model)
-        ups = [linear(model, layer.up) for layer in found.layers]
-        downs = [linear(model, layer.down) for layer in found.layers]
-        width = min(up.out_features for up in ups)
+        found = anatomy(model)
+        ffns = found.ffns
+        downs = [product(model, ffn.down) for ffn in ffns]
+        width = min(features(down)[0] for down in downs)
         target = self.multiple * max(1, round(self.keep * width / self.multiple))
         if target >= width:
             raise NotApplicable(f"keep={self.keep:g} of {width} neurons, in multiples of {self.multiple}, removes none")
         for count in rounds_from(width, target, self.rounds):
             scores = score(self.importance, model, downs, ctx)
-            for up, down, score_F in zip(ups, downs, scores, strict=True):
+            for ffn, down, score_F in zip(ffns, downs, scores, strict=True):
                 index = best(score_F, count)
-                keep_outputs(up, index)
+                for path in ffn.ins:  # a gate and what it is multiplied with lose the same rows
+                    keep_outputs(product(model, path), index)
                 keep_inputs(down, index)
         setattr(model.config, found.family.ffn_width, target)
         return model
