@@ -19,6 +19,7 @@ from autocompress.data.encoding import padding
 from autocompress.errors import ConfigError, foreign
 from autocompress.input_limits import Limits, limits_of
 from autocompress.recipe import digest
+from autocompress.students import students
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -131,6 +132,7 @@ def load_classifier(source: str, labels: tuple[str, ...], *, new_head: bool = Fa
 def _config(source: str) -> Any:
     from transformers import AutoConfig
 
+    students()  # registers their configs
     with quiet(), _readable(source, "a config.json that transformers knows"):
         return AutoConfig.from_pretrained(source, trust_remote_code=False)
 

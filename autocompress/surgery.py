@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from autocompress.errors import NotApplicable
-
-Exclude = Literal["none", "classifier", "first_last"]
 
 
 class LowRankLinear(nn.Module):
@@ -70,34 +66,6 @@ def token_tables(model: nn.Module) -> dict[str, nn.Embedding]:
     tables = {path: m for path, m in model.named_modules() if isinstance(m, nn.Embedding)}
     most = max((m.num_embeddings for m in tables.values()), default=0)
     return {path: m for path, m in tables.items() if m.num_embeddings == most}
-
-
-def quantizable(model: nn.Module, exclude: Exclude) -> dict[str, nn.Module]:
-    """The products by path, without the `classifier` (those in no stack of layers), or also without `first_last`.
-
-    Raises `NotApplicable` if none are left.
-    """
-    least = {"none": -1, "classifier": 0, "first_last": 1}[exclude]
-    depth = stacked(model)
-    left = {path: module for path, module in products(model).items() if depth.get(path, -1) >= least}
-    if not left:
-        raise NotApplicable(f"exclude={exclude!r} leaves no linear layer to quantize")
-    return left
-
-
-def stacked(model: nn.Module) -> dict[str, int]:
-    """Of every module in a stack of layers (a `ModuleList`): how many layers lie between it and the nearer end."""
-    depth: dict[str, int] = {}
-    for path, stack in stacks(model).items():
-        for i, layer in enumerate(stack):
-            depth |= {f"{path}.{i}.{name}": min(i, len(stack) - 1 - i) for name, _ in layer.named_modules() if name}
-    return depth
-
-
-def stacks(model: nn.Module) -> dict[str, nn.ModuleList]:
-    """The stacks of layers by path: every `ModuleList` that lies in no other."""
-    found = {path: m for path, m in model.named_modules() if isinstance(m, nn.ModuleList)}
-    return {path: m for path, m in found.items() if not any(path.startswith(f"{outer}.") for outer in found)}
 
 
 def product(model: nn.Module, path: str) -> nn.Module:

@@ -132,12 +132,16 @@ class Family:
     before_drop: Callable[[Any, Stack, list[int]], None] = lambda model, stack, kept: None
 
 
-@cache
 def families() -> dict[str, Family]:
     """Every family there is, by the model types that a config.json names."""
     from autocompress import families as package
 
-    modules = [importlib.import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)]
+    return _in_folders(package.__name__, tuple(package.__path__))
+
+
+@cache
+def _in_folders(package: str, folders: tuple[str, ...]) -> dict[str, Family]:
+    modules = [importlib.import_module(f"{package}.{found.name}") for found in iter_modules(folders)]
     tables: list[Family] = [module.FAMILY for module in modules if hasattr(module, "FAMILY")]
     return {kind: table for table in tables for kind in table.model_types}
 

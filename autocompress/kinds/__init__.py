@@ -7,6 +7,7 @@ that place, and `make`s the module again on the meta device (None where the entr
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from pkgutil import iter_modules
 from typing import Any, Protocol, cast
 
@@ -30,7 +31,12 @@ class Kind(Protocol):
 
 def kinds() -> dict[str, Kind]:
     """Every kind there is, by name."""
-    found = sorted(module.name for module in iter_modules(__path__))
+    return _in_folders(tuple(__path__))
+
+
+@cache
+def _in_folders(folders: tuple[str, ...]) -> dict[str, Kind]:
+    found = sorted(module.name for module in iter_modules(folders))
     return {name: cast(Kind, importlib.import_module(f"{__name__}.{name}")) for name in found}
 
 

@@ -1,7 +1,7 @@
-"""To which kind of layer a place in a model belongs. By what modules are and do, for any model; no family's table.
+"""To which kind of layer a place in a model belongs: as its family's table says, else by what modules are and do.
 
-One convention of names is relied on: what lies in a module called `attention` or `attn` (`self_attn`, `SelfAttention`,
-`rel_attn`, ...) is attention, and the other products of a layer are its feed-forward.
+For what no table names one convention is relied on: what lies in a module called `attention` or `attn` (`self_attn`,
+`SelfAttention`, `rel_attn`, ...) is attention, and the other products of a layer are its feed-forward.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from torch import nn
 
 from autocompress import surgery
+from autocompress.families.places import projections, stacks
 
 Kind = Literal[
     "embeddings", "attention projections", "attention products", "feed-forward", "activations", "norms", "recurrent",
@@ -44,7 +45,8 @@ class Kinds:
         self._modules = dict(model.named_modules(remove_duplicate=False))
         self._multiplying = multiplying
         self._products = surgery.products(model)
-        self._stacks = tuple(f"{path}." for path in surgery.stacks(model))
+        self._stacks = tuple(f"{path}." for path in stacks(model))
+        self._known = projections(model)
 
     def of(self, path: str, operator: str = "") -> Kind:
         """The kind of an operator in the module at `path`; beyond the last module that exists, of that module."""
@@ -62,7 +64,8 @@ class Kinds:
         return self._inside(path, operator) if in_layers else self._outside(module, operator)
 
     def _product(self, path: str) -> Kind:
-        return "attention projections" if self._in_attention(path) else "feed-forward"
+        known = self._known.get(path, "attention" if self._in_attention(path) else "feed-forward")
+        return "attention projections" if known == "attention" else "feed-forward"
 
     def _inside(self, path: str, operator: str) -> Kind:
         """Of what is neither a product nor a norm, in a layer."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from autocompress import surgery
+from autocompress.families.places import stacks
 from autocompress.method import methods
 from autocompress.profiling.kinds import IN_LAYERS, Kind
 from autocompress.profiling.parts import Part
@@ -110,5 +110,5 @@ def _in_bits(bits: int) -> Callable[[Part], float]:
 
 def _repeated(model: nn.Module) -> float:
     """Which share of the layers is all but the first of their stack."""
-    depths = [len(stack) for stack in surgery.stacks(model).values()]
+    depths = [len(model.get_submodule(path)) for path in stacks(model)]  # type: ignore[arg-type]
     return 1 - len(depths) / sum(depths) if depths else 0.0

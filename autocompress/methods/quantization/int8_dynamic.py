@@ -27,10 +27,11 @@ from torch import nn
 from autocompress.context import Context
 from autocompress.distributions import Choice
 from autocompress.errors import NotApplicable
+from autocompress.families.places import Exclude, quantizable
 from autocompress.incoherence import spread_pairs
 from autocompress.method import Method, Stage
 from autocompress.precision import Precision
-from autocompress.surgery import Exclude, quantizable, token_tables
+from autocompress.surgery import token_tables
 
 
 class Int8Dynamic(Method):

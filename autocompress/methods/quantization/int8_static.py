@@ -29,11 +29,12 @@ from autocompress import rounding
 from autocompress.context import Context
 from autocompress.distributions import Choice
 from autocompress.errors import NotApplicable
+from autocompress.families.places import Exclude, quantizable
 from autocompress.incoherence import spread_pairs
 from autocompress.method import Method, Stage
 from autocompress.observers import Observer, Seen, observe, ranges
 from autocompress.precision import Precision
-from autocompress.surgery import Exclude, quantizable, token_tables, weight_OI
+from autocompress.surgery import token_tables, weight_OI
 
 
 class Int8Static(Method):

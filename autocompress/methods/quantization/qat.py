@@ -23,12 +23,13 @@ from torch.nn.utils import parametrize
 
 from autocompress.context import Context
 from autocompress.distributions import Choice
+from autocompress.families.places import Exclude, quantizable
 from autocompress.incoherence import spread_pairs
 from autocompress.method import Method, Stage
 from autocompress.observers import observe, ranges
 from autocompress.precision import Precision
 from autocompress.rounding import HIGHEST, LOWEST, input_grid, weight_scale
-from autocompress.surgery import Exclude, holds_transposed, quantizable, token_tables, weight_OI
+from autocompress.surgery import holds_transposed, token_tables, weight_OI
 
 
 class Qat(Method):
