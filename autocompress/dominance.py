@@ -22,7 +22,7 @@ import math
 from bisect import insort
 from collections.abc import Callable, Mapping
 
-from autocompress.goals import QUANTITIES, Goals
+from autocompress.goals import QUANTITIES, Direction, Goals
 from autocompress.ledger import Measurement
 
 Difference = Callable[[int, int], tuple[float, float] | None]
@@ -43,10 +43,12 @@ class Front:
     def __init__(self, goals: Goals, difference: Difference = unknown) -> None:
         self._goals = goals
         self._difference = difference
-        self._order: list[tuple[float, int]] = []  # the best on the whole first
         self._measured: dict[int, Measurement] = {}
+        self._intervals: dict[int, list[tuple[float, float]]] = {}  # of all objectives but the score, low is good
         self._places: dict[int, tuple[float, int]] = {}
-        self.numbers: set[int] = set()
+        self._order: list[tuple[float, int]] = []  # the best on the whole first
+        self._kept: list[int] = []  # in that order, as far as it is settled
+        self._settled = 0  # places in the order
 
     def __contains__(self, number: int) -> bool:
         """Whether it was added."""
@@ -54,34 +56,44 @@ class Front:
 
     def add(self, number: int, measurement: Measurement) -> None:
         """What it beats leaves the front; what only that had beaten comes back."""
+        others = [(o, d) for o, d in self._goals.objectives.items() if o != "score"]
         self._measured[number] = measurement
+        self._intervals[number] = [_interval(measurement, name, direction) for name, direction in others]
         place = self._places[number] = _cost(self._goals, measurement), number
         insort(self._order, place)
         at = self._order.index(place)
-        kept = [n for _, n in self._order[:at] if n in self.numbers]
-        if any(self.beats(n, number) for n in kept):
-            return
-        for _, n in self._order[at:]:
-            if not any(self.beats(better, n) for better in kept):
-                kept.append(n)
-        self.numbers = set(kept)
+        if at < self._settled and self._is_beaten(number, before=place):
+            self._settled += 1
+        else:
+            self._settled = min(self._settled, at)
+
+    @property
+    def numbers(self) -> set[int]:
+        """Who is on the front. Settled when asked for: of many that are added at once, once."""
+        if self._settled < len(self._order):
+            before = self._order[self._settled]
+            self._kept = [n for n in self._kept if self._places[n] < before]
+            for _, number in self._order[self._settled :]:
+                if not any(self.beats(better, number) for better in self._kept):
+                    self._kept.append(number)
+            self._settled = len(self._order)
+        return set(self._kept)
+
+    def _is_beaten(self, number: int, before: tuple[float, int]) -> bool:
+        """By one on the front: then it changes nothing for those that come after it."""
+        return any(self._places[better] < before and self.beats(better, number) for better in self._kept)
 
     def beats(self, one: int, other: int) -> bool:
         """Whether `one` is better on the whole, beyond noise in an objective, and worse beyond noise in none."""
-        objectives = self._goals.objectives
-        if self._places[one] > self._places[other] or not any(self._better(one, other, o) for o in objectives):
+        pairs = list(zip(self._intervals[one], self._intervals[other], strict=True))
+        if self._places[one] > self._places[other] or any(theirs[1] < mine[0] for mine, theirs in pairs):
             return False
-        return not any(self._better(other, one, o) for o in objectives)
-
-    def _better(self, one: int, other: int, objective: str) -> bool:
-        """Whether `one` is better in this objective beyond noise."""
-        low_is_good = self._goals.objectives[objective] == "minimize"
-        mine, theirs = self._measured[one], self._measured[other]
-        if objective == "score":
-            gain, error = self._difference(one, other) or _unpaired(mine, theirs)
-            return (-gain if low_is_good else gain) > error + _ROUNDING
-        (low, high), (their_low, their_high) = _interval(mine, objective), _interval(theirs, objective)
-        return high < their_low if low_is_good else low > their_high
+        better = any(mine[1] < theirs[0] for mine, theirs in pairs)
+        if "score" not in self._goals.objectives:
+            return better
+        gain, error = self._difference(one, other) or _unpaired(self._measured[one], self._measured[other])
+        gain = gain if self._goals.objectives["score"] == "maximize" else -gain
+        return gain >= -error - _ROUNDING and (better or gain > error + _ROUNDING)
 
 
 def front(measurements: Mapping[int, Measurement], goals: Goals, difference: Difference = unknown) -> set[int]:
@@ -102,11 +114,12 @@ def _cost(goals: Goals, measurement: Measurement) -> float:
     return round(total, 12)
 
 
-def _interval(measurement: Measurement, name: str) -> tuple[float, float]:
-    """Its 95 % interval; where it has none, the value and half of what is noise in it on either side."""
+def _interval(measurement: Measurement, name: str, direction: Direction) -> tuple[float, float]:
+    """Its 95 % interval; where it has none, the value and half of what is noise in it on either side. Low is good."""
     value = measurement[name]
     half = abs(value) * QUANTITIES[name].noise / 2
-    return measurement.get(f"{name}_low", value - half), measurement.get(f"{name}_high", value + half)
+    low, high = measurement.get(f"{name}_low", value - half), measurement.get(f"{name}_high", value + half)
+    return (low, high) if direction == "minimize" else (-high, -low)
 
 
 def _unpaired(one: Measurement, other: Measurement) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 studies/<name>/  space.yaml   the study's own copy of its space
                  study.json   where it came from, the machine, the baseline's measurement
                  study.db     Optuna's storage: the truth about every trial
-                 progress.jsonl  the front's hypervolume after every charged trial
+                 progress.jsonl  the hypervolume of what was found after every charged trial
                  answers/     what every trial answered on the validation texts
                  confirmed.json  what finalists measured with other seeds
                  baseline/    the baseline's artefact
@@ -181,7 +181,7 @@ class Study:
 
     @property
     def progress(self) -> list[Point]:
-        """The front's hypervolume after every charged trial."""
+        """The hypervolume of what was found after every charged trial."""
         return Progress(self.space.goals, self.baseline.measurement).points(self.trials) if self.baseline else []
 
     def trial(self, number: int) -> Trial:

@@ -102,7 +102,12 @@ def test_what_is_off_the_front_is_beaten_by_one_on_it_in_whatever_order_they_cam
         assert any(front.beats(better, number) for better in front.numbers)
     shuffled = list(every)
     random.shuffle(shuffled)
-    assert found({n: every[n] for n in shuffled}).numbers == front.numbers
+    again = found({})
+    again._difference = front._difference
+    for count, n in enumerate(shuffled, start=1):
+        again.add(n, every[n])
+        assert again.numbers == found({n: every[n] for n in shuffled[:count]}).numbers, "looked at after each"
+    assert again.numbers == front.numbers
 
 
 def test_any_objectives_span_a_front() -> None:

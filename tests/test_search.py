@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -510,6 +511,26 @@ def test_if_nothing_keeps_the_limits_it_is_said_everywhere(
     assert excess in capsys.readouterr().err
     with pytest.warns(UserWarning, match="t0.* breaks latency_ms <= 0.9"):
         study.export("out")
+
+
+def test_a_choice_that_was_not_confirmed_says_so(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.write_text(CONFIRMED)
+    monkeypatch.setattr("sys.argv", ["autocompress", "search", "space.yaml", "--trials", "1"])
+    with monkeypatch.context() as patch:
+        patch.setattr("autocompress.confirmation.lives", lambda *a: iter(()))
+        with suppress(SystemExit):
+            cli.main()
+    assert (
+        "It was not confirmed with other seeds: its figures are those of the search. It is in"
+        in capsys.readouterr().out
+    )
+    with suppress(SystemExit):
+        cli.main()
+    said = capsys.readouterr().out
+    assert "Chosen by best_score" in said
+    assert "not confirmed" not in said
 
 
 def test_a_finalist_that_came_back_to_the_front_is_made_again(project: Path) -> None:

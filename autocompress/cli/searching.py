@@ -122,9 +122,11 @@ def _conclude(study: Study, console: Console, run: Run) -> None:
         scores = study.judged(best)
         study.export(to, best.number)
     broken = study.broken(best)
+    sure = best.number in study.confirmed or not study.space.search.confirm.top
+    unsure = "" if sure else "It was not confirmed with other seeds: its figures are those of the search. "
     console.print(
         f"\n{'Nearest' if broken else 'Chosen'} by {rule}: {best.label}. On the untouched test split it scores "
-        f"{scores['test_score']:.3f}, the baseline {scores['baseline_test_score']:.3f}. It is in {to}/\n\n"
+        f"{scores['test_score']:.3f}, the baseline {scores['baseline_test_score']:.3f}. {unsure}It is in {to}/\n\n"
         f"  autocompress predict {to} \"some text\"\n"
         f"  autocompress resume {study.name} --trials {study.charged() + 20}\n"
         f"  autocompress ui {study.name}",
