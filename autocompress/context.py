@@ -113,6 +113,7 @@ class Context:
     prefix: str = ""  # a key of the model as it is now; "": what is computed from it is not worth remembering
     losses: list[Loss] = field(default_factory=list)
     hooks: list[Hook] = field(default_factory=list)
+    score: Callable[[nn.Module], float] | None = None  # on validation texts; given to the teacher's training alone
     precision: PrecisionPlan = field(default_factory=PrecisionPlan)
 
     def __post_init__(self) -> None:

@@ -37,6 +37,7 @@ class Method(BaseModel):
     name: ClassVar[str]
     family: ClassVar[str]
     stage: ClassVar[Stage]
+    listed: ClassVar[bool] = True  # in the catalogue; else a variety of another method, for another use
     pending: ClassVar[bool] = False  # leaves losses or hooks that only a later `finetune` carries out
     trains: ClassVar[bool] = False  # takes steps on the training texts, and carries out what was pending
     values_only: ClassVar[bool] = False  # changes what weights hold, never a shape, a byte count or a latency
@@ -44,6 +45,8 @@ class Method(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        if not cls.listed:
+            return
         *_, cls.family, cls.name = cls.__module__.split(".")
         if cls.name in _METHODS:
             raise TypeError(f"two methods are called {cls.name!r}: {_METHODS[cls.name]} and {cls}")

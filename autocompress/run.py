@@ -108,7 +108,7 @@ def _doubt_the_baseline(study: Study, baseline: Trial, observer: Observer) -> No
     """Said once all trials are known, and finalists by the means of their seeds."""
     tuned = any("fine-tuned first" in note for note in study.record["baseline"].get("notes", []))
     advice = (
-        "give the teacher more epochs or another lr" if tuned
+        "give the teacher another lr, or `epochs: auto` if it has a number of them" if tuned
         else "write `teacher: finetune` to have the checkpoint fine-tuned on these texts first"
     )  # fmt: skip
     said = undertrained.sentence(study.trials, study.confirmed, baseline.measurement, study.space.goals, advice)

@@ -17,7 +17,7 @@ from autocompress.ledger import Measurement
 from autocompress.runtime import Session
 from autocompress.task import Task
 
-_RUNG_TEXTS, _RUNG_BATCH = 200, 32
+_RUNG_TEXTS, _EPOCH_TEXTS, _RUNG_BATCH = 200, 1000, 32
 
 
 class Scorer:
@@ -59,8 +59,15 @@ class Scorer:
         return self._task.score(measure.logits(session, test, self._batch_size), test.labels)
 
     def rung(self, model: nn.Module) -> float:
-        """A module's score in the middle of its training, on texts spread evenly over the validation split."""
-        rows, validation = self._rung_rows, self._task.validation
+        """A module's score in the middle of its training, on 200 texts spread evenly over the validation split."""
+        return self._of_module(model, self._rung_rows)
+
+    def epoch(self, model: nn.Module) -> float:
+        """The same after an epoch of the teacher's, on 1000."""
+        return self._of_module(model, self._epoch_rows)
+
+    def _of_module(self, model: nn.Module, rows: list[int]) -> float:
+        validation = self._task.validation
         runs = [rows[at : at + _RUNG_BATCH] for at in range(0, len(rows), _RUNG_BATCH)]
         with torch.inference_mode():
             every = [forward(model, validation.batch(run), frozenset({"logits"})).logits for run in runs]
@@ -70,9 +77,16 @@ class Scorer:
 
     @cached_property
     def _rung_rows(self) -> list[int]:
+        return self._spread(_RUNG_TEXTS)
+
+    @cached_property
+    def _epoch_rows(self) -> list[int]:
+        return self._spread(_EPOCH_TEXTS)
+
+    def _spread(self, most: int) -> list[int]:
         """Of like length together, so that little is padded."""
         validation = self._task.validation
-        rows = np.unique(np.linspace(0, len(validation) - 1, _RUNG_TEXTS).astype(int)).tolist()
+        rows = np.unique(np.linspace(0, len(validation) - 1, most).astype(int)).tolist()
         return sorted(rows, key=lambda row: len(validation.fields["input_ids"][row]))
 
     @cached_property

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from autocompress import cache, finite, guessing, keys, models, same_tokens
 from autocompress.context import forward
+from autocompress.early_stopping import AutoFinetune
 from autocompress.errors import ConfigError, NotFinite
 from autocompress.examples import Examples
 from autocompress.methods.training.finetune import Finetune
@@ -55,7 +56,7 @@ def plan(space: SearchSpace, source: str, task: Task) -> Plan:
             )
         return Plan(place, None)
     reason = other or _poor_head(place, task)
-    return Plan(place, Finetune() if reason else None, reason)
+    return Plan(place, AutoFinetune() if reason else None, reason)
 
 
 def _other_head(source: str, labels: tuple[str, ...]) -> str:
@@ -104,7 +105,7 @@ def guesses(plan: Plan, fault: str) -> ConfigError:
     if plan.training:
         knobs = ", ".join(f"{k} {v}" for k, v in plan.training.model_dump(include={"epochs", "lr"}).items())
         how = f"fine-tuned with {knobs}"
-        advice = "More epochs or another lr may help; else the labels may not belong to the texts."
+        advice = "More epochs, or auto, or another lr may help; else the labels may not belong to the texts."
     else:
         how = "as given"
         advice = (

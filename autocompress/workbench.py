@@ -137,6 +137,7 @@ class Workbench:
             nobody = Teacher(lambda: model)
             seed = self.space.search.seed
             ctx = Context(nobody, self.calibration, self.target, self.task.train, seed, Course(on_step))
+            ctx.score = self.scorer.epoch
             model = self.schooling.apply(model, ctx)
         seconds = time.perf_counter() - start
         teachers.finite_logits(model.eval(), self.task.train.head(_CALIBRATION_TEXTS), self.teacher_source)

@@ -22,7 +22,7 @@ LAYERS = [
     {"standing", "isolated", "export_files"},
     {"memory"},
     {"methods", "safety"},
-    {"language", "selection", "relaxation", "tables", "hypervolume", "rungs", "undertrained"},
+    {"language", "selection", "relaxation", "tables", "hypervolume", "rungs", "undertrained", "early_stopping"},
     {"space", "catalogue", "checkpoints", "finalists"},
     {"anchors", "data"},
     {"input_limits"},

@@ -105,7 +105,7 @@ def test_a_baseline_that_only_guesses_is_refused_and_the_sentence_says_what_it_m
 def test_a_baseline_that_was_hardly_trained_is_refused(project: Path) -> None:
     said = refused(spaced(project, "teacher: {finetune: {epochs: 1, lr: 1e-5}}"))
     assert "fine-tuned with epochs 1, lr 1e-05: its accuracy is 0.500" in said
-    assert said.endswith("More epochs or another lr may help; else the labels may not belong to the texts.")
+    assert said.endswith("More epochs, or auto, or another lr may help; else the labels may not belong to the texts.")
 
 
 def test_a_teacher_that_numbers_the_words_otherwise_is_refused(project: Path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from autocompress.distributions import Choice, Fixed, Range
+from autocompress.early_stopping import AutoFinetune
 from autocompress.errors import ConfigError
 from autocompress.language.schema import schema
 from autocompress.language.steps import OpenMethod
@@ -323,7 +324,12 @@ def test_teachers_are_read_in_every_form() -> None:
     tuned = space(FINETUNE, teacher={"finetune": {"epochs": 5}})
     assert tuned.teacher == methods()["finetune"](epochs=5)
     assert tuned.dump()["teacher"]["finetune"]["epochs"] == 5
-    assert space(FINETUNE, teacher="finetune").teacher == methods()["finetune"]()
+    assert type(tuned.teacher) is methods()["finetune"]
+    for until_flat in ("finetune", {"finetune": None}, {"finetune": {"epochs": "auto"}}, {"finetune": {}}):
+        assert space(FINETUNE, teacher=until_flat).teacher == AutoFinetune()
+    slow = space(FINETUNE, teacher={"finetune": {"lr": 1e-5}})
+    assert slow.dump()["teacher"] == {"finetune": AutoFinetune(lr=1e-5).model_dump()}
+    assert SearchSpace.parse(slow.dump()).teacher == slow.teacher
 
 
 def test_a_fingerprint_ignores_trials_and_place_and_nothing_else() -> None:

@@ -38,7 +38,7 @@ def schema() -> Schema:
         "$defs": {
             "step": {"anyOf": [*_forms(opened=True), one_of]},
             "decided": {"anyOf": _forms(opened=False)},
-            "finetuned": _form(methods()["finetune"], opened=False),
+            "finetuned": _finetuned(),
         },
     }
 
@@ -55,6 +55,15 @@ def _form(method: type[Method], *, opened: bool) -> Schema:
     inner = _object(knobs)
     inner["type"] = ["object", "null"]  # `layers:` with nothing behind it is `layers`
     return {"description": method.__doc__ or "", **_object({method.name: inner}, required=[method.name])}
+
+
+def _finetuned() -> Schema:
+    """The teacher's fine-tuning, which may go on until its score stops rising."""
+    form = _form(methods()["finetune"], opened=False)
+    knobs = form["properties"]["finetune"]["properties"]
+    epochs = {key: value for key, value in knobs["epochs"].items() if key != "default"}
+    knobs["epochs"] = {"anyOf": [{"const": "auto"}, epochs], "default": "auto"}
+    return form
 
 
 def _knob(method: type[Method], knob: str) -> Schema:

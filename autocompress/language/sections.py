@@ -50,11 +50,19 @@ class Sections:
         return self._text("model", given, "a hub id, a local folder or builtin/...")
 
     def _teacher(self, given: Any) -> Method | str | None:
-        """`as_given`, a fine-tuning with every knob decided, or another checkpoint."""
+        """`as_given`, a fine-tuning with every knob decided, or another checkpoint. Epochs left out are auto."""
         if given != "finetune" and not (isinstance(given, dict) and list(given) == ["finetune"]):
             return self._text("teacher", given, "as_given, {finetune: {epochs: 3}} or another checkpoint")
+        knobs = given["finetune"] if isinstance(given, dict) else None
+        until_flat = not isinstance(knobs, dict) or knobs.get("epochs", "auto") == "auto"
+        if until_flat and isinstance(knobs, dict):
+            given = {"finetune": {knob: value for knob, value in knobs.items() if knob != "epochs"}}
         wanted = self._grammar.wanted(given, ("teacher",))
-        return find("finetune")(**wanted[1]) if wanted else None
+        if wanted is None:
+            return None
+        from autocompress.early_stopping import AutoFinetune  # loads torch, as `find` does
+
+        return AutoFinetune(**wanted[1]) if until_flat else find("finetune")(**wanted[1])
 
     def _start(self, given: Any) -> str:
         if given not in ("teacher", "pretrained"):

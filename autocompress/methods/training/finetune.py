@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from autocompress.context import Context, forward
 from autocompress.distributions import Range
-from autocompress.errors import Diverged
+from autocompress.errors import ConfigError, Diverged
 from autocompress.examples import Batch, Examples
 from autocompress.method import Method, Stage
 
@@ -59,7 +59,7 @@ class Finetune(Method):
             if ctx.train is None:
                 rehearse(model, ctx)
             else:
-                Training(self, model, ctx, ctx.train).run()
+                self.training(model, ctx, ctx.train).run()
         finally:
             for table in frozen:
                 table.requires_grad_(True)
@@ -67,15 +67,28 @@ class Finetune(Method):
         ctx.hooks.clear()
         return model.eval()
 
+    def training(self, model: nn.Module, ctx: Context, train: Examples) -> Training:
+        """One run, not begun yet."""
+        return Training(self, model, ctx, train, self.epochs)
+
+    @classmethod
+    def check(cls, knob: str, value: Any) -> Any:
+        if (knob, value) == ("epochs", "auto"):
+            raise ConfigError(
+                "finetune.epochs: only the teacher may have 'auto', for trials are compared after equal training. "
+                "Got 'auto'. Write a number."
+            )
+        return super().check(knob, value)
+
 
 class Training:
     """One run of `finetune`. A `context.Training`."""
 
-    def __init__(self, knobs: Finetune, model: nn.Module, ctx: Context, train: Examples) -> None:
+    def __init__(self, knobs: Finetune, model: nn.Module, ctx: Context, train: Examples, epochs: int) -> None:
         torch.manual_seed(ctx.seed)
         self.model, self.ctx = model, ctx
         self.knobs, self.step, self.steps = knobs, 0, knobs.training_steps(len(train))
-        self.batches = stream(train, knobs.epochs, knobs.batch_size, ctx.seed)
+        self.batches = stream(train, epochs, knobs.batch_size, ctx.seed)
         self.optimizer = torch.optim.AdamW(parameter_groups(knobs, model, ctx), fused=True)
         self.trend = Trend()
 
@@ -86,9 +99,17 @@ class Training:
         while self.step < self.steps:
             loss = self._advance(next(self.batches))
             self.step += 1
+            self.advanced()
             for hook in self.ctx.hooks:
                 hook(self.step / self.steps)
             self.ctx.course.stepped(self, loss)
+
+    def factor(self) -> float:
+        """What multiplies lr at the next step."""
+        return lr_factor(self.knobs, self.step, self.steps)
+
+    def advanced(self) -> None:
+        """Called after every step, before anybody hears of it."""
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the steps to come depend on."""
@@ -101,18 +122,22 @@ class Training:
 
     def restore(self, state: dict[str, Tensor], step: int) -> None:
         """Go on after `step` steps, as `state` was then."""
+        self.take(state)
+        self.trend = Trend(*state["trend"].tolist())
+        self.step = step
+        for _ in range(step):
+            next(self.batches)
+        torch.set_rng_state(state["random"])
+
+    def take(self, state: dict[str, Tensor]) -> None:
+        """The weights and the optimizer's moments of `state`."""
         with torch.no_grad():
             for name, tensor in self._weights().items():
                 tensor.copy_(state[name])
         for i, p in enumerate(self._parameters()):
             moments = {name: state.get(f"optimizer.{i}.{name}") for name in ("step", "exp_avg", "exp_avg_sq")}
             if moments["step"] is not None:  # there is none where no gradient ever came
-                self.optimizer.state[p] = moments
-        self.trend = Trend(*state["trend"].tolist())
-        self.step = step
-        for _ in range(step):
-            next(self.batches)
-        torch.set_rng_state(state["random"])
+                self.optimizer.state[p] = {name: t.clone() for name, t in moments.items() if t is not None}
 
     def _weights(self) -> dict[str, Tensor]:
         """Parameters and buffers of the model and of the losses, those that are shared once."""
@@ -138,7 +163,7 @@ class Training:
                 f"by step {self.step + 1} of {self.steps}. Lower lr."
             )
         for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * lr_factor(self.knobs, self.step, self.steps)
+            group["lr"] = group["initial_lr"] * self.factor()
         self.optimizer.step()
         self.optimizer.zero_grad()
         return loss.item()
