@@ -21,7 +21,8 @@ from autocompress.recipe import Recipe
 from autocompress.tables import short
 
 _DOING = {
-    "baseline": "fine-tunes and measures the baseline", "rehearse": "rehearses", "train": "trains",
+    "baseline": "fine-tunes and measures the baseline", "applies": "asks which methods can act on this model",
+    "rehearse": "rehearses", "train": "trains",
     "evaluate": "is measured", "remeasure": "is measured again", "judge": "is scored on the test split",
 }  # fmt: skip
 

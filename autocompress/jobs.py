@@ -14,7 +14,7 @@ from autocompress.ledger import Measurement
 from autocompress.quiet import Floor
 from autocompress.recipe import Recipe, Steps
 
-Kind = Literal["baseline", "rehearse", "train", "evaluate", "remeasure", "judge"]
+Kind = Literal["baseline", "applies", "rehearse", "train", "evaluate", "remeasure", "judge"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Result:
     rungs: dict[str, float] = field(default_factory=dict)  # share of the training -> score then, as far as known
     rung_seconds: dict[str, float] = field(default_factory=dict)  # share -> seconds of training steps by then
     trained: bool = True  # no training is left to do
+    left_out: dict[str, str] = field(default_factory=dict)  # applies: where a method stands -> why it cannot act
 
 
 def perform(job: Job, on_step: OnStep) -> Result:
@@ -62,7 +63,7 @@ def perform(job: Job, on_step: OnStep) -> Result:
             done = do(trial.Work(bench, recipe, job.number, told, job.share, job.repeat))
         return Result(
             done.measurement, done.seconds, done.notes, rungs=done.rungs, rung_seconds=done.rung_seconds,
-            trained=done.trained,
+            trained=done.trained, left_out=done.left_out,
         )  # fmt: skip
     except Diverged as e:
         return Result(failure=Failure(str(e), expected=True, diverged=e.stage))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from autocompress import anchors, cache, confirmation, disk, interrupts, measure, progress, undertrained
+from autocompress import anchors, cache, confirmation, disk, interrupts, left_out, measure, progress, undertrained
 from autocompress.budget import Budget
 from autocompress.coordinator import Coordinator
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible
@@ -60,11 +60,12 @@ def run(study: Study, limits: Limits, observer: Observer, executor: Executor | N
         study.store.finish_told()
         baseline = _measured_baseline(study, executor, observer)
         study.space.goals.check_baseline(baseline.measurement)
-        for anchor in anchors.tried_first(study.space):
-            study.store.enqueue(study.space.locate(anchor))
+        space = left_out.searched(study, executor, observer)
         observer.finished(baseline)
+        for anchor in anchors.tried_first(space):
+            study.store.enqueue(space.locate(anchor))
         log = study.log(observer.note)
-        coordinator = Coordinator(study.folder, study.space, study.store, baseline.measurement, observer, log.sync)
+        coordinator = Coordinator(study.folder, space, study.store, baseline.measurement, observer, log.sync)
         with log:
             budget = _budget(study, limits)
             drive(coordinator.lives(budget), executor)

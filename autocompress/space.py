@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import InstanceOf, PrivateAttr
 
 from autocompress.distributions import Suggest
+from autocompress.errors import ConfigError
 from autocompress.goals import DEFAULT_OBJECTIVES, Constraint, Direction, Goals
 from autocompress.language import grid, orders, replay, steps, tails
 from autocompress.language.mistakes import Mistakes, Place
@@ -87,6 +88,30 @@ class SearchSpace(Settings):
     def variants(self, params: Params) -> Iterator[Recipe]:
         """The recipe of these parameters, and those that are trained like it: they differ in what follows only."""
         return tails.tails(self.steps, params, self.search.seed)
+
+    def without(self, places: Container[str]) -> SearchSpace | None:
+        """The space without the options, and the anchors, that need a method at one of these places (`0.layers`).
+
+        None: no recipe is left, or only the one that does nothing.
+        """
+        if not places:
+            return self
+        left = steps.without(self.steps, places)
+        if left is None or not next(steps.every_method(left), None):
+            return None
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        space = type(self)(**fields | {"steps": left, "anchors": ()})
+        space = type(self)(**fields | {"steps": left, "anchors": tuple(a for a in self.anchors if space.holds(a))})
+        space._root = self._root
+        return space
+
+    def holds(self, recipe: Recipe) -> bool:
+        """Whether the recipe lies in this space."""
+        try:
+            self.locate(recipe)
+        except ConfigError:
+            return False
+        return True
 
     @cached_property
     def size(self) -> int | None:

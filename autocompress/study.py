@@ -19,13 +19,13 @@ import shutil
 import time
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autocompress import cache, confirmation, disk, measure
+from autocompress import cache, confirmation, disk, left_out, measure
 from autocompress.answers import Answers
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, nearest
 from autocompress.executors import Executor
@@ -41,7 +41,7 @@ from autocompress.run import Limits, held, run
 from autocompress.runtime import find_runtime
 from autocompress.space import SearchSpace
 from autocompress.standing import Standing
-from autocompress.store import Store
+from autocompress.store import Params, Store
 from autocompress.tracking.log import Log
 from autocompress.trial import trial_folder
 
@@ -122,7 +122,12 @@ class Study:
     def store(self) -> Store:
         """Optuna's storage of this study."""
         space = self.space
-        return Store(self.folder / "study.db", self.name, space.objectives, space.search, space.points())
+        return Store(self.folder / "study.db", self.name, space.objectives, space.search, self._points())
+
+    def _points(self) -> Iterator[Params]:
+        """Of every recipe that is searched; looked up when they are first asked for, which is after the baseline."""
+        space = self.space.without(left_out.recorded(self))
+        yield from space.points() if space else ()
 
     @property
     def baseline(self) -> Trial | None:

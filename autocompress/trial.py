@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autocompress import cache, faults, isolated, keys, measure, structure
+from autocompress.applicability import not_applicable
 from autocompress.context import OnStep
 from autocompress.ledger import Measurement
 from autocompress.recipe import Recipe
@@ -48,6 +49,7 @@ class Done:
     rungs: dict[str, float] = field(default_factory=dict)
     rung_seconds: dict[str, float] = field(default_factory=dict)
     trained: bool = True
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def workbench(folder: Path) -> Workbench:
@@ -85,6 +87,14 @@ def baseline(work: Work) -> Done:
     measured |= _training_seconds(bench, bench.teacher_seconds)
     faults.point("baseline")
     return Done(measured, clock.seconds, bench.notes)
+
+
+def applies(work: Work) -> Done:
+    """Which methods of the space cannot act on the model, whatever their knobs."""
+    clock = Stopwatch()
+    with clock("applies"):
+        left_out = not_applicable(work.bench)
+    return Done({}, clock.seconds, left_out=left_out)
 
 
 def rehearse(work: Work) -> Done:

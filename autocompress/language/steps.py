@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -135,3 +135,29 @@ def orders(steps: tuple[Step, ...]) -> Iterator[tuple[OpenMethod, ...]]:
     """Every sequence of methods that `steps` can give, knobs left open."""
     for parts in product(*(tuple(step.orders()) for step in steps)):
         yield tuple(method for part in parts for method in part)
+
+
+def every_method(steps: tuple[Step, ...]) -> Iterator[OpenMethod]:
+    """Every method that is offered, from top to bottom."""
+    for step in steps:
+        if isinstance(step, OneOf):
+            yield from (method for option in step.options for method in every_method(option))
+        else:
+            yield step
+
+
+def without(steps: tuple[Step, ...], places: Container[str]) -> tuple[Step, ...] | None:
+    """The same steps without every option that needs a method at one of these places. None: nothing is left."""
+    kept: list[Step] = []
+    for step in steps:
+        if isinstance(step, OneOf):
+            options = {label: without(option, places) for label, option in zip(step.labels, step.options, strict=True)}
+            left = {label: option for label, option in options.items() if option is not None}
+            if not left:
+                return None
+            kept.append(replace(step, options=tuple(left.values()), labels=tuple(left)))
+        elif step.at in places:
+            return None
+        else:
+            kept.append(step)
+    return tuple(kept)

@@ -1,0 +1,130 @@
+"""Methods that cannot act on a model at all leave its space before the search, and only they."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_project import SPACE
+from transformers import GPT2Config, GPT2ForSequenceClassification
+
+import autocompress
+from autocompress import cache
+from autocompress.applicability import settings
+from autocompress.errors import ConfigError
+from autocompress.executors.inline import InlineExecutor
+from autocompress.jobs import Job
+from autocompress.language.steps import every_method
+from autocompress.method import methods
+from autocompress.observer import Observer
+from autocompress.space import SearchSpace
+from autocompress.study import Study
+
+STEPS = """
+  - one_of: [skip, layers, [soft_labels, heads], int8_dynamic]
+  - one_of: [layers, skip]
+  - finetune: {epochs: 1, lr: 1e-3}
+"""
+
+
+class Heard(Observer):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.jobs: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def begin(self, job: Job) -> None:
+        self.jobs.append(job.kind)
+
+
+def space(steps: str, head: str = SPACE) -> SearchSpace:
+    return SearchSpace.parse(yaml.safe_load(head.split("anchors:")[0] + "steps:" + steps))
+
+
+@pytest.fixture
+def decoder(project: Path) -> Path:
+    """The project with a model that no structural method knows."""
+    config = GPT2Config(
+        vocab_size=20, n_embd=32, n_layer=2, n_head=4, n_inner=64, n_positions=32, num_labels=2, pad_token_id=0,
+        bos_token_id=2, eos_token_id=3,
+    )  # fmt: skip
+    GPT2ForSequenceClassification(config).save_pretrained(project.parent / "model")
+    return project
+
+
+def test_options_leave_with_what_they_need() -> None:
+    whole = space(STEPS)
+    left = whole.without({"0.1.heads", "1.layers"})
+    assert left
+    assert [each.at for each in every_method(left.steps)] == ["0.layers", "0.int8_dynamic", "2.finetune"]
+    assert left.dump()["steps"][0] == {"one_of": ["skip", *whole.dump()["steps"][0]["one_of"][1::2]]}
+    assert left.dump()["steps"][1] == {"one_of": ["skip"]}
+    assert whole.without({}) is whole
+    assert whole.without({"2.finetune"}) is None, "every recipe needs it"
+    assert space("\n  - one_of: [skip, layers]\n").without({"0.layers"}) is None, "only nothing is left"
+
+
+def test_a_method_is_asked_at_the_ends_of_its_knobs() -> None:
+    (layers,) = every_method(space("\n  - layers: {keep: {low: 0.2, high: 0.8}, strategy: [top, alternate]}\n").steps)
+    asked = [(each.keep, each.strategy) for each in settings(layers)]
+    assert asked == [(0.5, "alternate"), (0.2, "alternate"), (0.8, "alternate"), (0.5, "top"), (0.2, "top")]
+
+
+def test_what_cannot_act_on_the_model_is_said_once_and_not_proposed(decoder: Path) -> None:
+    steps = "\n  - one_of: [skip, layers]\n  - one_of: [skip, heads]\n  - finetune: {epochs: 1, lr: 1e-3}\n"
+    head = SPACE.split("constraints:")[0] + "search: {trials: 3, confirm: {top: 0}}\n"
+    decoder.write_text(head + "steps:" + steps + "  - one_of: [skip, int8_dynamic: {per_token: true, exclude: none}]\n")
+    study, heard = Study.create(decoder), Heard()
+    reason = study.run(observer=heard)
+    assert reason.startswith("the space is exhausted: all ")
+    assert [note for note in heard.notes if "left out" in note] == [
+        "layers and heads cannot act on this model, whatever the knobs, and are left out of the search: "
+        "the layout of a 'gpt2' model is not known. Known: bert, roberta, xlm-roberta, distilbert"
+    ]
+    assert {t.state for t in study.trials} <= {"complete", "duplicate"}
+    assert set(study.record["left_out"]) == {"0.layers", "1.heads"}
+    again = Heard()
+    study.run(observer=again)
+    assert "applies" in heard.jobs
+    assert "applies" not in again.jobs
+    assert not [note for note in again.notes if "left out" in note]
+
+
+def test_a_space_of_which_nothing_is_left_is_an_error(decoder: Path) -> None:
+    decoder.write_text(SPACE.split("anchors:")[0] + "steps:\n  - layers: {keep: 0.5}\n  - finetune: {epochs: 1}\n")
+    study = Study.create(decoder)
+    with pytest.raises(
+        ConfigError, match=r"^no recipe of this space can be applied to ./model:\n  layers cannot act on"
+    ):
+        study.run()
+    assert not study.trials
+
+
+def test_a_method_that_acts_with_some_of_its_knobs_stays(project: Path) -> None:
+    text = project.read_text().replace("layers: {keep: 0.5}, neurons", "layers: {keep: [0.8, 0.9, 0.5]}, neurons")
+    project.write_text(text)
+    study = autocompress.search(project, trials=1)
+    assert study.record["left_out"] == {}
+
+
+def test_every_method_acts_on_a_model_of_a_known_family(project: Path) -> None:
+    """Alone, as it is asked; but for what the runtime has no kernels for."""
+    offered = [name for name, method in methods().items() if not method.trains]
+    head = SPACE.split("constraints:")[0]
+    project.write_text(head + f"steps:\n  - one_of: [skip, {', '.join(offered)}]\n  - finetune\n")
+    study = Study.create(project)
+    InlineExecutor(lambda *_: None).submit(Job("baseline", str(study.folder))).result()
+    left_out = InlineExecutor(lambda *_: None).submit(Job("applies", str(study.folder))).result().left_out
+    assert left_out == {}
+
+
+def test_a_study_that_has_trials_is_not_asked_again(project: Path) -> None:
+    study = autocompress.search(project, trials=1)
+    cache.write_json(study.folder / "study.json", {k: v for k, v in study.record.items() if k != "left_out"})
+    heard = Heard()
+    study.run(trials=2, observer=heard)
+    assert "applies" not in heard.jobs
+    assert study.record["left_out"] == {}
