@@ -196,7 +196,7 @@ def test_a_space_whose_limits_cannot_be_met_ends_without_training(
     with pytest.raises(NothingFeasible) as found:
         autocompress.search(project)
     said = str(found.value)
-    assert said.startswith("the last 5 recipes all broke a size or latency limit. no recipe meets every constraint.")
+    assert said.startswith("the last 5 recipes were all refused before training. no recipe meets every constraint.")
     assert "What binds is size_mb <= 0.0001" in said
     assert "would admit" in said
     assert autocompress.open_study("space").charged() == 0
