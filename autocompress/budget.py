@@ -40,7 +40,7 @@ class Budget:
         """Why the search ends before its trials are done, or nothing. `size`: how many recipes its space has."""
         if self.late():
             return "the time is up"
-        if sum(t.seconds.get("train", 0.0) for t in standing) >= self.training_seconds:
+        if standing.training_seconds >= self.training_seconds:
             return "the hours of training are used up"
         if size is not None and standing.count("recipes") >= size:
             return f"the space is exhausted: all {size} of its recipes were tried"

@@ -37,7 +37,7 @@ class Coordinator:
 
     def __init__(
         self, folder: Path, space: SearchSpace, store: Store, baseline: Measurement, observer: Observer,
-        on_end: Callable[[list[Trial]], object], clock: Callable[[], float] = time.monotonic,
+        on_end: Callable[[Trial, Standing], object], clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         """`clock`: seconds; a simulation has its own."""
         self._folder = folder
@@ -163,7 +163,7 @@ class Coordinator:
         name = rungs.share_name(share)
         if self._watching or name not in trial.rungs:
             return ""
-        finished = [t for t in self.standing if t.state == "complete"]
+        finished = [t for t in self.standing.evaluated() if t.state == "complete"]
         gains = [(rungs.knobs(t.recipe), t.measurement["score"] - t.rungs[name]) for t in finished if name in t.rungs]
         forecast = rungs.forecast(rungs.knobs(trial.recipe), gains)
         if forecast is None:
@@ -200,9 +200,8 @@ class Coordinator:
         self.standing.keep(trial)
         for number in {trial.number} | before - self.standing.front:
             self._tidy(self.standing[number])
-        marked = self.standing.marked()
-        self._observer.finished(next(t for t in marked if t.number == trial.number))
-        self._on_end(marked)
+        self._observer.finished(self.standing.shown(trial.number))
+        self._on_end(trial, self.standing)
         faults.point("logged")
         if trial.state == "complete" and trial.charged:
             self._due.append(trial)

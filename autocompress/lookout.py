@@ -25,9 +25,8 @@ class Lookout:
         self._show_the_nearest(trial)
 
     def _stop_a_losing_streak(self) -> None:
-        evaluated = [t for t in self._standing if t.state in ("complete", "stopped", "failed")]
         for count, alike in ((_MOST_FAILED, False), (_MOST_ALIKE, True)):
-            latest = evaluated[-count:]
+            latest = self._standing.evaluated(latest=count)
             failed = len(latest) == count and all(t.state == "failed" and (t.unexpected or not alike) for t in latest)
             if failed and (not alike or len({t.reason for t in latest}) == 1):
                 raise Paused(

@@ -65,7 +65,7 @@ def run(study: Study, limits: Limits, observer: Observer, executor: Executor | N
         for anchor in anchors.tried_first(space):
             study.store.enqueue(space.locate(anchor))
         log = study.log(observer.note)
-        coordinator = Coordinator(study.folder, space, study.store, baseline.measurement, observer, log.sync)
+        coordinator = Coordinator(study.folder, space, study.store, baseline.measurement, observer, log.ended)
         with log:
             budget = _budget(study, limits)
             drive(coordinator.lives(budget), executor)

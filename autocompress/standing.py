@@ -5,6 +5,7 @@ Kept up to date trial by trial, so that a search of many trials does not get slo
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -13,6 +14,8 @@ from autocompress.dominance import Difference, Front, unknown
 from autocompress.goals import Goals
 from autocompress.ledger import Trial
 from autocompress.recipe import Recipe
+
+EVALUATED = ("complete", "stopped", "failed")
 
 
 class Standing:
@@ -27,6 +30,8 @@ class Standing:
         self._training: dict[str, list[int]] = {}  # what is trained -> its trials
         self._diverged: dict[str, int] = {}  # what was trained in vain -> its first trial
         self._counts: Counter[str] = Counter()
+        self._evaluated: list[int] = []  # the numbers of those that began training and have ended, in order
+        self.training_seconds = 0.0  # of all trials together
         for trial in trials:
             self.keep(trial)
 
@@ -46,10 +51,14 @@ class Standing:
             self._training.setdefault(trial.recipe.trained.key, []).append(trial.number)
         else:
             self._counts.subtract(_marks(before))
+            self.training_seconds -= before.seconds.get("train", 0.0)
         if trial.diverged:
             self._diverged.setdefault(trial.diverged, trial.number)
         self._trials[trial.number] = trial
         self._counts.update(_marks(trial))
+        self.training_seconds += trial.seconds.get("train", 0.0)
+        if trial.state in EVALUATED and not (before and before.state in EVALUATED):
+            insort(self._evaluated, trial.number)
         if trial.feasible and trial.number not in self._front:
             self._front.add(trial.number, trial.measurement)
         return trial
@@ -92,9 +101,19 @@ class Standing:
                 found.append(trial)
         return found
 
+    def evaluated(self, latest: int = 0) -> list[Trial]:
+        """The trials that began training and have ended, by number; `latest`: so many of the last ones only."""
+        return [self._trials[number] for number in self._evaluated[-latest:]]
+
+    def shown(self, number: int) -> Trial:
+        """One trial, marked if it is on the front."""
+        trial = self._trials[number]
+        return replace(trial, front=True) if number in self.front else trial
+
     def marked(self) -> list[Trial]:
         """Every trial, those on the front marked."""
-        return [replace(t, front=True) if t.number in self.front else t for t in self._trials.values()]
+        front = self.front
+        return [replace(t, front=True) if t.number in front else t for t in self._trials.values()]
 
 
 def _marks(trial: Trial) -> list[str]:

@@ -59,6 +59,8 @@ class Store:
         self._database = Database(path, name, self._directions)
         self._queue: list[Params] = []
         self._mirror: list[_Row] = []  # by the trials' numbers
+        self._tried: set[str] = set()  # the keys of their recipes
+        self._decided: set[str] = set()  # what was taken from the queue or the grid
         self._refresh()
 
     def enqueue(self, params: Params) -> None:
@@ -130,18 +132,18 @@ class Store:
     def _reflect(self, frozen: FrozenTrial) -> Trial:
         row = _Row(frozen, samplers.Known(frozen), _read(frozen))
         self._mirror[frozen.number : frozen.number + 1] = [row]
+        self._tried.add(row.trial.recipe.key)
+        self._decided.add(json.dumps(frozen.user_attrs.get(_DECIDED), sort_keys=True))
         return row.trial
 
     def _next_decided(self, sample: Callable[[Any], Recipe], explore: bool) -> Params | None:
         """The parameters of the next trial where no sampler has a say: the queue's first, then the grid's next."""
-        done = [row.frozen.user_attrs.get(_DECIDED) for row in self._mirror]
-        waiting = [params for params in self._queue if params not in done]
-        if waiting or not (explore or self._settings.sampler == "grid"):
-            return waiting[0] if waiting else None
-        tried = {row.trial.recipe.key for row in self._mirror}
+        waiting = next((p for p in self._queue if json.dumps(p, sort_keys=True) not in self._decided), None)
+        if waiting is not None or not (explore or self._settings.sampler == "grid"):
+            return waiting
         for params in self._points:
             recipe = sample(optuna.trial.FixedTrial(params))
-            if recipe.fault() is None and recipe.key not in tried:
+            if recipe.fault() is None and recipe.key not in self._tried:
                 return params
         return None
 

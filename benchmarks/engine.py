@@ -133,7 +133,7 @@ def _fill(study: Study) -> None:
     assert baseline
     settings = space.search.model_copy(update={"sampler": "random"})
     store = Store(study.folder / "study.db", study.name, space.objectives, settings)
-    filling = Coordinator(study.folder, space, store, baseline.measurement, Observer(), lambda _: None)
+    filling = Coordinator(study.folder, space, store, baseline.measurement, Observer(), lambda *_: None)
     drive(filling.lives(Budget(FILLED)), Cluster(1, refused=0.75))
 
 

@@ -105,7 +105,7 @@ def search(problem: str, name: str, seed: int, trials: int = 0, seconds: float =
     simulation = Simulation(posed, screening=variant.screening)
     with tempfile.TemporaryDirectory() as folder:
         coordinator = Coordinator(
-            Path(folder), space, store, posed.baseline, Observer(), lambda _: None, simulation.clock
+            Path(folder), space, store, posed.baseline, Observer(), lambda *_: None, simulation.clock
         )
         drive(coordinator.lives(Budget(trials, seconds, clock=simulation.clock)), simulation)
     every = store.trials()

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_project import SPACE, make_project
@@ -21,6 +22,7 @@ from autocompress.observer import Observer
 from autocompress.recipe import Recipe
 from autocompress.scheduler import drive
 from autocompress.space import SearchSpace
+from autocompress.standing import Standing
 from autocompress.store import Store
 
 BASELINE = {"score": 0.9, "latency_ms": 2.0, "size_mb": 2.0}
@@ -67,8 +69,9 @@ def space(tmp_path: Path) -> SearchSpace:
 
 
 def coordinate(folder: Path, space: SearchSpace, executor: Workers, budget: int) -> list[Trial]:
+    folder.mkdir(exist_ok=True)
     store = Store(folder / "study.db", "s", space.objectives, space.search)
-    coordinator = Coordinator(folder, space, store, BASELINE, Observer(), lambda trials: None)
+    coordinator = Coordinator(folder, space, store, BASELINE, Observer(), lambda *_: None)
     drive(coordinator.lives(Budget(budget)), executor)
     return store.trials()
 
@@ -165,3 +168,22 @@ def test_a_search_that_finds_nothing_new_to_train_ends(tmp_path: Path, monkeypat
     trials = coordinate(tmp_path, space, Picky(1), 3)
     assert {t.state for t in trials} == {"complete", "refused", "duplicate"}
     assert len(trials) <= 2 + 15 + 2
+
+
+def test_a_trial_that_ends_is_no_reason_to_look_at_all_of_them(
+    tmp_path: Path, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: Counter[str] = Counter()
+    for name in ("__iter__", "marked"):
+        real = getattr(Standing, name)
+
+        def counted(self: Standing, real: Any = real, name: str = name) -> Any:
+            looks[name] += 1
+            return real(self)
+
+        monkeypatch.setattr(Standing, name, counted)
+    some = coordinate(tmp_path / "a", space, Workers(1), 2)
+    few = dict(looks)
+    many = coordinate(tmp_path / "b", space, Workers(1), 8)
+    assert len(many) > 2 * len(some)
+    assert looks == {name: 2 * count for name, count in few.items()}, "at the beginning only, however many there are"

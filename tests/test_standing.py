@@ -27,7 +27,9 @@ def trials(draw: st.DrawFn) -> list[Trial]:
         recipe = Recipe.load([{"finetune": {"epochs": draw(st.integers(1, 3))}}, *draw(st.sampled_from([[], TAIL]))])
         state = draw(st.sampled_from(["complete", "failed", "running", "refused"]))
         variant = draw(st.sampled_from([None, 0])) if number else None
-        out.append(Trial(number, state, recipe, measurement=measurement, variant_of=variant))
+        out.append(
+            Trial(number, state, recipe, measurement=measurement, variant_of=variant, seconds={"train": draw(figure)})
+        )
     return out
 
 
@@ -45,6 +47,9 @@ def test_one_by_one_is_all_at_once(every: list[Trial]) -> None:
     assert standing.count("charged") == sum(t.charged for t in every)
     assert standing.count("running") == sum(t.state == "running" for t in every)
     assert standing.count("training") == sum(t.state == "running" and t.variant_of is None for t in every)
+    assert standing.evaluated() == [t for t in every if t.state in ("complete", "failed")]
+    assert standing.evaluated(latest=2) == standing.evaluated()[-2:]
+    assert standing.training_seconds == sum(t.seconds["train"] for t in every)
     assert standing.count("recipes") == len({t.recipe.key for t in every})
     for trial in every:
         before = [t for t in every if t.number < trial.number and t.recipe == trial.recipe]

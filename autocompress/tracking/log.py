@@ -13,6 +13,7 @@ from autocompress.errors import Paused
 from autocompress.ledger import BASELINE, Trial
 from autocompress.progress import PROGRESS
 from autocompress.settings import Target
+from autocompress.standing import Standing
 from autocompress.tables import FRONT_COLUMNS, front_rows, markdown
 from autocompress.tracking.runs import Status, StudyView, is_evaluated
 from autocompress.tracking.tracker import Tracker
@@ -50,6 +51,11 @@ class Log:
         self._shown, self._shown_at = (shown if done else None), start
         self.seconds += time.perf_counter() - start
         return done
+
+    def ended(self, trial: Trial, standing: Standing) -> None:
+        """Hear of a trial that has ended. One that was not trained may wait for others like it."""
+        if is_evaluated(trial) or time.perf_counter() >= self._shown_at + _LAG:
+            self.sync(standing.marked())
 
     def sync_now(self, *, restore: bool = False) -> str:
         """Bring MLflow up to date now, outside a search; returns its address. Raises `Paused` if that cannot be done.
