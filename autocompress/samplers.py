@@ -8,12 +8,14 @@ jointly (multivariate, group) gives .420 and 64 candidates instead of 24 .426.
 
 from __future__ import annotations
 
+import copy
+import warnings
+from functools import cache
 from statistics import median
 from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.samplers._tpe import sampler as tpe
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -46,12 +48,23 @@ class Tpe(TPESampler):
     """Optuna's TPE for several objectives and one recipe. It proposes the same, in half the time.
 
     Optuna's sorts all trials into good and bad ones anew for every knob, and they are the same for all knobs of a
-    recipe. What is private to Optuna here is pinned by a test.
+    recipe. What is private to Optuna here is pinned by a test; where a version of Optuna has it otherwise, its own
+    sampler is left as it is.
     """
 
     _sorted: tuple[list[FrozenTrial], list[FrozenTrial]] | None = None
 
     def _sample(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
+        try:
+            drawn = self._drawn(study, trial, search_space)
+        except (AttributeError, ImportError, TypeError):
+            _warn_of_optuna()
+            return super()._sample(study, trial, search_space)
+        return {name: knob.to_external_repr(drawn[name]) for name, knob in search_space.items()}
+
+    def _drawn(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
+        from optuna.samplers._tpe import sampler as tpe
+
         if self._sorted is None:
             trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
             ended = sum(t.state != TrialState.RUNNING for t in trials)
@@ -59,8 +72,7 @@ class Tpe(TPESampler):
         good = self._build_parzen_estimator(study, search_space, self._sorted[0], handle_below=True)
         bad = self._build_parzen_estimator(study, search_space, self._sorted[1], handle_below=False)
         drawn = good.sample(self._rng.rng, self._n_ei_candidates)
-        best = self._compare(drawn, self._compute_acquisition_func(drawn, good, bad))
-        return {name: knob.to_external_repr(best[name]) for name, knob in search_space.items()}
+        return self._compare(drawn, self._compute_acquisition_func(drawn, good, bad))
 
 
 class Known(FrozenTrial):
@@ -82,8 +94,31 @@ def sketch(trials: list[FrozenTrial], directions: list[Direction], sampler: Base
     """A study in memory that holds these trials: the trials themselves, where Optuna would copy all of them deeply."""
     storage = InMemoryStorage()
     study = optuna.create_study(storage=storage, directions=directions, sampler=sampler)
-    storage._studies[study._study_id].trials = list(trials)
+    try:
+        held = storage._studies[study._study_id]
+        held.trials  # noqa: B018  another version may keep them elsewhere, and would not miss what is set here
+        held.trials = list(trials)
+    except (AttributeError, KeyError, TypeError):
+        _warn_of_optuna()
+        study.add_trials(map(_dated, trials))
     return study
+
+
+def _dated(trial: FrozenTrial) -> FrozenTrial:
+    """A copy that has the times which Optuna asks a trial for that is added to a study."""
+    dated = copy.copy(trial)
+    if dated.state.is_finished() and dated.datetime_complete is None:
+        dated.datetime_complete = dated.datetime_start
+    return dated
+
+
+@cache
+def _warn_of_optuna() -> None:
+    """Once a process."""
+    warnings.warn(
+        f"Optuna {optuna.__version__} keeps its trials otherwise than the versions that autocompress knows: "
+        "proposals are as good, but each takes longer.", stacklevel=2,
+    )  # fmt: skip
 
 
 def lessons(trials: list[FrozenTrial], values: list[Values], settings: SearchSettings) -> list[FrozenTrial]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -11,8 +13,11 @@ import pytest
 import torch
 from conftest import FAMILIES, tiny, toy
 from onnx import ModelProto, helper
+from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
 from test_other_models import MODELS, model_of
+from torch import Tensor, nn
 
+from autocompress.examples import inputs
 from autocompress.runtimes import onnx_export, onnx_reshapes
 
 
@@ -58,9 +63,57 @@ def test_a_shape_is_said_without_sizes_of_run_time(case: str) -> None:
 
 
 def test_a_graph_that_the_tool_gives_up_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def give_up(tool: object) -> None:
+    def give_up(model: ModelProto) -> ModelProto:
         raise AssertionError("cannot broadcast")
 
-    monkeypatch.setattr(onnx_reshapes.SymbolicShapeInference, "_infer_impl", give_up)
+    monkeypatch.setattr(onnx_reshapes, "_symbolic", give_up)
     onnx_export.export(tiny(), toy().batch([0]), tmp_path / "model.onnx")
     assert computed_shapes(onnx.load(tmp_path / "model.onnx")) > 20
+
+
+def test_another_onnxruntime_may_tell_shapes_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One warning, and a model that answers alike."""
+    monkeypatch.delattr(SymbolicShapeInference, "_infer_impl")
+    onnx_reshapes._warn_of_onnxruntime.cache_clear()
+    model, batch = tiny(), toy().batch([0, 1])
+    with pytest.warns(UserWarning, match="tells shapes otherwise"):
+        onnx_export.export(model, batch, tmp_path / "model.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        onnx_export.export(model, batch, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    fed = {name: tensor.numpy() for name, tensor in inputs(batch).items()}
+    with torch.no_grad():
+        np.testing.assert_allclose(session.run(None, fed)[0], model(**inputs(batch)).logits, atol=1e-5)
+
+
+@torch.jit.script
+def shifted(x: Tensor, shift: Tensor) -> Tensor:
+    """Of a function that is scripted, as some of DeBERTa's, a branch stays a branch."""
+    if x.shape[0] > 1:
+        x = x + shift
+    return x
+
+
+class Branching(nn.Module):
+    """What only a branch reads is worked out outside of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.shift = nn.Embedding(60, 3), nn.Parameter(torch.ones(3))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=shifted(self.table(input_ids).mean(1), self.shift * 2))
+
+
+def test_what_only_a_branch_reads_is_exported(tmp_path: Path) -> None:
+    model = Branching()
+    onnx_export.export(model, toy().batch([0]), tmp_path / "model.onnx")
+    assert "If" in {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for rows in ([0], [0, 1]):
+        batch = inputs(toy().batch(rows))
+        with torch.no_grad():
+            expected = model(**batch).logits
+        logits = session.run(None, {i.name: batch[i.name].numpy() for i in session.get_inputs()})[0]
+        np.testing.assert_allclose(logits, expected, atol=1e-6)

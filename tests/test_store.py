@@ -180,6 +180,35 @@ def test_tpe_proposes_what_that_of_optuna_proposes(monkeypatch: pytest.MonkeyPat
     assert proposed() == ours
 
 
+@pytest.mark.parametrize(("private", "count"), [("sorting", 15), ("keeping", 4)])
+def test_another_optuna_may_do_otherwise_what_is_private(
+    private: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own sampler proposes the same, and this is said once."""
+    space = conditional("tpe")
+
+    def proposed() -> list[Trial]:
+        store = Store(None, "s", OBJECTIVES, space.search)
+        for _ in range(count):
+            store.tell(judged(store.ask(space.sample)))
+        return store.trials()
+
+    expected = proposed()
+    if private == "sorting":
+        monkeypatch.setattr(samplers.Tpe, "_drawn", missing)
+    else:
+        monkeypatch.setattr(samplers, "InMemoryStorage", lambda: RDBStorage("sqlite://"))
+    samplers._warn_of_optuna.cache_clear()
+    with pytest.warns(UserWarning, match="keeps its trials otherwise") as warned:
+        found = proposed()
+    assert len([w for w in warned if "keeps its trials otherwise" in str(w.message)]) == 1
+    assert found == expected
+
+
+def missing(*_: object) -> None:
+    raise AttributeError("module 'optuna.samplers._tpe.sampler' has no attribute '_split_trials'")
+
+
 def seen(store: Store) -> list[Any]:
     """What samplers are shown of each trial."""
     rows = [row.seen for row in store._mirror]

@@ -48,7 +48,7 @@ def export(model: nn.Module, batch: Batch, path: Path) -> dict[str, str]:
             _Logits(model, names).eval(), tuple(batch[name] for name in names), str(path), dynamo=False,
             input_names=names, output_names=["logits"], dynamic_axes=axes, opset_version=OPSET,
         )  # fmt: skip
-        onnx.save(simplify(onnx.load(path, load_external_data=False)), path)
+    onnx.save(simplify(onnx.load(path, load_external_data=False)), path)
     first = {module: name for name, module in model.named_modules()}
     return {name: first[m] for name, m in model.named_modules(remove_duplicate=False) if m in ran}
 

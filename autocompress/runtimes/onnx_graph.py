@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ class Graph:
     def finish(self) -> onnx.ModelProto:
         """The model with the new nodes, and without nodes and weights that nothing reads."""
         graph = self._model.graph
-        nodes, read = self._read()
+        nodes, read = needed(self._new, [output.name for output in graph.output])
         kept = [tensor for name, tensor in self.weights.items() if name in read]
         for field, new in ((graph.node, nodes), (graph.initializer, kept), (graph.value_info, [])):
             del field[:]
@@ -72,19 +72,22 @@ class Graph:
         self._model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
         return self._model
 
-    def _read(self) -> tuple[list[NodeProto], set[str]]:
-        """The new nodes of which something is read, and the names of all that is read."""
-        nodes, read = [], {output.name for output in self._model.graph.output}
-        for node in reversed(self._new):
-            if not read.isdisjoint(node.output):
-                nodes.append(node)
-                read.update(_inputs(node))
-        return nodes[::-1], read
+
+def needed(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> tuple[list[NodeProto], set[str]]:
+    """Those of a graph's nodes that its outputs depend on, in order, and the names of all that is read."""
+    kept, read = [], set(outputs)
+    for node in reversed(nodes):
+        if not read.isdisjoint(node.output):
+            kept.append(node)
+            read.update(_inputs(node))
+    return kept[::-1], read
 
 
 def _inputs(node: NodeProto) -> Iterator[str]:
     """The names that a node reads, the branches of an `If` and the body of a loop too."""
     yield from node.input
     for attribute in node.attribute:
-        for inner in attribute.g.node:
-            yield from _inputs(inner)
+        for graph in (attribute.g, *attribute.graphs):
+            yield from (output.name for output in graph.output)  # a branch may hand on what lies outside
+            for inner in graph.node:
+                yield from _inputs(inner)

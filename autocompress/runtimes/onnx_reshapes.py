@@ -6,11 +6,17 @@ of the time of MiniLM in 8 bits at 32 tokens. In ONNX a 0 says "as the input's a
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
+from functools import cache
 
 import numpy as np
+import onnx
+import onnxruntime
 from onnx import ModelProto, NodeProto, helper, numpy_helper
-from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
+
+from autocompress.runtimes.onnx_graph import needed
 
 _FEW = 64  # numbers: a shape, not a weight
 Shape = list[int | str]  # an axis is a number, or the name of a size that is known when the model runs
@@ -24,8 +30,7 @@ def simplify(model: ModelProto) -> ModelProto:
             name = "shape_" + "_".join(map(str, shape))
             constants.setdefault(name, numpy_helper.from_array(np.array(shape, np.int64), name))
             node.input[1] = name
-    nodes = needed(model)
-    read = {name for node in nodes for name in node.input}
+    nodes, read = needed(model.graph.node, [output.name for output in model.graph.output])
     for field, kept in (
         (model.graph.node, nodes),
         (model.graph.initializer, [tensor for name, tensor in constants.items() if name in read]),
@@ -36,24 +41,44 @@ def simplify(model: ModelProto) -> ModelProto:
 
 
 def inferred(model: ModelProto) -> dict[str, Shape]:
-    """Shapes of tensors by name, as far as they can be told; of none where the tool fails.
-
-    Its steps one by one: its own `infer_shapes` writes a file into the working directory where it cannot tell all.
-    """
-    tool = SymbolicShapeInference(2**31 - 1, auto_merge=True, guess_output_rank=False, verbose=0)
+    """Shapes of tensors by name, as far as they can be told; of none where the tool fails."""
     try:
-        tool._preprocess(outline(model))
-        while tool.run_:
-            tool._infer_impl()
-        tool._update_output_from_vi()
+        graph = _symbolic(outline(model)).graph
+    except (AttributeError, ImportError):
+        _warn_of_onnxruntime()
+        graph = onnx.shape_inference.infer_shapes(outline(model), data_prop=True).graph
     except Exception:  # it raises just that; the graph is right without, only slower
         return {}
-    graph = tool.out_mp_.graph
     return {
         value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
         for value in (*graph.value_info, *graph.input, *graph.output)
         if value.type.tensor_type.HasField("shape")
     }
+
+
+def _symbolic(model: ModelProto) -> ModelProto:
+    """The model with the shapes that ONNX Runtime's tool tells.
+
+    Its steps one by one: its own `infer_shapes` writes a file into the working directory where it cannot tell all.
+    """
+    from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
+
+    logging.getLogger(SymbolicShapeInference.__module__).setLevel(logging.ERROR)  # it tells of every guess
+    tool = SymbolicShapeInference(2**31 - 1, auto_merge=True, guess_output_rank=False, verbose=0)
+    tool._preprocess(model)
+    while tool.run_:
+        tool._infer_impl()
+    tool._update_output_from_vi()
+    return tool.out_mp_
+
+
+@cache
+def _warn_of_onnxruntime() -> None:
+    """Once a process."""
+    warnings.warn(
+        f"onnxruntime {onnxruntime.__version__} tells shapes otherwise than the versions that autocompress knows: "
+        "models are right, and a few percent slower than they could be.", stacklevel=2,
+    )  # fmt: skip
 
 
 def outline(model: ModelProto) -> ModelProto:
@@ -80,13 +105,3 @@ def constant_shape(node: NodeProto, shapes: dict[str, Shape]) -> list[int] | Non
         for axis, size in enumerate(after)
     ]
     return None if shape.count(-1) > 1 else shape
-
-
-def needed(model: ModelProto) -> list[NodeProto]:
-    """The nodes that the outputs depend on."""
-    wanted, kept = {output.name for output in model.graph.output}, []
-    for node in reversed(model.graph.node):
-        if wanted.intersection(node.output):
-            wanted.update(node.input)
-            kept.append(node)
-    return kept[::-1]
