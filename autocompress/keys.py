@@ -18,6 +18,7 @@ from autocompress.recipe import Recipe, digest
 
 TRAINER = 2  # batches, optimizer, losses, the module that training starts from: all that trains, besides methods
 IMPORTANCE = 1  # how units are scored
+LIMITS = 1  # how it is found out what a model reads
 MEASURING = 2  # how latency and sizes are measured: what one procedure gives is not compared with another's
 
 
@@ -80,6 +81,11 @@ def rehearsal(recipe: Recipe, surroundings_key: str) -> str:
 def shape(signature: str, surroundings_key: str) -> str:
     """Equal keys, equal size and latency."""
     return digest([signature, surroundings_key])
+
+
+def limits(checkpoint: str) -> str:
+    """What a model reads. `checkpoint`: its fingerprint, that of its tokenizer included."""
+    return digest([checkpoint, LIMITS, _libraries()])
 
 
 def revision(method: type[Method]) -> int | str:

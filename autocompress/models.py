@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from autocompress import cache, label_names
+from autocompress import cache, keys, label_names
 from autocompress.cache.shelf import sha256
 from autocompress.checkpoints import FILES, builtin, download, quiet, reason
 from autocompress.data.encoding import padding
 from autocompress.errors import ConfigError, foreign
 from autocompress.input_limits import Limits, limits_of
-from autocompress.recipe import digest
 from autocompress.students import students
 
 if TYPE_CHECKING:
@@ -97,8 +95,7 @@ def limits(source: str, tokenizer: PreTrainedTokenizerBase) -> Limits:
     def ask() -> dict[str, Any]:
         return limits_of(load_classifier(source, own_labels(source)), tokenizer).dump()
 
-    key = digest([identity(source), padding(tokenizer), version("transformers")])
-    return Limits(**cache.value("limits", key, ask))
+    return Limits(**cache.value("limits", keys.limits(identity(source)), ask))
 
 
 def load_classifier(source: str, labels: tuple[str, ...], *, new_head: bool = False) -> nn.Module:

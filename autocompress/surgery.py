@@ -62,10 +62,25 @@ def weight_OI(module: nn.Module) -> Tensor:
 
 
 def token_tables(model: nn.Module) -> dict[str, nn.Embedding]:
-    """The embedding tables of the vocabulary, by path: those with the most rows. Positions and types have fewer."""
+    """The embedding tables of the vocabulary, by path: that which the model names, and all that share its weight.
+
+    Of a model that names none those with the most rows.
+    """
     tables = {path: m for path, m in model.named_modules() if isinstance(m, nn.Embedding)}
+    named = _named_table(model)
+    if named is not None:
+        return {path: m for path, m in tables.items() if m.weight is named.weight}
     most = max((m.num_embeddings for m in tables.values()), default=0)
     return {path: m for path, m in tables.items() if m.num_embeddings == most}
+
+
+def _named_table(model: nn.Module) -> nn.Embedding | None:
+    """What `get_input_embeddings` of transformers gives, if there is such a method and it gives a table."""
+    try:
+        found = model.get_input_embeddings()  # type: ignore[operator]
+    except (AttributeError, NotImplementedError):
+        return None
+    return found if isinstance(found, nn.Embedding) else None
 
 
 def product(model: nn.Module, path: str) -> nn.Module:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from conftest import context, fresh, tiny, toy
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from autocompress.context import Course, Loss, Outputs
 from autocompress.errors import Diverged
 from autocompress.examples import Batch, inputs
-from autocompress.methods.training.finetune import Finetune, lr_factor, parameter_groups
+from autocompress.methods.training.finetune import Finetune, Trend, lr_factor, parameter_groups
 
 
 class Spy(Loss):
@@ -129,3 +131,24 @@ def test_divergence_is_said_at_once():
     with pytest.raises(Diverged, match=sentence):
         Finetune(epochs=1).apply(model, context(model))
     assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("losses", "rises"),
+    [
+        ([0.02] * 10 + [0.5] * 30, False),  # a start that is fitted to its texts: worse than that, better than guessing
+        ([0.12] * 10 + [0.36] * 99, False),
+        ([0.02] * 10 + [1.5] * 30, True),
+        ([0.7] * 10 + [1.9] * 30, False),  # worse than guessing, but not by far than where it began
+        ([0.7] * 10 + [3.0] * 30, True),
+    ],
+)
+def test_a_loss_that_rises_below_that_of_guessing_goes_on(losses, rises):
+    trend = Trend()
+    assert any(trend.rises(loss, math.log(2)) for loss in losses) == rises
+
+
+def test_what_comes_to_be_worse_than_guessing_ends():
+    model = tiny()
+    with pytest.raises(Diverged, match="the loss rose from"):
+        Finetune(epochs=30, lr=0.9, scheduler="constant", warmup=0.9).apply(model, context(model))

@@ -13,8 +13,9 @@ import pytest
 import torch
 from conftest import context, fresh, toy
 from torch import Tensor, nn
+from transformers import BertConfig, BertForSequenceClassification
 
-from autocompress import structure
+from autocompress import reconstruction, structure
 from autocompress.errors import NotApplicable
 from autocompress.examples import inputs
 from autocompress.method import find
@@ -22,6 +23,7 @@ from autocompress.precision import PrecisionPlan
 from autocompress.rounding import simulate
 from autocompress.runtime import find_runtime
 from autocompress.settings import Target
+from autocompress.surgery import token_tables
 
 ONNX = find_runtime("onnxruntime")
 TEXTS = toy(60)
@@ -153,3 +155,22 @@ def test_exclude_finds_the_head_of_any_model(kind: str, left: int) -> None:
 
 def operators(folder: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(ONNX.artefact(folder)).graph.node)
+
+
+def test_the_table_of_the_vocabulary_may_have_the_fewest_rows() -> None:
+    """Characters are fewer than positions."""
+    config = BertConfig(vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    assert list(token_tables(BertForSequenceClassification(config))) == ["bert.embeddings.word_embeddings"]
+    assert list(token_tables(Lstm())) == ["embeddings"]
+    tables = token_tables(t5())
+    assert list(tables) == [
+        "transformer.shared",
+        "transformer.encoder.embed_tokens",
+        "transformer.decoder.embed_tokens",
+    ]
+
+
+def test_what_has_several_names_is_loaded_from_an_exported_folder(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    structure.save(t5(), tmp_path)
+    assert reconstruction.load(tmp_path).config.model_type == "t5"

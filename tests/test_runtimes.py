@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from conftest import context, every_family, tiny, toy
@@ -98,6 +100,27 @@ def test_a_scale_a_channel_or_one_for_all(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_refused(runtime: str) -> None:
     with pytest.raises(NotApplicable, match=r"target\.device is cuda"):
         find_runtime(runtime).support(PrecisionPlan(), Target(device="cuda"))
+
+
+class OnCpu(onnxruntime.InferenceSession):
+    """What onnxruntime makes where the libraries of a GPU cannot be loaded: a session on the CPU, without a word."""
+
+    def __init__(self, path: Path, options: Any, providers: list[str]) -> None:
+        assert providers == ["CUDAExecutionProvider"]
+        super().__init__(path, options, providers=["CPUExecutionProvider"])
+
+
+def test_a_gpu_that_falls_back_to_the_cpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = find_runtime("onnxruntime")
+    runtime.lower(tiny(), PrecisionPlan(), toy().batch([0]), tmp_path)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", OnCpu)
+    with pytest.raises(NotApplicable) as error:
+        runtime.open(tmp_path, Target(device="cuda"))
+    assert str(error.value) == (
+        "target.device is cuda, but onnxruntime runs the model with CPUExecutionProvider, because its "
+        "CUDAExecutionProvider could not be loaded. Install the CUDA and cuDNN that this onnxruntime was built for, or "
+        "write device: cpu"
+    )
 
 
 def operators(graph: onnx.ModelProto) -> Counter[str]:

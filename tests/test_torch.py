@@ -26,6 +26,7 @@ from autocompress.methods.quantization.half import has_arithmetic
 from autocompress.precision import Precision, PrecisionPlan
 from autocompress.rounding import input_grid, round_groups, round_input, round_weight, simulate, weight_scale
 from autocompress.runtime import find_runtime
+from autocompress.runtimes.instructions import weight_bits
 from autocompress.runtimes.torch_codes import encode, fill
 from autocompress.runtimes.torch_product import IntegerProduct, on_grid
 from autocompress.settings import Target
@@ -53,8 +54,10 @@ def run(folder: Path, target: Target = TARGET, size: int = 1) -> np.ndarray:
 
 
 def agree(ran: np.ndarray, expected: np.ndarray) -> bool:
-    close = np.abs(ran - expected).max() <= 0.03 * np.ptp(expected)
-    return bool(close and (ran.argmax(1) == expected.argmax(1)).mean() >= 0.99)
+    """Of CPUs whose weights keep to 7 bits, which no simulation knows, half as much is asked."""
+    less = 2 ** (8 - weight_bits())
+    close = np.abs(ran - expected).max() <= 0.03 * less * np.ptp(expected)
+    return bool(close and (ran.argmax(1) == expected.argmax(1)).mean() >= 1 - 0.01 * less)
 
 
 FEW = ("int8_dynamic", "int8_static smooth", "weight_only gptq 4", "half")
@@ -71,11 +74,34 @@ def test_labels_are_those_of_the_simulation(recipe: str, family: str, tmp_path: 
 
 @ON_X86
 @pytest.mark.parametrize("recipe", FEW)
-@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "t5"])
 def test_models_that_are_no_bert_run_too(kind: str, recipe: str, tmp_path: Path) -> None:
     assert kind in MODELS
     changed, plan = lowered(model_of(kind), recipe, tmp_path)
     assert agree(run(tmp_path), torch_logits(simulate(changed, plan)))
+
+
+@ON_X86
+@pytest.mark.parametrize(
+    ("method", "knobs"),
+    [
+        ("int8_dynamic", {"embeddings": True}), ("int8_dynamic", {"embeddings": False}), ("embedding", {"bits": 4}),
+        ("half", {}),
+    ],
+)  # fmt: skip
+def test_what_has_several_names_is_stored_once(method: str, knobs: dict[str, object], tmp_path: Path) -> None:
+    """T5's table: the model's, its encoder's and its decoder's. It is one again when it is loaded."""
+    model, ctx = model_of("t5"), context(model_of("t5"))
+    changed = find(method)(**knobs).apply(fresh(model), ctx)
+    TORCH.lower(changed, ctx.precision, toy().batch([0]), tmp_path)
+    with safe_open(TORCH.artefact(tmp_path), "pt") as file:
+        held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    tables = [name for name, tensor in held.items() if tensor.shape[0] == 60 and not name.endswith(".scale")]
+    assert [name.rpartition(".")[0] for name in tables] == ["transformer.shared"]
+    opened = TORCH.open(tmp_path, TARGET)._logits.model.transformer
+    assert opened.encoder.embed_tokens.weight is opened.decoder.embed_tokens.weight is opened.shared.weight
+    expected = simulate(changed, ctx.precision).transformer.shared.weight
+    torch.testing.assert_close(opened.shared.weight.float(), expected, rtol=0, atol=1e-6)
 
 
 SHARES = {

@@ -46,6 +46,7 @@ class OnnxSession:
         self._quiet = onnxruntime.RunOptions()
         self._quiet.log_severity_level = 4  # what fails is raised
         self._session = onnxruntime.InferenceSession(path, options, providers=[_PROVIDERS[target.device]])
+        _check_provider(self._session, target)
         self._names = [node.name for node in self._session.get_inputs()]
 
     def run(self, batch: Inputs) -> np.ndarray:
@@ -56,6 +57,19 @@ class OnnxSession:
     def end_profiling(self) -> str:
         """Where ONNX Runtime has written the time of every node, if the options asked for it."""
         return str(self._session.end_profiling())
+
+
+def _check_provider(session: onnxruntime.InferenceSession, target: Target) -> None:
+    """Raise `NotApplicable` where the model would run elsewhere than on the target's device.
+
+    The library offers what it was built with. Where that cannot be loaded it takes the CPU and does not say so.
+    """
+    asked, [first, *_] = _PROVIDERS[target.device], session.get_providers()
+    if first != asked:
+        raise NotApplicable(
+            f"target.device is {target.device}, but onnxruntime runs the model with {first}, because its {asked} could "
+            "not be loaded. Install the CUDA and cuDNN that this onnxruntime was built for, or write device: cpu"
+        )
 
 
 @cache

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress import rounding
+from autocompress import rounding, structure
 from autocompress.errors import ConfigError
 from autocompress.precision import Precision, PrecisionPlan
 from autocompress.runtimes.torch_product import INPUT, IntegerProduct
@@ -21,12 +21,22 @@ Tensors = dict[str, Tensor]
 
 
 def encode(model: nn.Module, plan: PrecisionPlan) -> Tensors:
-    """What the file holds: the model's tensors, those of planned layers as the plan says."""
-    tensors = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    """What the file holds: the model's tensors, those of planned layers as the plan says.
+
+    What has several names, as T5's table, is stored under the first, where the plan says the same of all.
+    """
+    again = {name for name, first in structure.tied(model).items() if first != name and _alike(name, first, plan)}
+    several = {name for name, first in structure.tied(model).items() if first != name}
+    tensors = {
+        name: tensor.detach().clone() if name in several else tensor.detach()
+        for name, tensor in model.state_dict().items() if name not in again
+    }  # fmt: skip
     for path, precision in plan.items():
         if precision.weight in rounding.HALVES:
-            names = [name for name, p in model.get_submodule(path).named_parameters(recurse=False) if p.ndim > 1]
-            tensors |= {f"{path}.{name}": tensors[f"{path}.{name}"].to(_dtype(precision)) for name in names}
+            own = [f"{path}.{n}" for n, p in model.get_submodule(path).named_parameters(recurse=False) if p.ndim > 1]
+            tensors |= {name: tensors[name].to(_dtype(precision)) for name in own if name not in again}
+            continue
+        if f"{path}.weight" in again:
             continue
         W_OI, scale_OG = _planned_weight(model.get_submodule(path), path, plan)
         q_OI = rounding.codes(W_OI, scale_OG, precision)
@@ -44,13 +54,26 @@ def fill(model: nn.Module, tensors: Tensors, plan: PrecisionPlan) -> nn.Module:
 
     Raises `ConfigError` where codes and scales are not of the shapes that the model and the plan ask for.
     """
+    ties = structure.tied(model)
     for path, precision in plan.items():
-        if precision.weight not in rounding.HALVES:
+        weight = f"{path}.weight"
+        told = ties.get(weight, weight) != weight and f"{path}.codes" not in tensors  # by its first name
+        if precision.weight not in rounding.HALVES and not told:
             _fill_coded(model, path, precision, tensors)
     if not computes_in(plan):
         tensors = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    model.load_state_dict(tensors, assign=True)
+    missing = model.state_dict().keys() - tensors.keys()
+    again = {name: tensors[first] for name, first in ties.items() if name in missing and first in tensors}
+    model.load_state_dict(tensors | again, assign=True)
+    if again:  # each name was given a parameter of its own
+        structure.tie(model, {name: ties[name] for name in again})
     return model
+
+
+def _alike(name: str, first: str, plan: PrecisionPlan) -> bool:
+    """Whether two names of one parameter have the same precision, and the layers are no products of codes."""
+    one, other = (plan.get(each.rpartition(".")[0]) for each in (name, first))
+    return one == other and (one is None or not one.activation.endswith("int8"))
 
 
 def computes_in(plan: PrecisionPlan) -> torch.dtype | None:

@@ -51,6 +51,8 @@ class IntegerProduct(nn.Module):
         self.register_buffer("bias_O", bias_O, persistent=False)
         self.register_buffer("smooth_I", inputs.get("input_smooth"), persistent=False)
         self.register_buffer("number", torch.tensor(next(_NUMBERS)), persistent=False)
+        # T5 asks for its type, and would turn what it multiplies into any other than this
+        self.register_buffer("weight", torch.empty(0, dtype=torch.int8), persistent=False)
         _AT_WORK[int(self.number)] = self
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ epochs and batches of 16 or 32 for BERT; pruned and small models want a higher l
 `freeze_embeddings` leaves the embedding tables as they are: updating a vocabulary is a large part of a small model's
 step, and few of its rows ever get a gradient. The norm after them is still trained.
 
-A loss that is no number, or that comes to three times its first mean, ends the training at once.
+A loss that is no number ends the training at once, and so does one that comes to three times its first mean and is
+above that of guessing, log C: what begins nearly fitted to its texts may rise for a while.
 
 In a rehearsal no step is taken: every waiting loss is computed once on a few texts and every hook is called with 1.
 """
@@ -32,7 +33,7 @@ from autocompress.examples import Batch, Examples
 from autocompress.method import Method, Stage
 
 _FIRST = 10  # steps whose mean loss is where the training began
-_DIVERGED = 3.0  # times that: nothing is learnt any more
+_DIVERGED = 3.0  # times that, and worse than guessing: nothing is learnt any more
 
 
 class Finetune(Method):
@@ -90,7 +91,7 @@ class Training:
         self.knobs, self.step, self.steps = knobs, 0, knobs.training_steps(len(train))
         self.batches = stream(train, epochs, knobs.batch_size, ctx.seed)
         self.optimizer = torch.optim.AdamW(parameter_groups(knobs, model, ctx), fused=True)
-        self.trend = Trend()
+        self.trend, self.guessing = Trend(), math.log(max(train.labels) + 1)
 
     def run(self) -> None:
         """Take every step that is left."""
@@ -157,7 +158,7 @@ class Training:
                 f"finetune: the loss is {loss.item():g} and its gradient's norm {norm.item():g} "
                 f"at step {self.step + 1} of {self.steps}. Lower lr."
             )
-        if self.trend.rises(loss.item()):
+        if self.trend.rises(loss.item(), self.guessing):
             raise Diverged(
                 f"finetune: the loss rose from {self.trend.first:.3g} to {self.trend.latest:.3g} "
                 f"by step {self.step + 1} of {self.steps}. Lower lr."
@@ -177,15 +178,15 @@ class Trend:
     latest: float = 0.0
     seen: float = 0.0
 
-    def rises(self, loss: float) -> bool:
-        """Take one more loss into account. Whether by now it is far above where it began."""
+    def rises(self, loss: float, guessing: float) -> bool:
+        """Take one more loss into account. Whether by now it is far above where it began, and worse than guessing."""
         self.seen += 1
         if self.seen <= _FIRST:
             self.first += (loss - self.first) / self.seen
             self.latest = self.first
         else:
             self.latest += (loss - self.latest) / _FIRST
-        return self.seen >= 2 * _FIRST and self.latest > _DIVERGED * self.first
+        return self.seen >= 2 * _FIRST and self.latest > max(_DIVERGED * self.first, guessing)
 
     def state(self) -> Tensor:
         return torch.tensor([self.first, self.latest, self.seen], dtype=torch.float64)
