@@ -20,7 +20,8 @@ class Budget:
 
     trials: int
     deadline: float = math.inf  # on the clock
-    training_seconds: float = math.inf  # of all trials together, over every resume
+    training_seconds: float = math.inf  # of all trials and confirmations together, over every resume
+    confirmed_seconds: float = 0.0  # that trainings with other seeds took before
     variants: int = 0  # trials that may follow from one training, and are no sign that nothing is left
     clock: Callable[[], float] = time.monotonic
 
@@ -29,7 +30,12 @@ class Budget:
         return standing.count("charged") >= self.trials
 
     def late(self) -> bool:
-        return self.clock() > self.deadline
+        return self.clock() >= self.deadline
+
+    @property
+    def ends_at(self) -> float:
+        """The deadline in seconds since 1970, which other processes know too."""
+        return time.time() + self.deadline - self.clock()
 
     def waits(self, standing: Standing) -> bool:
         """Whether those under way decide if another recipe is wanted: the budget is met exactly, by whoever is last."""
@@ -40,7 +46,7 @@ class Budget:
         """Why the search ends before its trials are done, or nothing. `size`: how many recipes its space has."""
         if self.late():
             return "the time is up"
-        if standing.training_seconds >= self.training_seconds:
+        if self.trained_out(standing.training_seconds, self.confirmed_seconds):
             return "the hours of training are used up"
         if size is not None and standing.count("recipes") >= size:
             return f"the space is exhausted: all {size} of its recipes were tried"
@@ -49,6 +55,10 @@ class Budget:
         if self._idle(standing) >= _MOST_IDLE:
             return f"the last {_MOST_IDLE} recipes left nothing new to train: each was refused or trained before"
         return ""
+
+    def trained_out(self, trained_seconds: float, confirmed_seconds: float) -> bool:
+        """Whether the hours of training are used up, by the trials and by confirmation."""
+        return trained_seconds + confirmed_seconds >= self.training_seconds
 
     def repeats(self, standing: Standing) -> int:
         """How many of the latest trials in a row were nothing new."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -21,12 +21,14 @@ from autocompress import cache, faults
 from autocompress.jobs import Job, Kind
 from autocompress.ledger import Measurement, Trial
 from autocompress.observer import Observer
+from autocompress.rungs import share_name
 from autocompress.scheduler import Life
 from autocompress.settings import Confirm
 from autocompress.trial import remeasured, trial_folder
 
 REMAKE: tuple[Kind, ...] = ("train", "evaluate")
 _FILE = "confirmed.json"
+_TRAINED = "train_seconds"  # beside what was measured of a repeat
 
 Repeats = dict[int, dict[int, Measurement]]  # trial -> repeat -> what was measured; repeat 0 is the trial itself
 
@@ -38,12 +40,21 @@ def repeats(study: Path) -> Repeats:
     return {int(number): {int(i): m for i, m in each.items()} for number, each in known.items()}
 
 
-def lives(study: Path, trials: list[Trial], confirm: Confirm, observer: Observer) -> Iterator[Life]:
-    """What is left to measure and train for these finalists."""
+def training_seconds(study: Path) -> float:
+    """What training with other seeds took so far, those that are not done apart."""
+    return sum(m.get(_TRAINED, 0.0) for measured in repeats(study).values() for m in measured.values())
+
+
+def lives(
+    study: Path, trials: list[Trial], confirm: Confirm, observer: Observer,
+    may_train: Callable[[], bool] = lambda: True,
+) -> Iterator[Life]:  # fmt: skip
+    """What is left to measure and train for these finalists. `may_train`: whether the budget has hours for it."""
     yield from (_remeasured(study, t, observer) for t in trials if not remeasured(study, t.number))
     known = repeats(study)
     for repeat in range(1, confirm.seeds):
-        yield from (_life(study, t, repeat, observer) for t in trials if repeat not in known.get(t.number, {}))
+        left = [t for t in trials if repeat not in known.get(t.number, {})]
+        yield from (_life(study, t, repeat, observer) for t in left if may_train())
 
 
 def tidy(study: Path) -> None:
@@ -59,6 +70,8 @@ def _remeasured(study: Path, trial: Trial, observer: Observer) -> Life:
         job = Job(kind, str(study), trial.number, trial.recipe.dump())
         observer.begin(job)
         result = yield job
+        if not result.trained:  # the time is up: it was put aside
+            return
         if result.failure:
             break
     if result.failure:
@@ -78,7 +91,11 @@ def _life(study: Path, trial: Trial, repeat: int, observer: Observer) -> Life:
             observer.unconfirmed(trial, repeat, reason)
             shutil.rmtree(trial_folder(study, trial.number, repeat), ignore_errors=True)
             return
+        if not result.trained:  # the time is up: it was put aside
+            return
         measurement |= result.measurement
+        if (seconds := result.rung_seconds.get(share_name(1.0))) is not None:
+            measurement[_TRAINED] = seconds
     faults.point("confirmed")
     known = repeats(study)
     known.setdefault(trial.number, {0: trial.measurement})[repeat] = measurement

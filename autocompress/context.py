@@ -24,6 +24,7 @@ class Training(Protocol):
     model: nn.Module
     step: int  # steps taken
     steps: int  # of how many
+    ctx: Context
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the steps to come depend on."""

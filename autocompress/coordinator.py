@@ -54,6 +54,7 @@ class Coordinator:
         self._echoes: list[Trial] = []  # repeats of trials that are under way, not told yet
         self._due = deque(t for t in self.standing if t.state == "complete" and t.charged)  # for variants
         self._shares: tuple[float, ...] = ()
+        self._late: Callable[[], bool] = lambda: False
         self._watching = space.search.rungs == "watch"
         self.ended_because = ""
         for trial in self.standing:
@@ -65,13 +66,15 @@ class Coordinator:
         None says: not now, it depends on the trials under way whether there is a next one.
         """
         self._shares = rungs.shares(self._space.search.rungs, max(budget.trials, self._space.search.trials))
+        self._late = budget.late
         for trial in [t for t in self.standing if t.state == "running"]:
-            yield from self._begin(trial)
+            if not budget.late():
+                yield from self._begin(trial)
         while True:
             if not budget.late() and (variant := self._next_variant()) is not None:
                 yield from self._begin(self._asked(decided=self._space.locate(variant)))
             elif budget.met(self.standing) or (reason := budget.over(self.standing, self._space.size)):
-                if not self.standing.count("running"):
+                if budget.late() or not self.standing.count("running"):
                     self.ended_because = "" if budget.met(self.standing) else reason
                     return
                 yield None
@@ -144,6 +147,8 @@ class Coordinator:
                 return None
             if result.trained:
                 break
+            if share == 1.0 or self._late():
+                return None  # it was put aside, and stays under way
             if reason := self._lost(trial, share):
                 self._end(replace(trial, state="stopped", reason=reason))
                 return None
@@ -155,7 +160,8 @@ class Coordinator:
         if result.failure:
             self._end(_broken(trial, result, "failed"))
             return None
-        self._end(replace(self._judged(trial, trial.measurement), state="complete"))
+        if result.trained:  # else what the cache had lost was trained again, and put aside
+            self._end(replace(self._judged(trial, trial.measurement), state="complete"))
         return None
 
     def _lost(self, trial: Trial, share: float) -> str:

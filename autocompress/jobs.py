@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from autocompress import cache, disk, trial
 from autocompress.context import OnStep
 from autocompress.errors import AutocompressError, ConfigError, Diverged, NotApplicable, NotFinite, Paused, Unmeasured
 from autocompress.ledger import Measurement
+from autocompress.put_aside import PutAside
 from autocompress.quiet import Floor
 from autocompress.recipe import Recipe, Steps
 
@@ -27,6 +29,7 @@ class Job:
     recipe: Steps = field(default_factory=list)
     share: float = 1.0  # train: up to this share of the recipe's steps
     repeat: int = 0  # train, evaluate: 0 with the search's own seed, 1 and more with others
+    deadline: float = math.inf  # seconds since 1970 at which a training is put aside
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,13 @@ def perform(job: Job, on_step: OnStep) -> Result:
     try:
         with disk.pausing(), cache.lease(), Floor() as floor:
             recipe, told = Recipe.load(job.recipe), _pausing(on_step, floor)
-            done = do(trial.Work(bench, recipe, job.number, told, job.share, job.repeat))
+            done = do(trial.Work(bench, recipe, job.number, told, job.share, job.repeat, job.deadline))
         return Result(
             done.measurement, done.seconds, done.notes, rungs=done.rungs, rung_seconds=done.rung_seconds,
             trained=done.trained, left_out=done.left_out,
         )  # fmt: skip
+    except PutAside:
+        return Result(trained=False)
     except Diverged as e:
         return Result(failure=Failure(str(e), expected=True, diverged=e.stage))
     except (NotApplicable, NotFinite, Unmeasured) as e:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -32,15 +33,18 @@ if TYPE_CHECKING:
     from autocompress.study import Study
 
 
+_NO_TIME = "the time is up before the baseline was measured. Its training goes on from there with the same command"
+
+
 @dataclass(frozen=True)
 class Limits:
     """What ends a search, and how much of the machine it takes. Left out: what the space says, or no limit."""
 
     trials: int | None = None  # that begin training, in all
-    timeout: float = math.inf  # seconds of this run
-    training_hours: float = math.inf  # of all trials together, over every resume
+    timeout: float = math.inf  # seconds of this run, after which trainings are put aside and nothing is begun
+    training_hours: float = math.inf  # of all trials and confirmations together, over every resume
     workers: int = 1  # trials at once
-    trial_timeout: float | None = None  # seconds after which a trial's job fails
+    trial_timeout: float | None = None  # seconds of all of a trial's jobs in this run, after which it fails
     rule: str | None = None  # which finalists are confirmed
 
 
@@ -58,7 +62,8 @@ def run(study: Study, limits: Limits, observer: Observer, executor: Executor | N
     ):
         _check_the_machine(study)
         study.store.finish_told()
-        baseline = _measured_baseline(study, executor, observer)
+        budget = _budget(study, limits)
+        baseline = _measured_baseline(study, executor, observer, budget)
         study.space.goals.check_baseline(baseline.measurement)
         space = left_out.searched(study, executor, observer)
         observer.finished(baseline)
@@ -67,8 +72,7 @@ def run(study: Study, limits: Limits, observer: Observer, executor: Executor | N
         log = study.log(observer.note)
         coordinator = Coordinator(study.folder, space, study.store, baseline.measurement, observer, log.ended)
         with log:
-            budget = _budget(study, limits)
-            drive(coordinator.lives(budget), executor)
+            drive(coordinator.lives(budget), executor, budget.ends_at)
             _confirm(study, limits, budget, executor, observer)
             _doubt_the_baseline(study, baseline, observer)
             progress.write(study.progress, study.folder / progress.PROGRESS)
@@ -86,6 +90,7 @@ def _budget(study: Study, limits: Limits) -> Budget:
         limits.trials or study.space.search.trials,
         time.monotonic() + limits.timeout,
         hours,
+        confirmation.training_seconds(study.folder),
         variants=study.space.search.variants,
     )
 
@@ -93,16 +98,23 @@ def _budget(study: Study, limits: Limits) -> Budget:
 def _confirm(study: Study, limits: Limits, budget: Budget, executor: Executor, observer: Observer) -> None:
     """Down the front, while there is time, until a finalist keeps every limit.
 
-    The first ones also after an early end: what is shown at the end is then as sure as can be.
+    The first ones also after an early end, as far as the budget goes: what is shown is then as sure as can be.
     """
+
+    def may_train() -> bool:
+        trained = sum(t.seconds.get("train", 0.0) for t in study.trials)
+        return not budget.trained_out(trained, confirmation.training_seconds(study.folder))
+
     confirm, done = study.space.search.confirm, set[int]()
     while confirm.top and study.front and not (done and budget.late()):
         left = [t for t in study.finalists(limits.rule).trials if t.number not in done]
         if not left:
             break
-        drive(confirmation.lives(study.folder, left, confirm, observer), executor)
+        lives = confirmation.lives(study.folder, left, confirm, observer, may_train)
+        drive(takewhile(lambda _: not budget.late(), lives), executor, budget.ends_at)
         done |= {t.number for t in left}
-    confirmation.tidy(study.folder)
+    if may_train() and not budget.late():  # else what was put aside is gone on with by the next run
+        confirmation.tidy(study.folder)
 
 
 def _doubt_the_baseline(study: Study, baseline: Trial, observer: Observer) -> None:
@@ -147,14 +159,18 @@ def _check_the_machine(study: Study) -> None:
         )
 
 
-def _measured_baseline(study: Study, executor: Executor, observer: Observer) -> Trial:
-    """Measured once in the life of the study."""
+def _measured_baseline(study: Study, executor: Executor, observer: Observer, budget: Budget) -> Trial:
+    """Measured once in the life of the study. Raises `NothingFeasible` if the time is up before."""
     if (known := study.baseline) is None:
-        job = Job("baseline", str(study.folder))
+        if budget.late():
+            raise NothingFeasible(_NO_TIME)
+        job = Job("baseline", str(study.folder), deadline=budget.ends_at)
         observer.begin(job)
         result = executor.submit(job).result()
         if result.failure:
             raise AutocompressError(f"the baseline failed: {result.failure.reason}\n{result.failure.traceback}")
+        if not result.trained:
+            raise NothingFeasible(_NO_TIME)
         for note in result.notes:
             observer.note(note)
         measured = {"measurement": result.measurement, "seconds": result.seconds, "notes": list(result.notes)}

@@ -1,9 +1,9 @@
 """What training leaves, stage by stage: a stage ends with a method that trains, and is trained once.
 
 The stages of a recipe are in the cache, under a key of everything that they depend on, so recipes and studies that
-begin alike share them. A training under way is put aside at its rungs, in its trial's folder: to go on, the stage is
-built anew up to the training, which is quick, and the training takes up its tensors from there. No stage is put aside
-while hooks wait in it: their schedules know no pause.
+begin alike share them. A training under way is put aside (see `put_aside`) in its trial's folder: at its rungs, every
+few minutes, and where the search has to end. To go on, the stage is built anew up to the training, which is quick, and
+the training takes up its tensors from there. No stage is put aside while hooks wait in it.
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ from __future__ import annotations
 import copy
 import json
 import math
-import shutil
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from autocompress import cache, faults, keys, structure
 from autocompress.context import Context, Course, OnStep, Training
 from autocompress.errors import Diverged
 from autocompress.precision import PrecisionPlan
+from autocompress.put_aside import Aside, PutAside
 from autocompress.recipe import Recipe
 from autocompress.rungs import share_name
 from autocompress.workbench import Workbench
@@ -48,31 +47,28 @@ class Record:
     curve: list[dict[str, float]] = field(default_factory=list)  # a step and its loss each
 
 
-class PutAside(Exception):
-    """No trouble: the training came to the share that was asked for."""
-
-
 class Ascent(Course):
     """The training of one recipe, up to a share of its steps."""
 
     def __init__(
-        self, bench: Workbench, recipe: Recipe, place: Path, on_step: OnStep, share: float = 1.0, repeat: int = 0
+        self, bench: Workbench, recipe: Recipe, place: Path, on_step: OnStep, share: float = 1.0, repeat: int = 0,
+        deadline: float = math.inf,
     ) -> None:  # fmt: skip
-        """`place`: the trial's folder, where the training is put aside."""
+        """`place`: the trial's folder, where the training is put aside. `deadline`: when, in seconds since 1970."""
         super().__init__(on_step)
-        self._bench, self._recipe, self._aside = bench, recipe.trained, place / "aside"
+        self._bench, self._recipe, self._aside = bench, recipe.trained, Aside(place / "aside", deadline)
         self._share, self._repeat = share, repeat
         self._rungs_key = keys.rungs(self._recipe, bench.space.task.metric)
         self.record = Record(recipe=self._rungs_key)
 
     def train(self) -> bool:
-        """Whether nothing is left to train. If not, the training was put aside at the share."""
+        """Whether nothing is left to train. If not, the training was put aside at the share or the deadline."""
         try:
             self.model()
         except PutAside:
             return False
         faults.point("trained")
-        shutil.rmtree(self._aside, ignore_errors=True)
+        self._aside.forget()
         return True
 
     def model(self) -> Model:
@@ -113,10 +109,8 @@ class Ascent(Course):
 
     def begins(self, training: Training) -> None:
         """Go on where this stage was put aside."""
-        note = self._aside / "aside.json"
-        if note.is_file() and (known := json.loads(note.read_text()))["stage"] == self._key:
-            training.restore(load_file(self._aside / "state.safetensors"), known["step"])
-            self.record = Record(**known["record"])
+        if known := self._aside.restore(training, self._key):
+            self.record = Record(**known)
             if share_name(self._share) in self.record.rungs:
                 raise PutAside
         self._last = time.perf_counter()
@@ -126,22 +120,18 @@ class Ascent(Course):
         self.record.seconds += time.perf_counter() - self._last
         done = self._before + training.step
         self.record.curve.append({"step": done, "loss": loss})
-        self.on_step(done, self._steps, loss)
+        self._aside.step(
+            training, self._key, lambda: self.on_step(done, self._steps, loss), lambda: asdict(self.record)
+        )
         due = math.ceil(self._share * self._steps)
         if due <= done < self._steps and not self._ctx.hooks:
             if due == done:  # if it is past that, in a stage of somebody else or with hooks, it has no score there
                 name = share_name(self._share)
                 self.record.rungs[name] = self._score(training.model)
                 self.record.rung_seconds[name] = self.record.seconds
-            cache.write_folder(self._aside, lambda draft: self._put(training, draft))
-            faults.point("aside")
+            self._aside.put(training, self._key, asdict(self.record))
             raise PutAside
         self._last = time.perf_counter()
-
-    def _put(self, training: Training, draft: Path) -> None:
-        save_file({name: tensor.contiguous() for name, tensor in training.state().items()}, draft / "state.safetensors")
-        note = {"stage": self._key, "step": training.step, "record": asdict(self.record)}
-        (draft / "aside.json").write_text(json.dumps(note))
 
     def _score(self, model: nn.Module) -> float:
         """Of a copy that goes through what is left of the recipe without training. The random state is left alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ class Work:
     on_step: OnStep
     share: float = 1.0  # of the training
     repeat: int = 0  # of the seeds
+    deadline: float = math.inf  # of its training, in seconds since 1970
 
     @property
     def place(self) -> Path:
@@ -73,7 +75,7 @@ def baseline(work: Work) -> Done:
     bench, clock = work.bench, Stopwatch()
     bench.check_target()
     with clock("train"):
-        bench.teach(work.on_step)
+        bench.teach(work.on_step, work.deadline)
     with clock("lower"):
         bench.lower_baseline()
     with clock("evaluate"):
@@ -121,7 +123,7 @@ def train(work: Work) -> Done:
     """Train up to a share of the recipe's steps. What was trained before, by whomever, is not trained again."""
     clock = Stopwatch()
     _sweep(work.place)
-    ascent = Ascent(work.bench, work.recipe, work.place, work.on_step, work.share, work.repeat)
+    ascent = Ascent(work.bench, work.recipe, work.place, work.on_step, work.share, work.repeat, work.deadline)
     with clock("train"):
         trained = ascent.train()
         record = ascent.record
@@ -190,7 +192,9 @@ def _sweep(place: Path) -> None:
 def _finished(work: Work) -> Model:
     """The trained module once what follows the training is done."""
     bench, trained = work.bench, work.recipe.trained
-    module, plan = Ascent(bench, work.recipe, work.place, work.on_step, repeat=work.repeat).model()
+    module, plan = Ascent(
+        bench, work.recipe, work.place, work.on_step, repeat=work.repeat, deadline=work.deadline
+    ).model()
     ctx = bench.context(bench.seed_of(trained, work.repeat), plan)
     return Model(apply(bench, module, ctx, work.recipe, len(trained), work.repeat), ctx.precision)
 

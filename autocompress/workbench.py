@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -23,6 +23,7 @@ from autocompress.examples import Batch
 from autocompress.ledger import Measurement
 from autocompress.methods.training.finetune import Finetune
 from autocompress.precision import PrecisionPlan
+from autocompress.put_aside import Aside, Resumable
 from autocompress.recipe import Recipe
 from autocompress.runtime import Runtime, Session, find_runtime
 from autocompress.scoring import Scorer
@@ -125,23 +126,28 @@ class Workbench:
             taught = f"The teacher and baseline is {self.space.model}, fine-tuned first ({knobs}){since}."
         return (*self.task.notes, taught, *([_NO_GPU_TRAINING] if torch.cuda.is_available() else []))
 
-    def teach(self, on_step: OnStep) -> Path:
-        """The teacher's folder; it is made on the first call, for every study of the same model, data and seed."""
-        return cache.folder("teachers", self.teacher_key, lambda draft: self._teach(draft, on_step))
+    def teach(self, on_step: OnStep, deadline: float = math.inf) -> Path:
+        """The teacher's folder; it is made on the first call, for every study of the same model, data and seed.
 
-    def _teach(self, folder: Path, on_step: OnStep) -> None:
+        Raises `PutAside` if its training is not done at the deadline, in seconds since 1970.
+        """
+        aside = Aside(self.folder / "aside", deadline)
+        place = cache.folder("teachers", self.teacher_key, lambda draft: self._teach(draft, on_step, aside))
+        aside.forget()
+        return place
+
+    def _teach(self, folder: Path, on_step: OnStep, aside: Aside) -> None:
         torch.manual_seed(self.space.search.seed)
         model = models.load_classifier(self.teacher_source, self.task.labels, new_head=self._new_head)
-        start = time.perf_counter()
+        course = Resumable(on_step, aside, self.teacher_key)
         if self.schooling:
             nobody = Teacher(lambda: model)
             seed = self.space.search.seed
-            ctx = Context(nobody, self.calibration, self.target, self.task.train, seed, Course(on_step))
+            ctx = Context(nobody, self.calibration, self.target, self.task.train, seed, course)
             ctx.score = self.scorer.epoch
             model = self.schooling.apply(model, ctx)
-        seconds = time.perf_counter() - start
         teachers.finite_logits(model.eval(), self.task.train.head(_CALIBRATION_TEXTS), self.teacher_source)
-        cache.write_json(folder / "record.json", {"seconds": seconds if self.schooling else 0.0})
+        cache.write_json(folder / "record.json", {"seconds": course.seconds})
         structure.save(model, folder)
 
     @cached_property

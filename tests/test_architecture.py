@@ -16,7 +16,7 @@ LAYERS = [
     {"surgery", "recipe"},
     {"keys"},
     {"context", "families", "kinds", "rounding", "students"},
-    {"importance", "incoherence", "ledger", "observers", "runtime"},
+    {"importance", "incoherence", "ledger", "observers", "put_aside", "runtime"},
     {"structure", "goals", "manifest", "measure", "footprint"},
     {"dominance"},
     {"standing", "isolated", "export_files"},

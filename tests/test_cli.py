@@ -199,6 +199,7 @@ def test_the_cache_says_what_it_holds_and_is_cleared(home: Path, tmp_path: Path)
             ["resume", "space", "--timeout", "soon"],
             "--timeout: it should be a time such as 90s, 30m or 2h. Got 'soon'.",
         ),
+        (["resume", "space", "--timeout", "²"], "--timeout: it should be a time such as 90s, 30m or 2h. Got '²'."),
     ],
 )
 def test_a_wrong_input_is_one_sentence_on_standard_error(home: Path, arguments: list[str], message: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import psutil
@@ -22,7 +25,7 @@ from autocompress.confirmation import REMAKE
 from autocompress.errors import ConfigError
 from autocompress.executors.processes import ProcessExecutor, _Worker
 from autocompress.executors.worker import gpu_for
-from autocompress.jobs import Job, perform
+from autocompress.jobs import Job, Result, perform
 from autocompress.observer import Observer
 from autocompress.study import Study
 
@@ -212,3 +215,42 @@ def test_nothing_is_left_behind_by_ctrl_c_or_kill_9_and_the_budget_is_met_exactl
     assert study.charged() == 4
     assert not before & set(jobs.trained)
     assert not [t for t in study.trials if t.state == "running"]
+
+
+def test_a_worker_puts_its_training_aside_when_the_search_ends(project: Path) -> None:
+    began, steps = threading.Event(), list[int]()
+    executor = ProcessExecutor(1, lambda job, step, of, loss: began.set() if job.kind == "train" else None)
+    folder, recipe = str(Study.create(project).folder), [{"finetune": {"epochs": 500, "lr": 1e-3}}]
+    executor.submit(Job("baseline", folder)).result(timeout=120)
+    training = executor.submit(Job("train", folder, 0, recipe))
+    assert began.wait(60)
+    executor.close()
+    with pytest.raises(CancelledError):
+        training.result()
+    note = json.loads((Path(folder) / "trials" / "000" / "aside" / "aside.json").read_text())
+    job = Job("train", folder, 0, recipe, deadline=0.0)
+    assert not perform(job, lambda step, of, loss: steps.append(step)).trained
+    assert steps == [note["step"] + 1]
+
+
+def test_the_limit_of_a_trial_counts_all_of_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float | None] = []
+
+    def begin(worker: _Worker, job: Job, limit: float | None) -> ProcessFuture[Result]:
+        limits.append(limit)
+        time.sleep(0.2)
+        future: ProcessFuture[Result] = ProcessFuture()
+        future.set_result(Result())
+        return future
+
+    monkeypatch.setattr(_Worker, "start", lambda worker: None)
+    monkeypatch.setattr(_Worker, "serves", lambda worker: True)
+    monkeypatch.setattr(_Worker, "begin", begin)
+    executor = ProcessExecutor(1, lambda *_: None, trial_timeout=5)
+    for number in (3, 3, 4):
+        executor.submit(Job("train", "", number)).result(timeout=10)
+    executor.close()
+    first, second, other = limits
+    assert first == other == 5
+    assert second is not None
+    assert second <= 4.8

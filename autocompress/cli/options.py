@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -13,14 +14,17 @@ SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="the searc
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="a study's name or folder")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON alone")]
 Trials = Annotated[int | None, typer.Option(min=1, help="recipes to train in all, over every resume")]
-Timeout = Annotated[str | None, typer.Option(metavar="30m", help="stop after this time: 90s, 30m, 2h")]
+Timeout = Annotated[
+    str | None, typer.Option(metavar="30m", help="end this run after 90s, 30m, 2h: trainings are put aside")
+]
 Workers = Annotated[int, typer.Option(min=1, help="trials at once, each with its share of the CPU threads")]
-TrialTimeout = Annotated[str | None, typer.Option(metavar="10m", help="a trial that trains for longer fails")]
+TrialTimeout = Annotated[str | None, typer.Option(metavar="10m", help="a trial that takes longer in all fails")]
 Rule = Annotated[
     str | None, typer.Option(help="which of the front: knee, best_score, fastest, smallest; else what the space says")
 ]
 Hours = Annotated[
-    float | None, typer.Option("--max-hours-of-training", min=0, help="stop once all trainings took this long together")
+    float | None,
+    typer.Option("--max-hours-of-training", min=0, help="begin nothing once all trainings took so long together"),
 ]
 
 
@@ -36,12 +40,10 @@ def _model_name(name: str | None) -> str | None:
 Register = Annotated[str | None, typer.Option(metavar="NAME", callback=_model_name, help="also a model in MLflow")]
 
 
-def seconds_of(option: str, text: str | None) -> float | None:
-    """`90s`, `30m`, `2h` or plain seconds."""
-    if text is None:
-        return None
+def seconds_of(option: str, text: str) -> float:
+    """`90s`, `30m`, `2h` or plain seconds. Raises `ConfigError` for anything else."""
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
     number = text[:-1] if unit else text
-    if not number.replace(".", "", 1).isdigit():
+    if not re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", number):
         raise ConfigError(f"{option}: it should be a time such as 90s, 30m or 2h. Got {text!r}.")
     return float(number) * (unit or 1)

@@ -97,8 +97,8 @@ def _searched(study: Study, run: Run, console: Console) -> str:
     from autocompress.display import Display
 
     budget, charged = run.trials or study.space.search.trials, study.charged()
-    timeout = seconds_of("--timeout", run.timeout) or float("inf")
-    trial_timeout = seconds_of("--trial-timeout", run.trial_timeout)
+    timeout = float("inf") if run.timeout is None else seconds_of("--timeout", run.timeout)
+    trial_timeout = None if run.trial_timeout is None else seconds_of("--trial-timeout", run.trial_timeout)
     if charged >= budget:
         console.print(
             f"The study {study.name!r} has its {budget} trials already. --trials {charged + 20} would add 20."
@@ -153,5 +153,5 @@ def _kept(study: Study, run: Run) -> str:
         charged = "What was done is kept in"
     return (
         f"Stopped. {charged} {os.path.relpath(study.folder)}; "
-        f"what was under way starts again from its recipe.\n  autocompress resume {study.name}{more}"
+        f"what was under way goes on from where it was put aside.\n  autocompress resume {study.name}{more}"
     )

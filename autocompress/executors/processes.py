@@ -12,8 +12,11 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
+from collections import defaultdict
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from queue import SimpleQueue
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
@@ -26,6 +29,7 @@ from autocompress.ledger import BASELINE
 
 _SAFE_PATH = "PYTHONSAFEPATH"  # else a new worker would run a `socket.py` that lies in the working directory
 _TICK = 0.02  # seconds between two looks at whether a job is done
+_PATIENCE = 30.0  # seconds for one step and for putting its training aside, where the search ends
 _DEATHS, _MISSED = 2, 3  # of a job's workers: at the job, before they came to it
 _NO_START = (
     "the worker processes do not start: see above for what they say. A script that searches with several "
@@ -34,7 +38,8 @@ _NO_START = (
 
 
 class ProcessExecutor(Executor):
-    """`workers` jobs at a time. A job whose worker dies is tried once more; a trial's job ends after `trial_timeout`.
+    """`workers` jobs at a time. A job whose worker dies is tried once more. A trial fails once its jobs took
+    `trial_timeout` seconds together.
 
     `on_step` is called from other threads than the one that submits.
     """
@@ -49,7 +54,8 @@ class ProcessExecutor(Executor):
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._all:
             self._idle.put(worker)
-        self._closing = threading.Event()
+        self._spent: defaultdict[tuple[int, int], float] = defaultdict(float)  # (trial, repeat) -> seconds of its jobs
+        self._ending, self._closing = threading.Event(), threading.Event()
         self._threads = ThreadPoolExecutor(workers, "autocompress-job", initializer=_block_interrupts)
         for worker in self._all:
             self._threads.submit(worker.start)
@@ -59,7 +65,23 @@ class ProcessExecutor(Executor):
         return self._threads.submit(self._perform, job)
 
     def close(self) -> None:
-        """End every worker now, whatever it is doing."""
+        """Have trainings put aside, then end every worker, whatever it is doing."""
+        try:
+            self._put_aside()
+        finally:
+            self._end()
+
+    def _put_aside(self) -> None:
+        self._ending.set()
+        training = [worker for worker in self._all if worker.trains]
+        for worker in training:
+            with suppress(OSError):
+                worker.line.send("stop")
+        deadline = time.monotonic() + _PATIENCE
+        while any(worker.trains for worker in training) and time.monotonic() < deadline:
+            time.sleep(_TICK)
+
+    def _end(self) -> None:
         self._closing.set()
         self._threads.shutdown(cancel_futures=True)
         for worker in self._all:
@@ -79,6 +101,8 @@ class ProcessExecutor(Executor):
                 try:
                     return self._attempt(worker, job)
                 except ProcessExpired as death:
+                    if self._ending.is_set():
+                        raise CancelledError from death
                     deaths += 1
                     if deaths == _DEATHS:
                         return Result(failure=Failure(_epitaph(death.exitcode), expected=True))
@@ -91,15 +115,18 @@ class ProcessExecutor(Executor):
 
     def _attempt(self, worker: _Worker, job: Job) -> Result:
         """Have the job done, handing on its steps."""
+        trial, began = (job.number, job.repeat), time.monotonic()
         limit = self._timeout if job.number != BASELINE else None
-        future = worker.begin(job, limit)
+        future = worker.begin(job, limit and max(limit - self._spent[trial], _TICK))
         try:
             while True:
                 if self._closing.is_set():
                     raise CancelledError
                 served = worker.serves()
                 if worker.line.poll(_TICK):
-                    self._on_step(job, *worker.line.recv())
+                    step, steps, loss = worker.line.recv()
+                    worker.trains = step < steps
+                    self._on_step(job, step, steps, loss)
                 elif future.done():
                     return future.result()
                 elif not served:
@@ -107,6 +134,8 @@ class ProcessExecutor(Executor):
         except TimeoutError:
             return Result(failure=Failure(f"it was ended after {limit:g} s, the limit of --trial-timeout", True))
         finally:
+            worker.trains = False
+            self._spent[trial] += time.monotonic() - began
             future.cancel()  # ends the worker, if something was raised while the job goes on
 
 
@@ -114,6 +143,7 @@ class _Worker:
     """A process and, when it dies, the one in its place."""
 
     def __init__(self, index: int, count: int) -> None:
+        self.trains = False  # and has told of a step
         self._context = multiprocessing.get_context("spawn")  # a forked torch hangs
         self.line, self._far_end = self._context.Pipe()
         self._share = (index, count, self._far_end)

@@ -14,6 +14,7 @@ from autocompress.jobs import Job, Result, perform
 _BETWEEN_STEPS = 0.25  # seconds: a person cannot read faster
 
 _line: Connection | None = None
+_stopping = threading.Event()
 
 
 def settle(index: int, count: int, line: Connection) -> None:
@@ -33,8 +34,10 @@ def gpu_for(index: int, gpus: int, visible: str | None) -> str:
 
 
 def _end_with_the_line(line: Connection) -> None:
-    """Nothing ever comes down the line: `recv` returns when the coordinator closes it or is no more."""
+    """One word may come down the line: to stop after this step. `recv` fails once the coordinator is no more."""
     try:
+        line.recv()
+        _stopping.set()
         line.recv()
     except (EOFError, OSError):
         os._exit(1)
@@ -50,5 +53,10 @@ def work(job: Job) -> Result:
             said = time.monotonic()
             assert _line
             _line.send((step, steps, loss))
+        if _stopping.is_set():
+            raise KeyboardInterrupt  # by which a training is put aside
 
-    return perform(job, tell)
+    try:
+        return perform(job, tell)
+    except KeyboardInterrupt:
+        os._exit(0)

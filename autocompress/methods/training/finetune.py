@@ -26,6 +26,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autocompress import interrupts
 from autocompress.context import Context, forward
 from autocompress.distributions import Range
 from autocompress.errors import ConfigError, Diverged
@@ -97,13 +98,14 @@ class Training:
         """Take every step that is left."""
         self.model.train()
         self.ctx.course.begins(self)
-        while self.step < self.steps:
-            loss = self._advance(next(self.batches))
-            self.step += 1
-            self.advanced()
-            for hook in self.ctx.hooks:
-                hook(self.step / self.steps)
-            self.ctx.course.stepped(self, loss)
+        with interrupts.waiting():  # what is interrupted within a step could not be put aside
+            while self.step < self.steps:
+                loss = self._advance(next(self.batches))
+                self.step += 1
+                self.advanced()
+                for hook in self.ctx.hooks:
+                    hook(self.step / self.steps)
+                self.ctx.course.stepped(self, loss)
 
     def factor(self) -> float:
         """What multiplies lr at the next step."""

@@ -1,0 +1,186 @@
+"""A training is put aside every few minutes, at an interrupt and at the deadline, and goes on bit for bit."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tiny_project import SPACE
+from torch import nn
+
+import autocompress
+from autocompress import confirmation, put_aside, run, trial
+from autocompress.budget import Budget
+from autocompress.errors import ConfigError, NothingFeasible
+from autocompress.executors.inline import InlineExecutor
+from autocompress.jobs import Job, perform
+from autocompress.observer import Observer
+from autocompress.recipe import Recipe
+from autocompress.stages import Ascent
+from autocompress.study import Study
+from autocompress.workbench import Workbench
+
+FINETUNE = {"finetune": {"epochs": 2, "lr": 5e-3, "freeze_embeddings": False}}  # 8 steps
+RECIPE = Recipe.load([{"neurons": {"keep": 0.5, "multiple": 8}}, {"hidden_states": {}}, FINETUNE])
+WITH_HOOKS = Recipe.load([{"qat": {}}, FINETUNE])
+NEVER = time.time() + 1e9
+
+Steps = list[int]
+
+
+@pytest.fixture
+def bench(project: Path) -> Workbench:
+    study = Study.create(project)
+    InlineExecutor(lambda *_: None).submit(Job("baseline", str(study.folder))).result()
+    return trial.workbench(study.folder)
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def counting(steps: Steps, fail_at: int = 0, error: type[BaseException] = KeyboardInterrupt) -> Callable[..., None]:
+    """Notes every step; one of them fails."""
+
+    def step(step: int, of: int, loss: float) -> None:
+        steps.append(step)
+        if step == fail_at:
+            raise error
+
+    return step
+
+
+def elsewhere(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    """A cache in which nothing is trained yet but the teacher, which is loaded already."""
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(place))
+
+
+@pytest.mark.parametrize("by", ["an interrupt", "time", "the deadline"])
+def test_put_aside_without_rungs_and_taken_up_is_as_if_nothing_had_been(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    bench.start.eval()
+    whole = Ascent(bench, RECIPE, tmp_path / "whole", lambda *_: None)
+    expected = weights(whole.model().module)
+    elsewhere(monkeypatch, tmp_path / "another")
+    steps: Steps = []
+    if by == "an interrupt":
+        with pytest.raises(KeyboardInterrupt):
+            Ascent(bench, RECIPE, tmp_path / "part", counting(steps, 5)).train()
+    elif by == "time":
+        monkeypatch.setenv("AUTOCOMPRESS_SAVE_MINUTES", "0")
+        with pytest.raises(ZeroDivisionError):  # a crash, after which nothing could be written
+            Ascent(bench, RECIPE, tmp_path / "part", counting(steps, 6, ZeroDivisionError)).train()
+        assert steps == [1, 2, 3, 4, 5, 6]
+        steps.pop()
+    else:
+        late = lambda: NEVER + 1 if len(steps) >= 5 else 0.0  # noqa: E731
+        monkeypatch.setattr(put_aside, "time", SimpleNamespace(time=late, monotonic=time.monotonic))
+        assert not Ascent(bench, RECIPE, tmp_path / "part", counting(steps), deadline=NEVER).train()
+    part = Ascent(bench, RECIPE, tmp_path / "part", counting(steps))
+    assert part.train()
+    assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert torch.equal(weights(part.model().module), expected)
+    assert [point["loss"] for point in part.record.curve] == [point["loss"] for point in whole.record.curve]
+    assert not (tmp_path / "part" / "aside").exists()
+
+
+def test_where_hooks_wait_a_training_ends_at_the_deadline_and_begins_anew(bench: Workbench, tmp_path: Path) -> None:
+    steps: Steps = []
+    assert not Ascent(bench, WITH_HOOKS, tmp_path / "part", counting(steps), deadline=0.0).train()
+    assert Ascent(bench, WITH_HOOKS, tmp_path / "part", counting(steps)).train()
+    assert steps == [1, *range(1, 9)]
+
+
+def test_the_teacher_is_put_aside_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, steps = Study.create(project).folder, Steps()
+    elsewhere(monkeypatch, project.parent / "whole")
+    expected = weights(Workbench(folder).teacher.model)
+    elsewhere(monkeypatch, project.parent / "parts")
+    assert not perform(Job("baseline", str(folder), deadline=0.0), counting(steps)).trained
+    with pytest.raises(KeyboardInterrupt):
+        perform(Job("baseline", str(folder)), counting(steps, 4))
+    done = perform(Job("baseline", str(folder)), counting(steps))
+    assert done.trained
+    assert steps == list(range(1, 17)), "of 4 epochs of 4 steps"
+    assert torch.equal(weights(Workbench(folder).teacher.model), expected)
+    assert not (folder / "aside").exists()
+
+
+class Late(Observer):
+    """The time is up at the third step of a trial's training."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.steps, self.up = Steps(), False
+        budget = Budget(4, deadline=1e6, clock=lambda: 1e7 if self.up else 0.0)
+        monkeypatch.setattr(run, "_budget", lambda study, limits: budget)
+        clock = SimpleNamespace(
+            time=lambda: time.time() + (1e7 if self.up else 0.0), monotonic=time.monotonic,
+            perf_counter=time.perf_counter,
+        )  # fmt: skip
+        monkeypatch.setattr(put_aside, "time", clock)
+
+    def step(self, job: Job, step: int, steps: int, loss: float) -> None:
+        if job.kind == "train":
+            self.steps.append(step)
+            self.up = self.up or len(self.steps) == 3
+
+
+def test_at_the_deadline_of_a_search_its_training_is_put_aside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = lambda study: [(t.number, t.state, t.recipe, t.measurement) for t in study.trials]  # noqa: E731
+    whole = autocompress.search(project, name="whole", trials=2)
+    elsewhere(monkeypatch, project.parent / "another")
+    study = Study.create(project, "parts")
+    with monkeypatch.context() as patch:
+        late = Late(patch)
+        with pytest.raises(NothingFeasible, match=r"^the time is up\. "):
+            study.run(observer=late)
+    assert late.steps == [1, 2, 3]
+    assert [t.state for t in study.trials] == ["running"]
+    note = json.loads((study.folder / "trials" / "000" / "aside" / "aside.json").read_text())
+    assert note["step"] == 3
+    study.run(trials=2)
+    assert facts(study) == facts(whole)
+
+
+def test_no_time_at_all_is_no_time(project: Path) -> None:
+    study = Study.create(project)
+    with pytest.raises(NothingFeasible, match=r"^the time is up before the baseline was measured\. "):
+        study.run(timeout=0)
+    assert study.baseline is None
+    autocompress.search(project, trials=1)
+    assert study.run(trials=2, timeout=0) == "the time is up"
+    assert study.charged() == 1
+
+
+def test_confirmation_is_put_aside_at_the_deadline_and_counts_as_training(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write_text(SPACE.replace("confirm: {top: 0}", "confirm: {top: 1, seeds: 2}"))
+    study = Study.create(project)
+    study.run(trials=1, training_hours=1e-9)
+    assert study.confirmed == {}, "its one training used up the hours"
+    with monkeypatch.context() as patch:
+        late = Late(patch)
+        patch.setattr(run, "_budget", lambda study, limits: Budget(1, 1e6, clock=lambda: 1e7 if late.up else 0.0))
+        study.run(observer=late)
+    assert late.steps == [1, 2, 3]
+    assert study.confirmed == {}
+    study.run(trials=1, observer=late)
+    assert late.steps == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert len(study.confirmed) == 1
+    assert confirmation.training_seconds(study.folder) > 0
+
+
+def test_how_often_is_a_number_of_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert put_aside.save_seconds() == 300
+    monkeypatch.setenv("AUTOCOMPRESS_SAVE_MINUTES", "0.5")
+    assert put_aside.save_seconds() == 30
+    monkeypatch.setenv("AUTOCOMPRESS_SAVE_MINUTES", "often")
+    with pytest.raises(ConfigError, match="AUTOCOMPRESS_SAVE_MINUTES: it should be a number of minutes such as 5 or"):
+        put_aside.save_seconds()
