@@ -45,12 +45,12 @@ def latency(candidate: Session, baseline: Session, batch: Inputs, target: Target
 
     The interval is bootstrapped; there are more blocks until it is narrow, for some seconds at most. With one CPU
     thread the clock is the thread's own CPU time, steadier under load. The tail is always wall time: `latency_tail` is
-    the candidate's 95th percentile over its median.
+    the candidate's 95th percentile over its median. `latency_quiet` is 0 if others went on measuring or training.
     """
     clock = clock_for(target)
     ratios: list[float] = []
     wall: list[float] = []
-    with quiet():
+    with quiet() as alone:
         warm_up(candidate, batch)
         warm_up(baseline, batch)
         start = time.perf_counter()
@@ -64,6 +64,7 @@ def latency(candidate: Session, baseline: Session, batch: Inputs, target: Target
     return {
         "speedup": speedup, "speedup_low": low, "speedup_high": high,
         "latency_tail": float(np.percentile(wall, 95) / np.median(wall)), "latency_runs": float(len(wall)),
+        "latency_quiet": float(alone),
     }  # fmt: skip
 
 

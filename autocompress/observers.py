@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class Seen:
 def observe(model: nn.Module, paths: Collection[str], batches: list[Batch]) -> dict[str, Seen]:
     """The inputs of the layers at `paths`. Padded tokens do not count."""
     found: dict[str, Seen] = {}
-    tensors: list[Tensor] = []  # of the first batch; kept, so that no other tensor gets an old one's identity
+    tensors: list[ref[Tensor]] = []  # of the first batch; one that is gone is no other's twin
 
     def look(path: str, x: Tensor, x_NI: Tensor) -> None:
         low_I, high_I = x_NI.amin(0), x_NI.amax(0)
@@ -37,8 +38,8 @@ def observe(model: nn.Module, paths: Collection[str], batches: list[Batch]) -> d
             low_I, high_I = torch.minimum(low_I, found[path].low_I), torch.maximum(high_I, found[path].high_I)
             found[path].low_I, found[path].high_I = low_I, high_I
             return
-        source = next((i for i, known in enumerate(tensors) if known is x), len(tensors))
-        tensors.append(x)
+        source = next((i for i, known in enumerate(tensors) if known() is x), len(tensors))
+        tensors.append(ref(x))
         found[path] = Seen(low_I, high_I, source)
 
     watch(model, paths, batches, look)
@@ -97,6 +98,24 @@ def moments(model: nn.Module, seen: Mapping[str, Seen], batches: list[Batch]) ->
         one.size_I /= one.tokens
     by_source = {seen[path].source: one for path, one in found.items()}
     return {path: by_source[one.source] for path, one in seen.items()}
+
+
+def shares(model: nn.Module, seen: Mapping[str, Seen]) -> list[dict[str, Seen]]:
+    """The layers in groups whose moments together take no more memory than the model, one group being looked at a time.
+
+    Those that read one tensor stay together; the widest of them may be more than the model by itself.
+    """
+    room = sum(p.numel() for p in model.parameters())
+    groups: list[dict[str, Seen]] = [{}]
+    taken = 0
+    for first in _readers(seen):
+        needed = len(seen[first].low_I) ** 2
+        if groups[-1] and taken + needed > room:
+            groups.append({})
+            taken = 0
+        groups[-1] |= {path: one for path, one in seen.items() if one.source == seen[first].source}
+        taken += needed
+    return groups
 
 
 def _readers(seen: Mapping[str, Seen]) -> list[str]:

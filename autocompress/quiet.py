@@ -25,12 +25,11 @@ _QUEUE = 120.0  # seconds: the same for all who measure before me
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Nobody else measures, nobody trains."""
+def quiet() -> Iterator[bool]:
+    """Nobody else measures, nobody trains. Gives whether that is so: who waited too long goes on beside the others."""
     with _lock("latency") as gate, _lock("training") as floor:
-        _try(gate, LOCK_EX, _QUEUE)
-        _try(floor, LOCK_EX, _PATIENCE)
-        yield
+        first = _try(gate, LOCK_EX, _QUEUE)
+        yield _try(floor, LOCK_EX, _PATIENCE) and first
 
 
 class Floor:

@@ -21,7 +21,7 @@ from autocompress.context import Context
 from autocompress.distributions import Choice
 from autocompress.incoherence import spread_pairs
 from autocompress.method import Method, Stage
-from autocompress.observers import Moments, moments, observe
+from autocompress.observers import Moments, moments, observe, shares
 from autocompress.precision import Precision
 from autocompress.rounding import codes, decode, group_of, round_weight, weight_scale
 from autocompress.surgery import products, token_tables, weight_OI
@@ -44,15 +44,24 @@ class WeightOnly(Method):
         precision, layers = Precision("int4" if self.bits == 4 else "int8", group_size=self.group_size), products(model)
         scales: dict[str, Tensor] = {}
         if self.algorithm != "rtn":
-            known = moments(model, observe(model, layers, ctx.calibration), ctx.calibration)
-            for path, layer in layers.items():
-                W_OI = weight_OI(layer)
-                if self.algorithm == "awq":
-                    scales[f"{path}.input_smooth"] = awq(W_OI, known[path], precision)
-                    continue
-                scales[f"{path}.weight_scale"] = scale_OG = weight_scale(W_OI, precision)
-                rehearsed = ctx.train is None  # only the grid's shape matters then
-                W_OI.copy_(round_weight(W_OI, precision, scale_OG) if rehearsed else gptq(W_OI, known[path], precision))
+            rounded: dict[
+                str, Tensor
+            ] = {}  # put in place at the end: every layer's inputs are those of the given model
+            for share in shares(model, observe(model, layers, ctx.calibration)):
+                known = moments(model, share, ctx.calibration)
+                for path in share:
+                    W_OI = weight_OI(layers[path])
+                    if self.algorithm == "awq":
+                        scales[f"{path}.input_smooth"] = awq(W_OI, known[path], precision)
+                        continue
+                    scales[f"{path}.weight_scale"] = scale_OG = weight_scale(W_OI, precision)
+                    rehearsed = ctx.train is None  # only the grid's shape matters then
+                    on_grid = (
+                        round_weight(W_OI, precision, scale_OG) if rehearsed else gptq(W_OI, known[path], precision)
+                    )
+                    rounded[path] = on_grid
+            for path, W_OI in rounded.items():
+                weight_OI(layers[path]).copy_(W_OI)
         ctx.precision.add(layers, precision, scales)
         if self.embeddings:
             ctx.precision.add(token_tables(model), precision)
