@@ -111,6 +111,7 @@ def load_classifier(source: str, labels: tuple[str, ...], *, new_head: bool = Fa
     same_count = theirs is not None and len(theirs) == len(labels)
     order = label_names.rows(theirs, labels) if theirs else None
     config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
+    config.problem_type = "single_label_classification"  # who loads an export reads off it how logits become labels
     if config.pad_token_id is None:  # decoders find a text's last token by it
         config.pad_token_id = padding(load_tokenizer(source))["input_ids"]
     options = {"use_safetensors": True, "trust_remote_code": False, "ignore_mismatched_sizes": not same_count}

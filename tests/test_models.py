@@ -190,6 +190,14 @@ def test_labels_are_the_tasks(body: str) -> None:
     assert (config.id2label, config.label2id) == ({0: "no", 1: "yes"}, {"no": 0, "yes": 1})
 
 
+def test_it_says_that_a_text_has_one_label_whatever_the_checkpoint_was_for(classifier: str) -> None:
+    config = BertConfig.from_pretrained(classifier)
+    config.problem_type = "multi_label_classification"
+    config.save_pretrained(classifier)
+    loaded = models.load_classifier(classifier, ("high", "low", "middle"))
+    assert loaded.config.problem_type == "single_label_classification"
+
+
 def test_loading_is_silent(body: str, classifier: str, capfd: pytest.CaptureFixture[str]) -> None:
     models.load_tokenizer(body)
     models.load_classifier(body, ("a", "b"))
