@@ -84,10 +84,15 @@ def check_texts(record: dict[str, Any], texts: Texts) -> None:
 
 
 def adopt(study: Study, space: SearchSpace, path: Path) -> None:
-    """Let the existing `study` go on with the space in the file `path`, whose limits of the search may be new.
+    """Let the study end as `space` says, which lies in `path` and is otherwise its own. The caller holds the study."""
+    draft = study.folder / ".space.yaml"
+    shutil.copyfile(path, draft)
+    draft.replace(study.folder / "space.yaml")
+    study_file.update(study.folder, space=study_file.plain(space))
 
-    Raises `ConfigError` if it is another space, or the same text beside other data.
-    """
+
+def check_space(study: Study, space: SearchSpace, path: Path) -> None:
+    """Raise `ConfigError` if the file `path` holds another space than the study's, or lies beside other data."""
     known = study.record.get("space") or study_file.plain(study.space)
     own = f"Give this one a name of its own: --study {study.name}-2"
     copy = study.folder / "space.yaml"
@@ -101,11 +106,6 @@ def adopt(study: Study, space: SearchSpace, path: Path) -> None:
             f"{path}: the study {study.name!r} was made of the model and data beside another file of the same text, in "
             f"{study.root}. {own}"
         )
-    if copy.read_bytes() != path.read_bytes():
-        draft = copy.with_name(".space.yaml")
-        shutil.copyfile(path, draft)
-        draft.replace(copy)
-        study_file.update(study.folder, space=study_file.plain(space))
 
 
 def _names_files(space: SearchSpace, other: Path) -> bool:

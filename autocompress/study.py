@@ -70,8 +70,11 @@ class Study:
             study_file.checked_name(path.stem if name is None else name)
         study = cls(STUDIES / (path.stem if name is None else name))
         if (study.folder / study_file.NAME).exists():
-            with held(study):
-                identity.adopt(study, space, path)
+            identity.check_space(study, space, path)
+            if (study.folder / "space.yaml").read_bytes() != path.read_bytes():
+                with held(study):
+                    identity.adopt(study, space, path)
+                study = cls(study.folder)
             return study
         study.folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, study.folder / "space.yaml")
