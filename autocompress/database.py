@@ -9,21 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial
 
 from autocompress import interrupts
 from autocompress.goals import Direction
 
+STUDY = "autocompress"  # what Optuna calls the one study in the file
+
 
 class Database:
     """What a crash between any two calls leaves behind is what the calls before it wrote."""
 
-    def __init__(self, path: Path | None, name: str, directions: list[Direction]) -> None:
+    def __init__(self, path: Path | None, directions: list[Direction]) -> None:
         """`path`: an SQLite file; None: in memory."""
-        self._storage = RDBStorage(_sqlite(path)) if path else InMemoryStorage()
+        self._storage = _sqlite(path) if path else InMemoryStorage()
         self._study = optuna.create_study(
-            study_name=name, storage=self._storage, load_if_exists=True, directions=directions,
+            study_name=_name_in(self._storage), storage=self._storage, load_if_exists=True, directions=directions,
             sampler=optuna.samplers.RandomSampler(),  # never asked: sampling happens in a sketch of the study
         )  # fmt: skip
 
@@ -76,10 +78,20 @@ def _new(attrs: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, Any]]
     return [(key, value) for key, value in attrs.items() if key not in before or before[key] != value]
 
 
-def _sqlite(path: Path) -> str:
+def _name_in(storage: BaseStorage) -> str:
+    """A folder may be renamed, so its name is not the study's. Earlier versions thought so; the fullest is the one."""
+    known = {study.study_name: study for study in storage.get_all_studies()}
+    if STUDY in known or not known:
+        return STUDY
+    return max(known, key=lambda name: storage.get_n_trials(known[name]._study_id))
+
+
+def _sqlite(path: Path) -> RDBStorage:
     """SQLite with a write-ahead log: half the waiting of a rollback journal, others may read while a search writes, and
     what is told is on the disk before the search goes on (`synchronous` stays FULL), so not even a power cut loses it.
     """
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-    return f"sqlite:///{path}"
+    # no path stands in the URL: some signs have a meaning there
+    made = {"creator": lambda: sqlite3.connect(path, check_same_thread=False)}
+    return RDBStorage("sqlite:///study.db", engine_kwargs=made)

@@ -51,7 +51,7 @@ class Display(Observer):
         self._print(f"[yellow]note[/] {escape(text)}")
 
     def begin(self, job: Job) -> None:
-        who = "the search" if job.number == BASELINE else f"t{job.number:03d} {Recipe.load(job.recipe).title}"
+        who = "the search" if job.number == BASELINE else f"t{job.number:03d} {Recipe.read(job.recipe).title}"
         if (key := (job.number, job.repeat)) not in self._now:
             self._now[key] = self._bars.add_task("", total=1, more="")
         bar = self._now[key]

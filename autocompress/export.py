@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autocompress import cache, export_files, trial_folders
+from autocompress import cache, export_files, identity, trial_folders
 from autocompress.card import card
 from autocompress.data.encoding import padding
 from autocompress.errors import ConfigError
@@ -24,7 +24,7 @@ from autocompress.ledger import Measurement, Trial
 from autocompress.manifest import MEASURED, SERVING, Measured, Scored, Serving, digest_of
 from autocompress.space import write_yaml
 from autocompress.task import Task
-from autocompress.trial import trial_folder, workbench
+from autocompress.trial import remeasured, trial_folder, workbench
 
 if TYPE_CHECKING:
     from autocompress.study import Study
@@ -87,13 +87,16 @@ def _measured(study: Study, trial: Trial, scores: dict[str, float]) -> Measured:
         trial=trial.measurement | again | means | {"test_score": scores["test_score"]},
         baseline=study.baseline.measurement | {"test_score": scores["baseline_test_score"]},
         metric=study.space.task.metric, target=study.space.target,
-        machine=record["machine"], versions=record["versions"], runtime=workbench(study.folder).runtime.describe(),
+        machine=record["machine"], versions=record["versions"],
+        runtime=record.get("runtime") or workbench(study.folder).runtime.describe(),
         isolated=bool(again),
     )  # fmt: skip
 
 
 def _remeasured(study: Study, trial: Trial) -> Measurement:
     """Its latency in a process of its own; nothing, and a warning, if that cannot be measured."""
+    if not identity.unchanged(study):  # of this machine or version, its figures would say nothing beside the study's
+        return remeasured(study.folder, trial.number)
     job = Job("remeasure", str(study.folder), trial.number, trial.recipe.dump())
     result = InlineExecutor(lambda *_: None).submit(job).result()
     if result.failure:

@@ -62,7 +62,7 @@ def perform(job: Job, on_step: OnStep) -> Result:
     do = getattr(trial, job.kind)
     try:
         with disk.pausing(), cache.lease(), Floor() as floor:
-            recipe, told = Recipe.load(job.recipe), _pausing(on_step, floor)
+            recipe, told = Recipe.read(job.recipe), _pausing(on_step, floor)
             done = do(trial.Work(bench, recipe, job.number, told, job.share, job.repeat, job.deadline))
         return Result(
             done.measurement, done.seconds, done.notes, rungs=done.rungs, rung_seconds=done.rung_seconds,

@@ -90,7 +90,7 @@ def limits(checkpoint: str) -> str:
 
 def revision(method: type[Method]) -> int | str:
     """A method's revision; of one that is not ours, a digest of its code: nobody raises a number there."""
-    if method.__module__.startswith("autocompress."):
+    if method.__module__.startswith("autocompress."):  # a recorded step too, which is never carried out
         return method.revision
     return _own_digest(method.__module__, method.__name__)
 

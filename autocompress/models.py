@@ -34,7 +34,9 @@ def locate(model: str, root: Path) -> str:
         return builtin(model)
     folder = (root / Path(model).expanduser()).resolve()
     if not folder.is_dir() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
-        raise ConfigError(f"model: must be a folder that exists, or a hub id like namespace/name. Got {model!r}.")
+        raise ConfigError(
+            f"model: must be a folder that exists, or a hub id like namespace/name. Got {model!r}, that is {folder}."
+        )
     folder = folder if folder.is_dir() else download(model)
     for needed, what in (("config.json", "a config.json"), ("*.safetensors", "weights in safetensors")):
         if not any(folder.glob(needed)):

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from autocompress.method import Method, find
+from autocompress.recorded import read_step
 
 Steps = list[dict[str, dict[str, Any]]]
 
@@ -53,6 +54,14 @@ class Recipe(tuple[Method, ...]):
     def load(cls, steps: Steps) -> Recipe:
         """The inverse of `dump`."""
         return cls(find(name)(**knobs) for step in steps for name, knobs in step.items())
+
+    @classmethod
+    def read(cls, steps: Steps) -> Recipe:
+        """The same of what another version may have written: a step that this one does not know is kept as it is.
+
+        Such a recipe can be shown and compared with others, and not be carried out.
+        """
+        return cls(read_step(name, knobs) for step in steps for name, knobs in step.items())
 
     def fault(self) -> str | None:
         """Why this order of steps cannot work, or None. Known before anything runs."""

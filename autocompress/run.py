@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from autocompress import anchors, cache, confirmation, disk, interrupts, left_out, measure, progress, undertrained
+from autocompress import (
+    anchors,
+    cache,
+    confirmation,
+    disk,
+    identity,
+    interrupts,
+    left_out,
+    measure,
+    progress,
+    undertrained,
+)
 from autocompress.budget import Budget
 from autocompress.coordinator import Coordinator
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible
@@ -60,7 +71,9 @@ def run(study: Study, limits: Limits, observer: Observer, executor: Executor | N
         held(study),
         contextlib.closing(executor or _executor(limits, observer)) as executor,
     ):
-        _check_the_machine(study)
+        if study.baseline is not None:
+            _check_the_machine(study)
+        identity.settle(study, observer)
         study.store.finish_told()
         budget = _budget(study, limits)
         baseline = _measured_baseline(study, executor, observer, budget)

@@ -137,22 +137,27 @@ class SearchSpace(Settings):
     @property
     def fingerprint(self) -> str:
         """Equal for spaces whose studies may be one. More trials of the same space are no other space."""
-        return digest(self._identity())
+        return digest(self.identity(self.dump()))
 
     def diff(self, other: SearchSpace) -> list[str]:
         """What changed from this space to `other`, one line each; nothing where the fingerprints are equal."""
-        before, after = _leaves(self._identity()), _leaves(other._identity())
-        return [
-            f"{key}: {before.get(key, 'nothing')} -> {after.get(key, 'nothing')}"
-            for key in dict.fromkeys([*before, *after])
-            if before.get(key) != after.get(key)
-        ]
+        return differences(self.identity(self.dump()), self.identity(other.dump()))
 
-    def _identity(self) -> dict[str, Any]:
-        dump = self.dump()
-        for key in ("trials", "rule", "confirm"):  # of the end of a search, not of what its trials are
-            del dump["search"][key]
-        return dump
+    @staticmethod
+    def identity(dump: dict[str, Any]) -> dict[str, Any]:
+        """A dump without what says when a search ends, and not what its trials are."""
+        ends = ("trials", "rule", "confirm")
+        return dump | {"search": {key: value for key, value in dump["search"].items() if key not in ends}}
+
+
+def differences(before: Any, after: Any) -> list[str]:
+    """What differs between two pieces of plain data: `dotted.place: then -> now`, a line each."""
+    then, now = _leaves(before), _leaves(after)
+    return [
+        f"{key}: {then.get(key, 'nothing')} -> {now.get(key, 'nothing')}"
+        for key in dict.fromkeys([*then, *now])
+        if then.get(key) != now.get(key)
+    ]
 
 
 def _leaves(data: Any, place: Place = ()) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Store:
     """
 
     def __init__(
-        self, path: Path | None, name: str, objectives: Mapping[str, Direction], settings: SearchSettings,
+        self, path: Path | None, objectives: Mapping[str, Direction], settings: SearchSettings,
         points: Iterator[Params] | None = None,
     ) -> None:  # fmt: skip
         """`path`: the database's file; None: in memory. `points`: the parameters of all recipes, if there is an end."""
@@ -56,7 +56,7 @@ class Store:
         self._objectives = list(objectives)
         self._directions = list(objectives.values())
         self._points = points or iter(())
-        self._database = Database(path, name, self._directions)
+        self._database = Database(path, self._directions)
         self._queue: list[Params] = []
         self._mirror: list[_Row] = []  # by the trials' numbers
         self._tried: set[str] = set()  # the keys of their recipes
@@ -163,5 +163,5 @@ def _read(frozen: FrozenTrial) -> Trial:
     """Older studies lack some fields, and those of a newer version may have more."""
     outcome = json.loads(frozen.user_attrs.get(_OUTCOME, '{"state": "running"}'))
     known = {name: value for name, value in outcome.items() if name in Trial.__dataclass_fields__}
-    recipe = Recipe.load(json.loads(frozen.user_attrs[_RECIPE]))
+    recipe = Recipe.read(json.loads(frozen.user_attrs[_RECIPE]))
     return Trial(frozen.number, recipe=recipe, params=dict(frozen.params), **known)

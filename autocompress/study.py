@@ -21,11 +21,10 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autocompress import cache, confirmation, disk, left_out, measure
+from autocompress import cache, confirmation, disk, identity, left_out, measure, study_file
 from autocompress.answers import Answers
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, nearest
 from autocompress.executors import Executor
@@ -38,7 +37,6 @@ from autocompress.progress import Point, Progress
 from autocompress.recipe import Recipe
 from autocompress.relaxation import relaxation
 from autocompress.run import Limits, held, run
-from autocompress.runtime import find_runtime
 from autocompress.space import SearchSpace
 from autocompress.standing import Standing
 from autocompress.store import Params, Store
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
     from autocompress.tracking.registry import Registered
 
 STUDIES = Path("studies")
-_VERSIONS = ("autocompress", "torch", "transformers", "optuna")  # and those of the runtime
 
 
 def known_studies() -> list[str]:
@@ -69,27 +66,25 @@ class Study:
     def create(cls, path: Path, name: str | None = None) -> Study:
         """The study of this space: a new one, or the one that is there already if its space is the same."""
         space = SearchSpace.load(path)
-        study = cls(STUDIES / (name or path.stem))
-        if (study.folder / "study.json").exists():
-            if changes := study.space.diff(space):
-                raise ConfigError(
-                    f"{path}: the study {study.name!r} was made with another space:\n  "
-                    + "\n  ".join(changes)
-                    + f"\nGive this one a name of its own: --study {study.name}-2"
-                )
+        if name is not None or path.stem.startswith("."):  # a file's name may hold blanks, and is one folder still
+            study_file.checked_name(path.stem if name is None else name)
+        study = cls(STUDIES / (path.stem if name is None else name))
+        if (study.folder / study_file.NAME).exists():
+            identity.check_space(study, space, path)
+            if (study.folder / "space.yaml").read_bytes() != path.read_bytes():
+                with held(study):
+                    identity.adopt(study, space, path)
+                study = cls(study.folder)
             return study
-        versions = {package: version(package) for package in (*_VERSIONS, *find_runtime(space.target.runtime).packages)}
         study.folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, study.folder / "space.yaml")
         made = {
             "id": uuid.uuid4().hex,
-            "root": str(space.root.resolve()),
+            "root": study_file.relative(space.root, study.folder),
             "created": time.strftime("%Y-%m-%d %H:%M:%S"),
         }
-        cache.write_json(
-            study.folder / "study.json",
-            {"format": 1, **made, "machine": measure.machine(space.target.device), "versions": versions},
-        )
+        now = {"machine": measure.machine(space.target.device), "versions": identity.versions(space)}
+        study_file.write(study.folder, {"format": study_file.FORMAT, **made, **now, "space": study_file.plain(space)})
         return study
 
     @classmethod
@@ -111,18 +106,22 @@ class Study:
     @property
     def record(self) -> dict[str, Any]:
         """What study.json holds."""
-        record: dict[str, Any] = json.loads((self.folder / "study.json").read_text())
-        return record
+        return study_file.read(self.folder)
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths in its space start from."""
+        return study_file.root_of(self.folder)
 
     @cached_property
     def space(self) -> SearchSpace:
-        return SearchSpace.load(self.folder / "space.yaml", root=Path(self.record["root"]))
+        return study_file.space_of(self.folder)
 
     @cached_property
     def store(self) -> Store:
         """Optuna's storage of this study."""
         space = self.space
-        return Store(self.folder / "study.db", self.name, space.objectives, space.search, self._points())
+        return Store(self.folder / "study.db", space.objectives, space.search, self._points())
 
     def _points(self) -> Iterator[Params]:
         """Of every recipe that is searched; looked up when they are first asked for, which is after the baseline."""
@@ -277,7 +276,11 @@ class Study:
         return scores
 
     def remake(self, trial: Trial) -> None:
-        """Run the recipe of a trial whose artefacts were deleted when it left the front."""
+        """Run the recipe of a trial whose artefacts were deleted when it left the front.
+
+        Raises `ConfigError` if it could not become the same again: of other data, or with another version.
+        """
+        identity.settle(self, Observer())
         executor = InlineExecutor(lambda *_: None)
         for kind in confirmation.REMAKE:
             result = executor.submit(Job(kind, str(self.folder), trial.number, trial.recipe.dump())).result()

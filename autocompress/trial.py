@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autocompress import cache, faults, isolated, keys, measure, structure
+from autocompress import cache, faults, isolated, keys, measure, structure, study_file
 from autocompress.applicability import not_applicable
 from autocompress.context import OnStep
 from autocompress.ledger import Measurement
@@ -56,7 +56,7 @@ class Done:
 
 def workbench(folder: Path) -> Workbench:
     """This process's workbench of the study in `folder`: another study that was made there since has one of its own."""
-    return loaded(folder, json.loads((folder / "study.json").read_text())["id"])
+    return loaded(folder, study_file.read(folder)["id"])
 
 
 @functools.lru_cache(maxsize=4)

@@ -15,7 +15,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from autocompress import cache, disk, footprint, input_limits, keys, measure, memory, models, structure
+from autocompress import (
+    cache,
+    disk,
+    footprint,
+    identity,
+    input_limits,
+    keys,
+    measure,
+    memory,
+    models,
+    structure,
+    study_file,
+)
 from autocompress import teacher as teachers
 from autocompress.context import Context, Course, OnStep, Teacher
 from autocompress.errors import NotFinite
@@ -46,13 +58,12 @@ class Workbench:
 
     @cached_property
     def space(self) -> SearchSpace:
-        return SearchSpace.load(self.folder / "space.yaml", root=Path(self.record["root"]))
+        return study_file.space_of(self.folder)
 
     @property
     def record(self) -> dict[str, Any]:
         """What the coordinator wrote about the study."""
-        record: dict[str, Any] = json.loads((self.folder / "study.json").read_text())
-        return record
+        return study_file.read(self.folder)
 
     @cached_property
     def target(self) -> Target:
@@ -76,7 +87,9 @@ class Workbench:
         limits = {name: models.limits(source, tokenizer) for name, source in named.items()}
         input_limits.fit(tokenizer, limits.values())
         input_limits.check(tokenizer, limits, self.target, self.space.task)
-        return Task.load(self.space.task, tokenizer, self.space.search.seed, self.space.root)
+        task = Task.load(self.space.task, tokenizer, self.space.search.seed, self.space.root)
+        identity.check_texts(self.record, task.texts)
+        return task
 
     @cached_property
     def example(self) -> Batch:

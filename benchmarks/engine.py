@@ -132,7 +132,7 @@ def _fill(study: Study) -> None:
     space, baseline = study.space, study.baseline
     assert baseline
     settings = space.search.model_copy(update={"sampler": "random"})
-    store = Store(study.folder / "study.db", study.name, space.objectives, settings)
+    store = Store(study.folder / "study.db", space.objectives, settings)
     filling = Coordinator(study.folder, space, store, baseline.measurement, Observer(), lambda *_: None)
     drive(filling.lives(Budget(FILLED)), Cluster(1, refused=0.75))
 

@@ -97,7 +97,7 @@ def search(problem: str, name: str, seed: int, trials: int = 0, seconds: float =
         seed=seed, trials=trials, sampler=variant.sampler, built_in_anchors=variant.anchors,
         variants=32 if variant.tails else 0, rungs="stop" if variant.rungs else "none",
     )  # fmt: skip
-    store = (PlainStore if variant.plain else Store)(None, problem, space.objectives, space.search)
+    store = (PlainStore if variant.plain else Store)(None, space.objectives, space.search)
     if isinstance(store, PlainStore) and variant.plain:
         store.plain = variant.plain
     for anchor in anchors.tried_first(space):

@@ -70,7 +70,7 @@ def space(tmp_path: Path) -> SearchSpace:
 
 def coordinate(folder: Path, space: SearchSpace, executor: Workers, budget: int) -> list[Trial]:
     folder.mkdir(exist_ok=True)
-    store = Store(folder / "study.db", "s", space.objectives, space.search)
+    store = Store(folder / "study.db", space.objectives, space.search)
     coordinator = Coordinator(folder, space, store, BASELINE, Observer(), lambda *_: None)
     drive(coordinator.lives(Budget(budget)), executor)
     return store.trials()
@@ -109,7 +109,7 @@ def test_a_pause_leaves_those_under_way_to_be_resumed(tmp_path: Path, space: Sea
 
     with pytest.raises(Paused):
         coordinate(tmp_path, space, Full(3), 8)
-    left = [t.number for t in Store(tmp_path / "study.db", "s", space.objectives, space.search).trials()
+    left = [t.number for t in Store(tmp_path / "study.db", space.objectives, space.search).trials()
             if t.state == "running"]  # fmt: skip
     assert left
     executor = Workers(3)

@@ -120,7 +120,7 @@ def check(study: Study, charged: int) -> None:
     assert [t.number for t in trials] == list(range(len(trials)))
     assert {t.state for t in trials} <= {"complete", "refused", "duplicate"}
     assert len({t.recipe.key for t in trials if t.charged}) == charged
-    told = optuna.load_study(study_name=study.name, storage=f"sqlite:///{study.folder / 'study.db'}").get_trials()
+    told = optuna.load_study(study_name="autocompress", storage=f"sqlite:///{study.folder / 'study.db'}").get_trials()
     assert all(t.state.is_finished() for t in told)
     runs = mlflow_runs(study)
     assert sorted(runs) == sorted([("study", "FINISHED"), ("-1", "FINISHED"), *((str(t.number), "FINISHED")

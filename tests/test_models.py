@@ -67,7 +67,9 @@ def test_locate_a_folder_beside_the_yaml_file(body: str) -> None:
 @pytest.mark.parametrize("model", ["./none", "../none", "/none", "~/none", "a/b/c"])
 def test_locate_no_such_folder(model: str, tmp_path: Path) -> None:
     rule = "must be a folder that exists, or a hub id like namespace/name"
-    assert _message(models.locate, model, tmp_path) == f"model: {rule}. Got {model!r}."
+    assert _message(models.locate, model, tmp_path) == (
+        f"model: {rule}. Got {model!r}, that is {(tmp_path / Path(model).expanduser()).resolve()}."
+    )
 
 
 def test_locate_downloads_a_hub_id(body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,7 @@ def test_hub_dataset_without_train(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_sources_that_are_not_there(tmp_path: Path) -> None:
     assert message(tmp_path, "./no") == (
-        f"task.data: must be a folder that exists, or a hub dataset. Got './no'. Or {BY_SPLIT}"
+        f"task.data: must be a folder that exists, or a hub dataset. Got './no', that is {tmp_path}/no. Or {BY_SPLIT}"
     )
     assert message(tmp_path, "builtin/docstring") == (
         "task.data: there is no 'builtin/docstring'. Did you mean 'builtin/docstrings'?"

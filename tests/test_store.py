@@ -36,7 +36,7 @@ def sample(trial: Any) -> Recipe:
 
 
 def opened(folder: Path) -> Store:
-    return Store(folder / "study.db", "s", OBJECTIVES, SearchSettings(seed=3))
+    return Store(folder / "study.db", OBJECTIVES, SearchSettings(seed=3))
 
 
 def outcome(trial: Trial, score: float, **violations: float) -> Trial:
@@ -87,7 +87,7 @@ def conditional_search(folder: Path, sampler: str, counts: list[int]) -> list[Tr
     space = conditional(sampler)
     folder.mkdir(exist_ok=True)
     for count in counts:
-        store = Store(folder / "study.db", "s", OBJECTIVES, space.search, space.points())
+        store = Store(folder / "study.db", OBJECTIVES, space.search, space.points())
         store.enqueue(space.locate(Recipe([find("finetune")(lr=1e-3)])))
         for _ in range(count):
             store.tell(judged(store.ask(space.sample)))
@@ -136,7 +136,7 @@ def test_a_grid_passes_over_what_cannot_work(tmp_path: Path) -> None:
     steps = [{"one_of": ["skip", "int8_dynamic"]}, {"one_of": ["skip", {"layers": {"keep": [0.25, 0.5]}}]}]
     space = SearchSpace.parse(SPACE | {"steps": steps, "search": {"sampler": "grid"}})
     assert space.size == 1 + 6 + 6, "layers after int8_dynamic cannot work"
-    store = Store(None, "s", OBJECTIVES, space.search, space.points())
+    store = Store(None, OBJECTIVES, space.search, space.points())
     trials = [store.ask(space.sample) for _ in range(13)]
     assert len({t.recipe.key for t in trials}) == 13
     assert not any(t.recipe.fault() for t in trials)
@@ -145,12 +145,12 @@ def test_a_grid_passes_over_what_cannot_work(tmp_path: Path) -> None:
 def test_exploring_a_space_with_an_end_gives_what_was_not_tried() -> None:
     space = SearchSpace.parse(SPACE | {"steps": SPACE["steps"][1:]})
     assert space.size == (1 + 4) * 3 * (1 + 2) == 45
-    store = Store(None, "s", OBJECTIVES, space.search, space.points())
+    store = Store(None, OBJECTIVES, space.search, space.points())
     assert len({store.ask(space.sample, explore=True).recipe.key for _ in range(45)}) == 45
     store.ask(space.sample, explore=True)  # nothing is left: a random draw
     endless = conditional("tpe")
     assert list(endless.points()) == []
-    store = Store(None, "s", OBJECTIVES, endless.search, endless.points())
+    store = Store(None, OBJECTIVES, endless.search, endless.points())
     assert len({store.ask(endless.sample, explore=True).recipe.key for _ in range(9)}) > 5
 
 
@@ -168,7 +168,7 @@ def test_tpe_proposes_what_that_of_optuna_proposes(monkeypatch: pytest.MonkeyPat
     space = conditional("tpe")
 
     def proposed() -> list[Trial]:
-        store = Store(None, "s", OBJECTIVES, space.search)
+        store = Store(None, OBJECTIVES, space.search)
         trials = [store.ask(space.sample), store.ask(space.sample)]
         for number in range(40):
             trials.append(store.ask(space.sample))
@@ -220,7 +220,7 @@ def test_the_mirror_is_what_the_database_holds(sampler: str, tmp_path: Path) -> 
     space = conditional(sampler)
 
     def fresh() -> Store:
-        return Store(tmp_path / "study.db", "s", OBJECTIVES, space.search)
+        return Store(tmp_path / "study.db", OBJECTIVES, space.search)
 
     store = fresh()
     store.enqueue(space.locate(Recipe([find("finetune")(lr=1e-3)])))
@@ -327,7 +327,7 @@ def test_a_telling_that_is_cut_off_anywhere_is_as_if_it_had_not_begun(
 
 def test_an_outcome_that_an_older_version_wrote_but_did_not_tell_is_told(tmp_path: Path) -> None:
     trial = opened(tmp_path).ask(sample)
-    study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    study = optuna.load_study(study_name="autocompress", storage=f"sqlite:///{tmp_path / 'study.db'}")
     handle = optuna.Trial(study, study.get_trials()[0]._trial_id)
     known = {k: v for k, v in vars(outcome(trial, 0.7, size=-0.5)).items() if k in ("state", "measurement")}
     violations = {"size": -0.5}
@@ -349,7 +349,7 @@ def test_what_optuna_learns_of_each_outcome(tmp_path: Path) -> None:
     store.tell(replace(trials[2], state="refused", reason="a method cannot act"))
     store.tell(replace(trials[3], state="failed", reason="out of memory"))
     store.tell(replace(outcome(trials[4], 0.7, size=-0.5), state="duplicate", duplicate_of=0))
-    study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    study = optuna.load_study(study_name="autocompress", storage=f"sqlite:///{tmp_path / 'study.db'}")
     assert [(t.state.name, t.constraints) for t in study.trials] == [
         ("COMPLETE", {"valid": 0.0, "size": -0.5}),
         ("PRUNED", {"valid": 0.0, "size": 0.25}),

@@ -55,7 +55,9 @@ def read(settings: TaskSettings, root: Path) -> dict[str, Rows]:
     if folder.is_dir():
         return _read_saved(folder, settings)
     if data.startswith((".", "/", "~")) or folder.suffix in FORMATS:
-        raise ConfigError(f"task.data: must be a folder that exists, or a hub dataset. Got {data!r}. Or {_BY_SPLIT}")
+        raise ConfigError(
+            f"task.data: must be a folder that exists, or a hub dataset. Got {data!r}, that is {folder}. Or {_BY_SPLIT}"
+        )
     return _read_hub(data, settings)
 
 
