@@ -31,7 +31,8 @@ def card(
     """
     sections = [
         f"# {space.model}, compressed: {trial.recipe.title}\n\n"
-        f"Trial {trial.number} of the study `{name}`: a classifier of texts ({', '.join(serving.labels[:20])}), "
+        f"Trial {trial.number} of the study `{name}`: a classifier of {_read(serving)} "
+        f"({', '.join(serving.labels[:20])}), "
         f"made by autocompress {measured.versions['autocompress']}.",
         *_warning(broken),
         f"## Figures\n\n{figures(measured)}",
@@ -49,6 +50,11 @@ def _warning(broken: Sequence[str]) -> list[str]:
         return []
     limits = "\n".join(f"- `{limit}`" for limit in broken)
     return [f"**It does not keep every limit of its study.** It breaks:\n\n{limits}"]
+
+
+def _read(serving: Serving) -> str:
+    columns = serving.task.text
+    return "texts" if len(columns) == 1 else f"pairs of texts, {' and '.join(columns)}"
 
 
 def figures(measured: Measured) -> str:

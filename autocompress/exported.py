@@ -15,7 +15,8 @@ import numpy as np
 
 from autocompress import finite
 from autocompress.data.encoding import padding
-from autocompress.data.tokens import Text, Tokens
+from autocompress.data.pairs import Text, checked_texts
+from autocompress.data.tokens import Tokens
 from autocompress.errors import ConfigError, NotFinite
 from autocompress.manifest import Serving, read_serving
 from autocompress.runtime import Session, find_runtime
@@ -47,7 +48,10 @@ def pipeline(folder: str | Path) -> Pipeline:
 
 
 class Pipeline:
-    """`pipeline("a text")` or `pipeline(["a", "b"])`: one `{"label", "score"}` a text, its probability the score."""
+    """`pipeline("a text")` or `pipeline(["a", "b"])`: one `{"label", "score"}` a text, its probability the score.
+
+    A model of pairs takes `pipeline(("a", "b"))` or a list of such tuples.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.serving = read_serving(folder)
@@ -66,12 +70,13 @@ class Pipeline:
         return load_tokenizer(str(self.folder))
 
     def __call__(self, texts: Text | Sequence[Text]) -> list[dict[str, Any]]:
-        """A pair of texts is a tuple."""
+        """Raises `ConfigError` for single texts where the model reads pairs, and for pairs where it does not."""
         listed = [texts] if isinstance(texts, str | tuple) else texts
         return [self._answer(row_C) for row_C in self.logits(listed).tolist()]
 
     def logits(self, texts: Sequence[Text]) -> np.ndarray:
-        """(N, C), in batches of the target's size, texts of like length together."""
+        """(N, C), in batches of the target's size, texts of like length together. Raises as a call does."""
+        texts = checked_texts(texts, self.serving.columns)
         if len(texts) == 1:  # no sorting, and no threads to encode with
             return self.session.run(self._batch([self._tokens.of(texts[0])]))
         encoded, size = self._tokens.of_each(texts), self.target.batch_size

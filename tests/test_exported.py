@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,10 +143,20 @@ def test_scores_are_the_softmax_of_the_logits_and_no_texts_have_no_answers(plain
     assert classify([]) == []
 
 
-def test_texts_are_cut_and_paired_as_the_tokenizer_does_it(plain: Path) -> None:
-    classify, tokenizer = autocompress.pipeline(plain), AutoTokenizer.from_pretrained(plain)
+@pytest.mark.parametrize(
+    ("columns", "texts"),
+    [(["text"], ["", "honey " * 40]), (["a", "b"], [("honey tree", "stone river"), ("tree " * 20, "lemon " * 20)])],
+)
+def test_texts_are_cut_and_paired_as_the_tokenizer_does_it(
+    plain: Path, tmp_path: Path, columns: list[str], texts: list[Any]
+) -> None:
+    folder = shutil.copytree(plain, tmp_path / "copy")
+    serving = json.loads((folder / "serving.json").read_text())
+    serving["task"]["text"] = columns
+    (folder / "serving.json").write_text(json.dumps(serving))
+    classify, tokenizer = autocompress.pipeline(folder), AutoTokenizer.from_pretrained(plain)
     module = autocompress.load(plain)
-    for text in ("", "honey " * 40, ("honey tree", "stone river"), ("tree " * 20, "lemon " * 20)):
+    for text in texts:
         pair = (text,) if isinstance(text, str) else text
         encoded = tokenizer(*pair, truncation=True, max_length=16, return_tensors="pt")
         with torch.no_grad():

@@ -10,7 +10,8 @@ import typer
 
 from autocompress.cli.options import Json, Register, Rule, StudyName
 from autocompress.cli.terminal import not_kept, print_json, print_table
-from autocompress.errors import NothingFeasible
+from autocompress.data.pairs import Text, predict_line
+from autocompress.errors import ConfigError, NothingFeasible
 
 
 def export(
@@ -30,23 +31,34 @@ def export(
     number = chosen.number
     with Heartbeat(lambda: f"t{number:03d} is still being exported; what is gone of it is trained again first.", print):
         folder = opened.export(to, number)
-    print(f'{folder}/ is ready: autocompress predict {to} "some text"')
+    print(f"{folder}/ is ready: {predict_line(to, opened.space.task.text)}")
     if trial is None and (broken := opened.broken(chosen)):
         raise NothingFeasible(not_kept(chosen, broken))
     if register:
         print(f"\n{opened.register(to, register, number)}")
 
 
-def predict(folder: Path, texts: list[str], as_json: Json = False) -> None:
-    """Run an exported model on texts."""
+def predict(
+    folder: Path, texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT...")] = None,
+    pair: Annotated[bool, typer.Option("--pair", help="the texts are pairs: --pair A B --pair C D")] = False,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Run an exported model on texts, or on pairs of texts."""
     from autocompress.exported import pipeline
 
-    answers = pipeline(folder)(texts)
+    words = texts or []
+    if not words or (pair and len(words) % 2):
+        rule = "there should be two texts for every pair" if pair else "there should be a text, or --pair and two texts"
+        raise ConfigError(f"predict: {rule}. Got {len(words)}.")
+    given: list[Text] = list(zip(words[::2], words[1::2], strict=True)) if pair else [*words]
+    classify = pipeline(folder)
+    answers = classify(given)
     if as_json:
         print_json(answers)
     else:
-        print_table(("label", "probability", "text"),
-                     [(a["label"], f"{a['score']:.3f}", t) for a, t in zip(answers, texts, strict=True)])  # fmt: skip
+        rows = [(a["label"], f"{a['score']:.3f}", *(t if isinstance(t, tuple) else (t,)))
+                for a, t in zip(answers, given, strict=True)]  # fmt: skip
+        print_table(("label", "probability", *classify.serving.columns), rows)
 
 
 def verify(

@@ -22,6 +22,7 @@ from autocompress.cli.options import (
     seconds_of,
 )  # fmt: skip
 from autocompress.cli.terminal import heed_signals, not_kept, print_table
+from autocompress.data.pairs import predict_line
 from autocompress.errors import NothingFeasible, Paused
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _conclude(study: Study, console: Console, run: Run) -> None:
     console.print(
         f"\n{'Nearest' if broken else 'Chosen'} by {rule}: {best.label}. On the untouched test split it scores "
         f"{scores['test_score']:.3f}, the baseline {scores['baseline_test_score']:.3f}. {unsure}It is in {to}/\n\n"
-        f"  autocompress predict {to} \"some text\"\n"
+        f"  {predict_line(to, study.space.task.text)}\n"
         f"  autocompress resume {study.name} --trials {study.charged() + 20}\n"
         f"  autocompress ui {study.name}",
         soft_wrap=True, highlight=False,

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer
 
+from autocompress.data.pairs import Text
 from autocompress.errors import ConfigError, foreign, short
 from autocompress.safety import settings
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
-
-Text = str | tuple[str, str]
 
 
 class Tokens:
