@@ -55,6 +55,10 @@ class Task:
     def train(self) -> Examples:
         return self._examples(self.texts.train)
 
+    def train_head(self, count: int) -> Examples:
+        """The first `count` training texts; no others are tokenised for them."""
+        return self._examples(self.texts.train[:count])
+
     @cached_property
     def validation(self) -> Examples:
         return self._examples(self.texts.validation)

@@ -14,7 +14,7 @@ from autocompress import isolated, measure
 from autocompress.checkpoints import reason
 from autocompress.data.encoding import Texts, encode, padding
 from autocompress.data.files import FORMATS
-from autocompress.data.metrics import METRICS
+from autocompress.data.metrics import METRICS, Ints, one_answer
 from autocompress.data.texts import Split, load_texts
 from autocompress.errors import ConfigError, Unmeasured, foreign
 from autocompress.examples import Examples
@@ -55,11 +55,13 @@ def _score(pipeline: Pipeline, measured: Measured, data: str | None) -> Check:
     if data is None and not _is_here(settings.data):
         return Check("score", stored, None, None, "not measured: the study's texts are not here, give --data")
     name, split, labels = _chosen(pipeline, settings if data is None else _pointed_at(settings, data))
-    now = _scored(pipeline, split, labels)
+    answers_N, labels_N = _answered(pipeline, split, labels)
+    now = METRICS[settings.metric](answers_N, labels_N)
     if name is None:
         return Check("score", stored, now, None, f"not compared: {len(split.labels)} other texts than the study's")
     stored = measured.trial[name]
-    agrees = abs(now - stored) <= 1 / len(split.labels) + 1e-9
+    worth = one_answer(settings.metric, answers_N, labels_N, len(pipeline.labels))  # another processor rounds otherwise
+    agrees = abs(now - stored) <= worth + 1e-9
     return Check(name, stored, now, agrees, _word(agrees))
 
 
@@ -75,8 +77,8 @@ def _chosen(pipeline: Pipeline, settings: TaskSettings) -> tuple[str | None, Spl
     return None, texts.train if one_file else texts.validation, texts.labels
 
 
-def _scored(pipeline: Pipeline, split: Split, names: tuple[str, ...]) -> float:
-    """As the study did it: the texts in its order, in batches of the target's size."""
+def _answered(pipeline: Pipeline, split: Split, names: tuple[str, ...]) -> tuple[Ints, Ints]:
+    """Answers and labels, (N,) each, as in the study: the texts in its order, in batches of the target's size."""
     unknown = sorted(set(names) - set(pipeline.labels))
     if unknown:
         raise ConfigError(
@@ -86,7 +88,7 @@ def _scored(pipeline: Pipeline, split: Split, names: tuple[str, ...]) -> float:
     task, tokenizer = pipeline.serving.task, pipeline.tokenizer
     examples = Examples(_encoded(pipeline, split.texts, task.max_length), labels, padding(tokenizer))
     logits_NC = measure.logits(pipeline.session, examples, pipeline.target.batch_size)
-    return METRICS[task.metric](logits_NC.argmax(-1), np.array(labels))
+    return logits_NC.argmax(-1), np.array(labels)
 
 
 def _latency(pipeline: Pipeline, measured: Measured) -> Check:

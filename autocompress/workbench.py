@@ -98,7 +98,7 @@ class Workbench:
 
     @cached_property
     def calibration(self) -> list[Batch]:
-        return list(self.task.train.head(_CALIBRATION_TEXTS).batches(_CALIBRATION_BATCH))
+        return list(self.task.train_head(_CALIBRATION_TEXTS).batches(_CALIBRATION_BATCH))
 
     @cached_property
     def teacher_source(self) -> str:

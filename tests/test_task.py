@@ -13,6 +13,8 @@ import torch
 from tiny_tables import TABLE, tokenizer, write
 from transformers import PreTrainedTokenizerFast
 
+from autocompress import task as task_module
+from autocompress.data.encoding import encode
 from autocompress.errors import ConfigError
 from autocompress.settings import TaskSettings
 from autocompress.task import Task
@@ -99,3 +101,16 @@ def test_fingerprint_follows_what_numbers_follow(tmp_path: Path) -> None:
 def test_importing_the_task_loads_neither_datasets_nor_transformers() -> None:
     code = "import sys, autocompress.task; sys.exit(bool({'datasets', 'transformers', 'sklearn'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_first_texts_cost_no_more_than_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calibration reads 128 texts of perhaps a million."""
+    files = write(tmp_path, train=TABLE, validation=TABLE, test=TABLE)
+    task = Task.load(TaskSettings(data=files), tokenizer(), 0, tmp_path)
+    counts = []
+    monkeypatch.setattr(
+        task_module, "encode", lambda t, texts, most: counts.append(len(texts)) or encode(t, texts, most)
+    )
+    head = task.train_head(8)
+    assert counts == [8]
+    assert (head.fields, head.labels) == (task.train.head(8).fields, task.train.head(8).labels)

@@ -7,12 +7,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pytest
 
 from autocompress import isolated, measure
+from autocompress.data.metrics import METRICS
+from autocompress.data.texts import load_texts
 from autocompress.errors import ConfigError
+from autocompress.manifest import digest_of
+from autocompress.settings import TaskSettings
 from autocompress.verify import Check, verify
 
 STORED = Path(__file__).parent / "stored"
@@ -96,6 +101,25 @@ def test_labels_that_the_model_does_not_know_are_refused(folder: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         verify(folder, "other.csv")
     assert str(caught.value) == "--data: every label should be one of the model's: sour, sweet. Got 'bitter'."
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_score_may_be_off_by_one_answer_and_no_more(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, metric: Literal["accuracy", "macro_f1", "mcc"]
+) -> None:
+    """Of 2 sour texts in 18 one wrong answer costs macro F1 three times what it costs the accuracy."""
+    Path("other.csv").write_text("text,label\n" + "lemon tree,sour\n" * 2 + "honey tree,sweet\n" * 16)
+    change(folder, "serving.json", "task", metric=metric)
+    texts = load_texts(TaskSettings(data=dict.fromkeys(("train", "validation", "test"), "other.csv")), 0, Path())
+    digest = digest_of(texts.validation.texts, texts.validation.labels, texts.labels)
+    change(folder, "serving.json", "texts", validation=digest)
+    labels = np.array([0] * 2 + [1] * 16)
+    one_off, two_off = labels.copy(), labels.copy()
+    one_off[0], two_off[[0, -1]] = 1, (1, 0)
+    for answers, agrees in ((labels, True), (one_off, True), (two_off, False)):
+        change(folder, "measurement.json", "trial", score=METRICS[metric](answers, labels))
+        check = by_name(verify(folder, "other.csv"))["score"]
+        assert (check.now, check.agrees) == (pytest.approx(1.0), agrees)
 
 
 def test_figures_that_are_missing_are_named(folder: Path) -> None:

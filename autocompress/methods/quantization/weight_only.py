@@ -46,20 +46,18 @@ class WeightOnly(Method):
         if self.algorithm != "rtn":
             rounded: dict[
                 str, Tensor
-            ] = {}  # put in place at the end: every layer's inputs are those of the given model
+            ] = {}  # put in place at the end: inputs are those of the model as given
             for share in shares(model, observe(model, layers, ctx.calibration)):
                 known = moments(model, share, ctx.calibration)
                 for path in share:
-                    W_OI = weight_OI(layers[path])
+                    W_OI, seen = weight_OI(layers[path]), known[path]
                     if self.algorithm == "awq":
-                        scales[f"{path}.input_smooth"] = awq(W_OI, known[path], precision)
+                        scales[f"{path}.input_smooth"] = awq(W_OI, seen, precision)
                         continue
                     scales[f"{path}.weight_scale"] = scale_OG = weight_scale(W_OI, precision)
                     rehearsed = ctx.train is None  # only the grid's shape matters then
-                    on_grid = (
-                        round_weight(W_OI, precision, scale_OG) if rehearsed else gptq(W_OI, known[path], precision)
-                    )
-                    rounded[path] = on_grid
+                    plain = round_weight(W_OI, precision, scale_OG) if rehearsed else None
+                    rounded[path] = gptq(W_OI, seen, precision) if plain is None else plain
             for path, W_OI in rounded.items():
                 weight_OI(layers[path]).copy_(W_OI)
         ctx.precision.add(layers, precision, scales)
