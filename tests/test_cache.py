@@ -363,3 +363,32 @@ def test_a_cache_of_another_user_that_may_only_be_read_answers_what_it_holds(mon
     assert cache.folder("prefixes", "old", writes("1")) == place
     with pytest.raises(ConfigError, match=r"the cache cannot be written there \(Permission denied\)"):
         cache.folder("prefixes", "new", writes("1"))
+
+
+def test_a_cache_that_is_far_from_full_is_not_looked_through_after_every_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, entries = [], eviction.entries
+    monkeypatch.setattr(eviction, "entries", lambda *kind: looked.append(1) or entries(*kind))
+    for i in range(5):
+        make(str(i), size=10)
+    assert len(looked) == 1
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE_GB", "0.000045")  # 45 kB
+    make("5", size=10)
+    assert len(looked) == 2
+    assert keys() == ["2", "3", "4", "5"]
+    looked.clear()
+    monkeypatch.setattr(eviction, "_LOOK_AGAIN", 0.0)
+    make("6", size=1)
+    assert len(looked) == 1, "other processes add to it, too"
+
+
+def test_the_locks_of_what_is_gone_are_deleted_unless_somebody_holds_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make("old").parent
+    for name in ("gone", "held"):
+        shelf.builder_lock(folder / name).acquire().lock.release()
+    with shelf.builder_lock(folder / "held"):
+        cache.clear()
+        assert sorted(p.name for p in folder.iterdir()) == ["CACHEDIR.TAG", "held.lock"]
+    make("new")
+    assert (folder / "held.lock").exists(), "not yet: somebody may be about to lock it"
+    cache.clear("prefixes")
+    assert sorted(p.name for p in folder.iterdir()) == ["CACHEDIR.TAG"]

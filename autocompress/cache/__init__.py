@@ -42,7 +42,7 @@ def folder(kind: str, key: str, build: Callable[[Path], None]) -> Path:
                     shutil.rmtree(left, ignore_errors=True)
                 write_folder(place, lambda draft: shelf.fill(place, draft, build))
                 shelf.use(place)
-        eviction.make_room(limit)
+        eviction.make_room(limit, place)
     return place
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from fcntl import LOCK_EX, LOCK_NB, flock
 from math import isfinite
 from pathlib import Path
@@ -21,6 +22,7 @@ from autocompress.errors import ConfigError
 
 _LIMIT_GB = "20"
 _ABANDONED = 3600.0  # seconds after which nobody writes a small file any more
+_LOOK_AGAIN = 600.0  # seconds
 
 
 class Entry(NamedTuple):
@@ -55,16 +57,39 @@ def limit_bytes() -> int:
     return int(gigabytes * 1e9)
 
 
-def make_room(limit: int) -> None:
-    """Take away what was not used for the longest time until no more than `limit` bytes are left."""
-    _sweep()
-    known = sorted(entries(), key=lambda entry: entry.used)
-    total = sum(entry.bytes for entry in known)
-    for entry in known:
-        if total <= limit:
+@dataclass
+class _Total:
+    """What the cache held when it was last looked through, and what this process has built since."""
+
+    root: Path
+    bytes: int
+    at: float  # on the monotonic clock
+
+
+_total: _Total | None = None
+
+
+def make_room(limit: int, built: Path | None = None) -> None:
+    """Take away what was not used for the longest time until no more than `limit` bytes are left.
+
+    `built`: the entry that was added. A large cache is looked through only when it may hold too much by what this
+    process knows, and every ten minutes, for the sake of what others add.
+    """
+    global _total
+    known = _total
+    if built and known and known.root == cache_root() and time.monotonic() - known.at < _LOOK_AGAIN:
+        known.bytes += _entry(built).bytes
+        if known.bytes <= limit:
             return
+    _sweep()
+    found = sorted(entries(), key=lambda entry: entry.used)
+    total = sum(entry.bytes for entry in found)
+    for entry in found:
+        if total <= limit:
+            break
         if _remove(entry.place):
             total -= entry.bytes
+    _total = _Total(cache_root(), total, time.monotonic())
 
 
 def clear(kind: str | None = None) -> int:
@@ -74,6 +99,7 @@ def clear(kind: str | None = None) -> int:
     for entry in entries(kind):
         own = _only_here(entry.place)
         freed += own if _remove(entry.place) else 0
+    _sweep_locks(kind, older_than=0.0)
     return freed
 
 
@@ -145,7 +171,8 @@ def _rename(place: Path, away: Path) -> None:
 
 
 def _sweep() -> None:
-    """Take away what killed processes left half-made."""
+    """Take away what killed processes left half-made, and the locks of what is gone."""
+    _sweep_locks(None, _ABANDONED)
     for tag in cache_root().glob(f"*/{TAG}"):
         for draft in tag.parent.glob(".*.????????"):
             with suppress(Timeout, FileNotFoundError):
@@ -154,3 +181,15 @@ def _sweep() -> None:
                         shutil.rmtree(draft, ignore_errors=True)
                 elif time.time() - draft.stat().st_mtime > _ABANDONED:
                     draft.unlink()
+
+
+def _sweep_locks(kind: str | None, older_than: float) -> None:
+    """Delete the lock files of entries that are gone, but for those that somebody holds."""
+    for tag in cache_root().glob(f"{kind or '*'}/{TAG}"):
+        for file in tag.parent.glob("*.lock"):
+            entry = file.with_suffix("")
+            with suppress(Timeout, FileNotFoundError):
+                if not entry.exists() and time.time() - file.stat().st_mtime >= older_than:
+                    with builder_lock(entry, timeout=0):
+                        if not entry.exists():
+                            file.unlink()

@@ -74,7 +74,7 @@ def draft_of(place: Path) -> Path:
 
 
 def builder_lock(place: Path, timeout: float = -1) -> FileLock:
-    """Held by who builds the entry or takes it away. Its file stays: deleting it would part those who wait for it."""
+    """Held by who builds the entry or takes it away. Its file stays while the entry does."""
     return FileLock(f"{place}.lock", timeout=timeout)
 
 

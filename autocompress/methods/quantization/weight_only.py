@@ -44,9 +44,7 @@ class WeightOnly(Method):
         precision, layers = Precision("int4" if self.bits == 4 else "int8", group_size=self.group_size), products(model)
         scales: dict[str, Tensor] = {}
         if self.algorithm != "rtn":
-            rounded: dict[
-                str, Tensor
-            ] = {}  # put in place at the end: inputs are those of the model as given
+            rounded: dict[str, Tensor] = {}  # put in place at the end: inputs are those of the model as given
             for share in shares(model, observe(model, layers, ctx.calibration)):
                 known = moments(model, share, ctx.calibration)
                 for path in share:
