@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import exact_int8
 from tiny_project import SPACE, make_project
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -47,6 +48,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Iterator
     trial.loaded.cache_clear()
 
 
+@exact_int8
 def test_a_stored_folder_of_format_1_gives_what_it_gave() -> None:
     """int8 kernels round a little differently from one processor to another."""
     folder, texts = STORED / "format-1", EXPECTED["texts"]

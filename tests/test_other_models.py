@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import context, fresh, toy
+from conftest import context, exact_int8, fresh, toy
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -108,6 +108,7 @@ METHODS = {
 KERNELS = {"gpt2": 9, "llama": 15, "t5": 34, "lstm": 1}  # products in each
 
 
+@exact_int8
 @every_model
 @pytest.mark.parametrize("method", METHODS)
 def test_precisions_are_carried_out_and_labels_are_those_of_the_simulation(

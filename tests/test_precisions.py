@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import FAMILIES, context, fresh, tiny, toy
+from conftest import FAMILIES, context, exact_int8, fresh, tiny, toy
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
@@ -90,6 +90,7 @@ def test_the_kernels_are_there(name: str, tmp_path: Path) -> None:
     assert {op: counts[op] for op in expected} == expected
 
 
+@exact_int8
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", RECIPES)
 def test_labels_are_those_of_the_simulation(name: str, family: str, tmp_path: Path) -> None:
@@ -110,6 +111,7 @@ def test_with_a_scale_a_token_an_answer_is_that_of_its_text_alone(per_token: boo
     assert (np.abs(session.run(batch) - alone).max() < 1e-5) == per_token
 
 
+@exact_int8
 def test_a_token_of_zeros_gives_the_bias(tmp_path: Path) -> None:
     model = tiny()
     nn.init.zeros_(model.bert.embeddings.LayerNorm.weight)

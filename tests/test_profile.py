@@ -335,7 +335,7 @@ def test_wrong_input_is_one_sentence(
     with pytest.raises(AutocompressError) as caught:
         run(project, monkeypatch, **options)
     assert isinstance(caught.value, ConfigError)
-    assert str(caught.value) == sentence.replace("HERE", str(project.parent))
+    assert str(caught.value) == sentence.replace("HERE", str(project))
 
 
 def test_the_runtimes_own_speeds() -> None:

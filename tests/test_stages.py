@@ -197,6 +197,7 @@ def test_a_training_that_diverges_says_which(bench: Workbench, monkeypatch: pyte
     def diverge(*_: object) -> float:
         raise Diverged("finetune: the loss is nan")
 
+    assert bench.teacher.model  # trained before anything diverges
     monkeypatch.setattr("autocompress.methods.training.finetune.Training._advance", diverge)
     recipe = Recipe.load(TWO)
     for kind in ("train", "evaluate"):

@@ -188,7 +188,7 @@ def test_another_optuna_may_do_otherwise_what_is_private(
     space = conditional("tpe")
 
     def proposed() -> list[Trial]:
-        store = Store(None, "s", OBJECTIVES, space.search)
+        store = Store(None, OBJECTIVES, space.search)
         for _ in range(count):
             store.tell(judged(store.ask(space.sample)))
         return store.trials()

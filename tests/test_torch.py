@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import FAMILIES, codes_apart, context, fresh, tiny, toy
+from conftest import FAMILIES, codes_apart, context, exact_int8, fresh, tiny, toy
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from test_other_models import MODELS, model_of
@@ -64,6 +64,7 @@ FEW = ("int8_dynamic", "int8_static smooth", "weight_only gptq 4", "half")
 EVERY = [(recipe, "bert") for recipe in RECIPES] + [(recipe, family) for family in list(FAMILIES)[1:] for recipe in FEW]
 
 
+@exact_int8
 @ON_X86
 @pytest.mark.parametrize(("recipe", "family"), EVERY)
 def test_labels_are_those_of_the_simulation(recipe: str, family: str, tmp_path: Path) -> None:
@@ -120,6 +121,7 @@ def test_the_file_is_smaller_by_what_the_bits_say(recipe: str, share: float, tmp
     assert held[0] < share * held[1]
 
 
+@exact_int8
 @ON_X86
 @pytest.mark.parametrize("grid", ["dynamic", "static", "token"])
 def test_a_product_of_codes_is_what_the_codes_stand_for(grid: str) -> None:
@@ -137,6 +139,7 @@ def test_a_product_of_codes_is_what_the_codes_stand_for(grid: str) -> None:
     np.testing.assert_allclose(product(x_NI).numpy(), expected.numpy(), atol=1e-4)
 
 
+@exact_int8
 @ON_X86
 def test_the_simulation_rounds_a_million_inputs_to_the_codes_of_the_kernel() -> None:
     """Through a product with the identity; x / s + z in two steps would differ in a few."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from conftest import exact_int8
 
 from autocompress import isolated, measure
 from autocompress.data.metrics import METRICS
@@ -45,6 +46,7 @@ def by_name(checks: list[Check]) -> dict[str, Check]:
     return {check.quantity: check for check in checks}
 
 
+@exact_int8
 def test_an_untouched_folder_agrees(folder: Path) -> None:
     checks = verify(folder, DATA)
     assert [check.quantity for check in checks] == ["score", "latency_ms", "size_mb"]
@@ -75,6 +77,7 @@ def test_another_machine_is_not_compared(folder: Path, monkeypatch: pytest.Monke
     assert check.verdict.startswith("not compared: it was measured on ")
 
 
+@exact_int8
 def test_the_studys_own_texts_are_found_from_the_current_folder(folder: Path) -> None:
     check = by_name(verify(folder))["score"]
     assert (check.agrees, check.now) == (None, None)
@@ -128,6 +131,7 @@ def test_figures_that_are_missing_are_named(folder: Path) -> None:
         verify(folder, DATA)
 
 
+@exact_int8
 def test_the_command_prints_a_table_or_json_and_its_exit_code_says_whether_all_agree(folder: Path) -> None:
     change(folder, "measurement.json", "machine", cpu="another")
     command = [sys.executable, "-m", "autocompress", "verify", str(folder), "--data", DATA]
