@@ -18,6 +18,7 @@ from autocompress import cache, exported, trial
 from autocompress.errors import ConfigError
 from autocompress.executors.inline import InlineExecutor
 from autocompress.jobs import Job, Result
+from autocompress.method import find
 from autocompress.recipe import Recipe
 from autocompress.stages import Ascent
 from autocompress.study import Study
@@ -190,7 +191,7 @@ def test_a_trial_whose_answers_are_no_numbers_fails_with_its_reason(
 
     monkeypatch.setattr(trial, "_finished", spoilt)
     cache.write_json(study.folder / "study.json", study.record | {"baseline": {"measurement": {"latency_ms": 1.0}}})
-    recipe = [{"layers": {"keep": 0.5}}, {"finetune": {"epochs": 1}}]
+    recipe = Recipe([find("layers")(keep=0.5), find("finetune")(epochs=1)]).dump()
     failure = executor.submit(Job("evaluate", str(study.folder), 0, recipe)).result().failure
     assert failure
     assert failure.expected

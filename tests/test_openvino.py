@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import codes_apart, context, every_family, fresh, tiny, toy
+from conftest import codes_apart, context, every_family, exact_int8, fresh, tiny, toy
 from test_other_models import METHODS, MODELS, model_of
 from test_precisions import RECIPES
 from tiny_project import SPACE, make_project
@@ -104,6 +104,7 @@ KERNELS = {  # of a tiny BERT: 26 products and a table, which OpenVINO unpacks o
 }  # fmt: skip
 
 
+@exact_int8
 @pytest.mark.parametrize("name", KERNELS)
 def test_the_kernels_are_there_and_labels_are_those_of_the_simulation(name: str, tmp_path: Path) -> None:
     """It rounds where the simulation rounds: at least 99 % of labels agree, and logits within 3 % of their range."""
@@ -117,6 +118,7 @@ def test_the_kernels_are_there_and_labels_are_those_of_the_simulation(name: str,
     assert np.abs(expected - torch_logits(tiny())).max() > 0, "the simulation rounds something"
 
 
+@exact_int8
 @pytest.mark.parametrize("last", ["int8_static", "int8_dynamic"])
 def test_pruned_and_factored_models_are_quantized_too(last: str, tmp_path: Path) -> None:
     ctx = context(tiny("roberta"))
@@ -127,6 +129,7 @@ def test_pruned_and_factored_models_are_quantized_too(last: str, tmp_path: Path)
     assert np.abs(ran - expected).max() <= 0.03 * np.ptp(expected)
 
 
+@exact_int8
 @pytest.mark.parametrize(
     ("kind", "method"),
     [*product(["gpt2", "lstm"], METHODS), *product(["llama", "t5"], ["int8_static", "weight_only gptq"])],

@@ -26,7 +26,9 @@ from autocompress.errors import ConfigError
 from autocompress.executors.processes import ProcessExecutor, _Worker
 from autocompress.executors.worker import gpu_for
 from autocompress.jobs import Job, Result, perform
+from autocompress.method import find
 from autocompress.observer import Observer
+from autocompress.recipe import Recipe
 from autocompress.study import Study
 
 LONG = SPACE.replace("finetune: {epochs: 2", "finetune: {epochs: 60")  # a second or two: time to strike
@@ -100,12 +102,12 @@ class Saboteur(Jobs):
 def test_a_killed_or_hung_worker_fails_its_own_trial_only(project: Path) -> None:
     project.write_text(LONG)
     study, jobs = Study.create(project), Saboteur()
-    study.run(trials=4, observer=jobs, executor=ProcessExecutor(1, jobs.step, trial_timeout=10))
+    study.run(trials=4, observer=jobs, executor=ProcessExecutor(1, jobs.step, trial_timeout=30))
     once, always, hung, spared = (study.trial(number) for number in jobs.trained)
     assert once.state == "complete", "tried once more"
     assert (always.state, always.reason) == ("failed", "the worker died (exit code -9): probably out of memory")
     assert jobs.strikes == 1 + 2
-    assert (hung.state, hung.reason) == ("failed", "it was ended after 10 s, the limit of --trial-timeout")
+    assert (hung.state, hung.reason) == ("failed", "it was ended after 30 s, the limit of --trial-timeout")
     assert spared.state == "complete"
     assert not workers_of(os.getpid())
 
@@ -220,7 +222,8 @@ def test_nothing_is_left_behind_by_ctrl_c_or_kill_9_and_the_budget_is_met_exactl
 def test_a_worker_puts_its_training_aside_when_the_search_ends(project: Path) -> None:
     began, steps = threading.Event(), list[int]()
     executor = ProcessExecutor(1, lambda job, step, of, loss: began.set() if job.kind == "train" else None)
-    folder, recipe = str(Study.create(project).folder), [{"finetune": {"epochs": 500, "lr": 1e-3}}]
+    folder = str(Study.create(project).folder)
+    recipe = Recipe([find("finetune")(epochs=500, lr=1e-3)]).dump()
     executor.submit(Job("baseline", folder)).result(timeout=120)
     training = executor.submit(Job("train", folder, 0, recipe))
     assert began.wait(60)

@@ -201,7 +201,7 @@ def test_a_training_that_diverges_says_which(bench: Workbench, monkeypatch: pyte
     monkeypatch.setattr("autocompress.methods.training.finetune.Training._advance", diverge)
     recipe = Recipe.load(TWO)
     for kind in ("train", "evaluate"):
-        result = InlineExecutor(lambda *_: None).submit(Job(kind, str(bench.folder), 0, TWO)).result()
+        result = InlineExecutor(lambda *_: None).submit(Job(kind, str(bench.folder), 0, recipe.dump())).result()
         assert result.failure
         assert result.failure.diverged == recipe.stages[0].key
 
