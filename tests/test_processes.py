@@ -102,12 +102,12 @@ class Saboteur(Jobs):
 def test_a_killed_or_hung_worker_fails_its_own_trial_only(project: Path) -> None:
     project.write_text(LONG)
     study, jobs = Study.create(project), Saboteur()
-    study.run(trials=4, observer=jobs, executor=ProcessExecutor(1, jobs.step, trial_timeout=30))
+    study.run(trials=4, observer=jobs, executor=ProcessExecutor(1, jobs.step, trial_timeout=45))
     once, always, hung, spared = (study.trial(number) for number in jobs.trained)
     assert once.state == "complete", "tried once more"
     assert (always.state, always.reason) == ("failed", "the worker died (exit code -9): probably out of memory")
     assert jobs.strikes == 1 + 2
-    assert (hung.state, hung.reason) == ("failed", "it was ended after 30 s, the limit of --trial-timeout")
+    assert (hung.state, hung.reason) == ("failed", "it was ended after 45 s, the limit of --trial-timeout")
     assert spared.state == "complete"
     assert not workers_of(os.getpid())
 
