@@ -186,8 +186,8 @@ def test_a_stock_shape_loads_with_plain_transformers(plain: Path) -> None:
 
 def test_the_folder_holds_what_the_design_says_and_no_path_of_this_machine(plain: Path) -> None:
     assert sorted(file.name for file in plain.iterdir()) == [
-        "README.md", "config.json", "files.json", "measurement.json", "model.onnx", "model.safetensors", "precision.json",
-        "recipe.yaml", "serving.json", "structure.json", "tokenizer.json", "tokenizer_config.json",
+        "README.md", "config.json", "files.json", "measurement.json", "model.onnx", "model.safetensors",
+        "precision.json", "recipe.yaml", "serving.json", "structure.json", "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
     recipe = yaml.safe_load((plain / "recipe.yaml").read_text())
     assert [next(iter(step)) for step in recipe["steps"]] == ["layers", "neurons", "finetune"]

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import FAMILIES, context, fresh, tiny, toy
+from conftest import FAMILIES, context, exact_int8, fresh, tiny, toy
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -71,6 +71,7 @@ def test_a_layer_is_left_on_its_grid(transposed: bool) -> None:
     assert isinstance(layer.weight, nn.Parameter)
 
 
+@exact_int8
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_was_learnt_is_what_ships(family: str, tmp_path: Path) -> None:
     model, ctx = tiny(family), context(tiny(family))
