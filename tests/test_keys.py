@@ -20,9 +20,9 @@ RECIPE = Recipe.load([{"layers": {"keep": 0.5}}, {"finetune": {}}, {"int8_dynami
 
 def every_key() -> dict[str, str]:
     return {
-        "teacher": keys.teacher("c", "t", Finetune(), 0),
+        "teacher": keys.teacher("c", "t", Finetune(), 0, new_head=False),
         "prefix": keys.prefix("o", RECIPE, 0, 0),
-        "importance": keys.importance("p", [("a", 8)], 1),
+        "importance": keys.importance("p", [("a", 8)], [1]),
         "rehearsal": keys.rehearsal(RECIPE, "s"),
         "surroundings": keys.surroundings(["x"], {}, {}, {}, []),
     }
