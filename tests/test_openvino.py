@@ -145,6 +145,7 @@ def test_other_models_are_quantized_too(kind: str, method: str, tmp_path: Path) 
     assert np.abs(ran - expected).max() <= 0.03 * np.ptp(expected)
 
 
+@exact_int8
 def test_inputs_are_rounded_at_run_time(tmp_path: Path) -> None:
     """In groups of the most numbers that all products have whole groups of: the layers' weights here are 32 and 64."""
     ctx = context(tiny())
@@ -171,6 +172,7 @@ SHARES = {
 }  # fmt: skip
 
 
+@exact_int8
 @pytest.mark.parametrize(("name", "share"), SHARES.items())
 def test_the_weights_are_smaller_by_what_the_bits_say(name: str, share: float, tmp_path: Path) -> None:
     lowered(tiny(), [], tmp_path / "dense", context(tiny()))
