@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-    from autocompress.exported import Pipeline
-    from autocompress.observer import Observer
+    from autocompress.search.events import Observer
+    from autocompress.serving.pipeline import Pipeline
     from autocompress.study import Study
 
 __all__ = ["load", "open_study", "pipeline", "search"]
@@ -52,13 +52,13 @@ def open_study(name: str | Path) -> Study:
 
 def load(folder: str | Path) -> nn.Module:
     """An exported model as a torch module with the Hugging Face interface, in eval mode."""
-    from autocompress.exported import load
+    from autocompress.serving.pipeline import load
 
     return load(folder)
 
 
 def pipeline(folder: str | Path) -> Pipeline:
     """An exported model as a classifier of texts, on the runtime it was measured on."""
-    from autocompress.exported import pipeline
+    from autocompress.serving.pipeline import pipeline
 
     return pipeline(folder)

@@ -24,24 +24,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autocompress import cache, confirmation, disk, identity, left_out, measure, study_file
-from autocompress.answers import Answers
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, nearest
-from autocompress.executors import Executor
-from autocompress.executors.inline import InlineExecutor
-from autocompress.finalists import Finalists
-from autocompress.jobs import Job
-from autocompress.ledger import BASELINE, Measurement, Trial
-from autocompress.observer import Observer
-from autocompress.progress import Point, Progress
-from autocompress.recipe import Recipe
-from autocompress.relaxation import relaxation
-from autocompress.run import Limits, held, run
-from autocompress.space import SearchSpace
-from autocompress.standing import Standing
-from autocompress.store import Params, Store
-from autocompress.tracking.log import Log
-from autocompress.trial import trial_folder
+from autocompress.machine import cache, disk
+from autocompress.runtimes import latency
+from autocompress.search import confirmation, identity, left_out, study_file
+from autocompress.search.events import Observer
+from autocompress.search.front.finalists import Finalists
+from autocompress.search.front.relaxation import relaxation
+from autocompress.search.optuna.store import Params, Store
+from autocompress.search.progress import Point, Progress
+from autocompress.search.run import Limits, held, run
+from autocompress.search.trial import BASELINE, Measurement, Trial
+from autocompress.search.trial_table import Standing
+from autocompress.space.recipe import Recipe
+from autocompress.space.search_space import SearchSpace
+from autocompress.tracking.observer import Log
+from autocompress.trials.answers import Answers
+from autocompress.trials.executors.executor import Executor
+from autocompress.trials.executors.inline import InlineExecutor
+from autocompress.trials.job import Job
+from autocompress.trials.work import trial_folder
 
 if TYPE_CHECKING:
     from autocompress.tracking.registry import Registered
@@ -83,7 +85,7 @@ class Study:
             "root": study_file.relative(space.root, study.folder),
             "created": time.strftime("%Y-%m-%d %H:%M:%S"),
         }
-        now = {"machine": measure.machine(space.target.device), "versions": identity.versions(space)}
+        now = {"machine": latency.machine(space.target.device), "versions": identity.versions(space)}
         study_file.write(study.folder, {"format": study_file.FORMAT, **made, **now, "space": study_file.plain(space)})
         return study
 
@@ -292,7 +294,7 @@ class Study:
 
         Warns if the best breaks a limit by its confirmed figures; the model card says so of any trial.
         """
-        from autocompress.export import export
+        from autocompress.export.writer import export
 
         chosen = self.trial(trial) if trial is not None else self.best(rule)
         with disk.pausing():
@@ -306,7 +308,7 @@ class Study:
 
         Raises `Paused` for trouble at MLflow; the folder is kept.
         """
-        from autocompress.registration import register
+        from autocompress.tracking.register import register
 
         return register(self, self.trial(trial), Path(folder), name)
 

@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from autocompress.goals import dominates
-from autocompress.hypervolume import hypervolume
-from autocompress.jobs import Job
-from autocompress.ledger import Measurement
-from autocompress.recipe import Recipe
-from autocompress.space import SearchSpace
+from autocompress.search.front.hypervolume import hypervolume
+from autocompress.search.trial import Measurement
+from autocompress.space.goals import dominates
+from autocompress.space.recipe import Recipe
+from autocompress.space.search_space import SearchSpace
+from autocompress.trials.job import Job
 from benchmarks.simulation import Answer
 
 BASELINE: Measurement = {"score": 0.92, "latency_ms": 10.5, "size_mb": 436.0}

@@ -22,16 +22,16 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from autocompress.budget import Budget
-from autocompress.coordinator import Coordinator
-from autocompress.executors import Executor
-from autocompress.jobs import Job, Result
-from autocompress.observer import Observer
-from autocompress.recipe import Recipe
-from autocompress.rungs import share_name
-from autocompress.scheduler import drive
-from autocompress.store import Store
+from autocompress.search.budget import Budget
+from autocompress.search.coordinator import Coordinator
+from autocompress.search.events import Observer
+from autocompress.search.optuna.store import Store
+from autocompress.search.scheduler import drive
+from autocompress.space.recipe import Recipe
+from autocompress.space.rungs import share_name
 from autocompress.study import Study
+from autocompress.trials.executors.executor import Executor
+from autocompress.trials.job import Job, Result
 from benchmarks import analytic
 
 RESULTS = Path(__file__).resolve().parent / "results"

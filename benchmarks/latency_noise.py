@@ -31,13 +31,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from autocompress import measure, models
-from autocompress.context import Context, Teacher
-from autocompress.examples import Batch, Examples
+from autocompress.methods.context import Context, Teacher
 from autocompress.methods.pruning.neurons import Neurons
-from autocompress.precision import PrecisionPlan
-from autocompress.runtime import find_runtime
-from autocompress.settings import Target
+from autocompress.models import loading
+from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.runtimes import latency
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import Batch, Examples
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TARGET = Target(threads=1, sequence_length=64)
@@ -75,11 +76,11 @@ def main() -> int:
 
 def lowered(folder: Path) -> Batch:
     """Write both artefacts; returns the batch that they are timed on."""
-    model = models.load_classifier(models.locate("builtin/minilm", Path()), ("no", "yes"))
+    model = loading.load_classifier(loading.locate("builtin/minilm", Path()), ("no", "yes"))
     tokens = torch.Generator().manual_seed(0)
     ids = torch.randint(1000, 20_000, (TARGET.sequence_length,), generator=tokens).tolist()
     fields = {"input_ids": [ids], "attention_mask": [[1] * len(ids)], "token_type_ids": [[0] * len(ids)]}
-    batch = measure.latency_batch(Examples(fields, [0], dict.fromkeys(fields, 0)), TARGET)
+    batch = latency.latency_batch(Examples(fields, [0], dict.fromkeys(fields, 0)), TARGET)
     write(model, batch, folder / "baseline")
     faster = Neurons(keep=KEEP, importance="l2").apply(model, Context(Teacher(lambda: model), [batch], TARGET))
     write(faster, batch, folder / "faster")
@@ -99,7 +100,7 @@ def cases(folder: Path, batch: Batch, repeats: int) -> Iterator[tuple[str, dict[
             with loop() if state == "busy" else nullcontext():
                 start = time.perf_counter()
                 candidate = runtime.open(folder / ("baseline" if name == "itself" else name), TARGET)
-                measured = measure.latency(candidate, baseline, batch, TARGET)
+                measured = latency.latency(candidate, baseline, batch, TARGET)
             yield f"{name}, {state}", {"seconds": time.perf_counter() - start, **measured}
 
 
@@ -130,7 +131,7 @@ def table(found: Found) -> str:
     lines = [
         "# How far a latency can be trusted", "",
         f"MiniLM of 6 layers x 384 on ONNX Runtime, one thread, one text of {TARGET.sequence_length} tokens; `faster` "
-        f"keeps {KEEP:.0%} of the feed-forward neurons. {measure.machine()['cpu']}, {os.cpu_count()} cores; busy: a "
+        f"keeps {KEEP:.0%} of the feed-forward neurons. {latency.machine()['cpu']}, {os.cpu_count()} cores; busy: a "
         "loop on one of them. Every repeat opens the candidate anew and measures as a worker does.", "",
         "| case | passed | speedup, median [lowest, highest] | interval's width, median (widest) "
         "| intervals that hold the median of all | seconds |",

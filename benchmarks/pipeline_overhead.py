@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import autocompress
-from autocompress.exported import Pipeline
+from autocompress.serving.pipeline import Pipeline
 
 TEXTS = {
     "short": "Return the rows whose index matches.",

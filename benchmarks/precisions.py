@@ -28,14 +28,14 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from autocompress import measure
-from autocompress.context import Context
 from autocompress.errors import ConfigError, NotApplicable
-from autocompress.examples import Examples, inputs
-from autocompress.method import find
-from autocompress.precision import PrecisionPlan
-from autocompress.runtime import Runtime, Session, find_runtime
-from autocompress.settings import Target
+from autocompress.methods.context import Context
+from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.runtimes import latency
+from autocompress.runtimes.runtime import Runtime, Session, find_runtime
+from autocompress.space.method import find
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import Examples, inputs
 from benchmarks.precisions_models import BATCH, LENGTHS, MODELS, NEEDS_TRAINING, RECIPES, Subject
 from benchmarks.precisions_table import table
 
@@ -130,11 +130,11 @@ def measured(subject: Subject, name: str, recipe: str) -> Row:
         folder = Path(place)
         runtime.lower(model, ctx.precision, subject.texts[LENGTHS[-1]], folder)
         session, artefact = runtime.open(folder, target), runtime.artefact(folder)
-        ran_NC, plain_NC = measure.logits(session, subject.validation, BATCH), subject.reference_NC
+        ran_NC, plain_NC = latency.logits(session, subject.validation, BATCH), subject.reference_NC
         simulated_NC = torch_logits(runtime.simulate(model, ctx.precision), subject.validation)
         return {
             "ratio": {n: ratio(session, subject, n, target) for n in LENGTHS}, "reference_ms": subject.reference_ms,
-            "size_mb": measure.size_mb(artefact), "range": float(np.ptp(plain_NC)),
+            "size_mb": latency.size_mb(artefact), "range": float(np.ptp(plain_NC)),
             "error": float(np.abs(ran_NC - plain_NC).max()), "agreement": agreement(ran_NC, plain_NC),
             "simulated_error": float(np.abs(ran_NC - simulated_NC).max()),
             "simulated_agreement": agreement(ran_NC, simulated_NC),
@@ -143,7 +143,7 @@ def measured(subject: Subject, name: str, recipe: str) -> Row:
 
 def ratio(session: Session, subject: Subject, tokens: int, target: Target) -> list[float]:
     """Its time over that of the reference, with the ends of the 95 % interval."""
-    found = measure.latency(session, subject.reference, subject.texts[tokens], target)
+    found = latency.latency(session, subject.reference, subject.texts[tokens], target)
     return [1 / found[end] for end in ("speedup", "speedup_high", "speedup_low")]
 
 

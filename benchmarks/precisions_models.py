@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from autocompress import measure
-from autocompress.context import Teacher
-from autocompress.examples import Batch, Examples
-from autocompress.precision import PrecisionPlan
-from autocompress.runtime import Session, find_runtime
-from autocompress.settings import Target
-from autocompress.workbench import Workbench
+from autocompress.methods.context import Teacher
+from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.runtimes import latency
+from autocompress.runtimes.runtime import Session, find_runtime
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import Batch, Examples
+from autocompress.trials.bench import Workbench
 
 ROOT = Path(__file__).parent.parent
 LENGTHS, BATCH = (32, 128), 8  # tokens; texts
@@ -70,7 +70,7 @@ class Subject:
     @cached_property
     def texts(self) -> dict[int, Batch]:
         """One of each length."""
-        return {n: measure.latency_batch(self.validation, Target(sequence_length=n)) for n in LENGTHS}
+        return {n: latency.latency_batch(self.validation, Target(sequence_length=n)) for n in LENGTHS}
 
     @cached_property
     def reference(self) -> Session:
@@ -81,11 +81,11 @@ class Subject:
 
     @cached_property
     def reference_ms(self) -> dict[int, float]:
-        return {n: measure.absolute_latency(self.reference, text, Target()) for n, text in self.texts.items()}
+        return {n: latency.absolute_latency(self.reference, text, Target()) for n, text in self.texts.items()}
 
     @cached_property
     def reference_NC(self) -> np.ndarray:
-        return measure.logits(self.reference, self.validation, BATCH)
+        return latency.logits(self.reference, self.validation, BATCH)
 
 
 def minilm(folder: Path) -> Subject:

@@ -29,11 +29,12 @@ from typing import Any
 
 import torch
 
-from autocompress import cache, measure
-from autocompress.jobs import Job, Result, perform
-from autocompress.ledger import Measurement
-from autocompress.recipe import Recipe, Steps
+from autocompress.machine import cache
+from autocompress.runtimes import latency
+from autocompress.search.trial import Measurement
+from autocompress.space.recipe import Recipe, Steps
 from autocompress.study import Study
+from autocompress.trials.job import Job, Result, perform
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SPACE = {
@@ -76,7 +77,7 @@ NOTE = (
 )
 STARTED = """
 import sys
-from autocompress.jobs import Job, perform
+from autocompress.trials.job import Job, perform
 import json, torch
 torch.set_num_threads(1)
 print(json.dumps(perform(Job("rehearse", sys.argv[1], recipe=json.loads(sys.argv[2])), lambda *_: None).seconds))
@@ -200,7 +201,7 @@ def table(found: dict[str, Any]) -> str:
     """As markdown."""
     lines = [
         "# Rehearsals", "",
-        f"MiniLM of 6 layers x 384 on ONNX Runtime, one thread, one text of 64 tokens. {measure.machine()['cpu']}, "
+        f"MiniLM of 6 layers x 384 on ONNX Runtime, one thread, one text of 64 tokens. {latency.machine()['cpu']}, "
         f"{os.cpu_count()} cores.", "",
     ]  # fmt: skip
     lines += [f"- {'met' if met else 'MISSED'}: {text} allowed." for text, met in bars(found)]

@@ -26,14 +26,14 @@ import numpy as np
 from optuna._hypervolume import compute_hypervolume
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from autocompress import anchors
-from autocompress.budget import Budget
-from autocompress.coordinator import Coordinator
-from autocompress.hypervolume import hypervolume
-from autocompress.ledger import Trial
-from autocompress.observer import Observer
-from autocompress.scheduler import drive
-from autocompress.store import Store
+from autocompress.search.budget import Budget
+from autocompress.search.coordinator import Coordinator
+from autocompress.search.events import Observer
+from autocompress.search.front.hypervolume import hypervolume
+from autocompress.search.optuna.store import Store
+from autocompress.search.scheduler import drive
+from autocompress.search.trial import Trial
+from autocompress.space import anchors
 from benchmarks.analytic import Analytic
 from benchmarks.simulation import Problem, Simulation
 from benchmarks.table import Tabulated

@@ -15,15 +15,15 @@ from typing import Any
 
 import onnxruntime
 
-from autocompress import measure
-from autocompress.context import Context, Teacher
-from autocompress.method import find
-from autocompress.precision import PrecisionPlan
+from autocompress.methods.context import Context, Teacher
+from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.profiling.profile import Profile, profile
 from autocompress.profiling.speeds import Speeds, speeds
 from autocompress.profiling.subject import Subject, find_subject
-from autocompress.runtime import find_runtime
-from autocompress.settings import Target
+from autocompress.runtimes import latency
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.space.method import find
+from autocompress.space.settings import Target
 
 RESULTS = Path(__file__).parent / "results"
 TARGET = Target(threads=1, sequence_length=128)
@@ -55,7 +55,7 @@ def main() -> None:
                 label = name + (" + int8" if int8 else "")
                 rows.append({"shape": label, **measured(subject, label, steps, ceilings, Path(folder))})
                 print(rows[-1], flush=True)
-    found = {"machine": measure.machine(), "speeds": ceilings.model_dump(), "shapes": rows}
+    found = {"machine": latency.machine(), "speeds": ceilings.model_dump(), "shapes": rows}
     (RESULTS / "shapes.json").write_text(json.dumps(found, indent=1) + "\n")
     (RESULTS / "shapes.md").write_text(table(ceilings, rows))
 
@@ -74,7 +74,7 @@ def measured(
     runtime.lower(model, ctx.precision, batch, folder)
     found = profile(name, model, ctx.precision, folder, batch, TARGET, ceilings)
     one, dense = (runtime.open(path, TARGET) for path in (folder, scratch / "dense"))
-    ratio = measure.latency(one, dense, batch, TARGET)
+    ratio = latency.latency(one, dense, batch, TARGET)
     return row(found, ratio)
 
 
@@ -92,7 +92,7 @@ def table(ceilings: Speeds, rows: list[dict[str, Any]]) -> str:
     """As markdown."""
     lines = [
         "# Pruned shapes against their multiply-adds", "",
-        f"MiniLM of 6 layers x 384, pruned and factored, not trained. {measure.machine()['cpu']}, one thread, one text "
+        f"MiniLM of 6 layers x 384, pruned and factored, not trained. {latency.machine()['cpu']}, one thread, one text "
         f"of {TARGET.sequence_length} tokens, onnxruntime {onnxruntime.__version__}. Matrix products alone run there "
         f"at {ceilings.float32:.0f} GFLOP/s in float32 and {ceilings.int8 or 0:.0f} in 8 bits: `needs` is what its "
         "multiply-adds take at that speed, `rest` the time beyond it (softmax, GELU, norms, adds, which factors and "

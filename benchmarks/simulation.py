@@ -9,11 +9,11 @@ from dataclasses import replace
 from itertools import count
 from typing import NamedTuple, Protocol
 
-from autocompress.executors import Executor
-from autocompress.jobs import Job, Result
-from autocompress.ledger import Measurement
-from autocompress.rungs import share_name
-from autocompress.space import SearchSpace
+from autocompress.search.trial import Measurement
+from autocompress.space.rungs import share_name
+from autocompress.space.search_space import SearchSpace
+from autocompress.trials.executors.executor import Executor
+from autocompress.trials.job import Job, Result
 
 
 class Answer(NamedTuple):

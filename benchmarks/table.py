@@ -10,13 +10,13 @@ from typing import Any
 
 from pyarrow import parquet
 
-from autocompress.goals import Goals
-from autocompress.hypervolume import hypervolume
-from autocompress.jobs import Job
-from autocompress.ledger import Measurement
-from autocompress.recipe import Recipe
-from autocompress.rungs import share_name
-from autocompress.space import SearchSpace
+from autocompress.search.front.hypervolume import hypervolume
+from autocompress.search.trial import Measurement
+from autocompress.space.goals import Goals
+from autocompress.space.recipe import Recipe
+from autocompress.space.rungs import share_name
+from autocompress.space.search_space import SearchSpace
+from autocompress.trials.job import Job
 from benchmarks.simulation import Answer
 
 FILE = Path(__file__).parent / "results" / "tabulated.parquet"

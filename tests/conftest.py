@@ -23,11 +23,12 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from autocompress import isolated, measure, trial
-from autocompress.context import Context, Teacher
-from autocompress.examples import Examples
-from autocompress.runtimes.instructions import has_vnni, is_x86
-from autocompress.settings import Target
+from autocompress.machine.instructions import has_vnni, is_x86
+from autocompress.methods.context import Context, Teacher
+from autocompress.runtimes import isolated, latency
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import Examples
+from autocompress.trials import work
 
 # said once a process on some CPUs; what a search says elsewhere is compared whole
 os.environ.setdefault("PYTHONWARNINGS", "ignore:this CPU has no VNNI")
@@ -112,11 +113,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_uri: str) ->
     monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     ratios = {"speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "latency_tail": 1.2, "latency_runs": 9.0}
-    monkeypatch.setattr(measure, "latency", lambda *a, **k: dict(ratios))
-    monkeypatch.setattr(measure, "absolute_latency", lambda *a, **k: 3.0)
+    monkeypatch.setattr(latency, "latency", lambda *a, **k: dict(ratios))
+    monkeypatch.setattr(latency, "absolute_latency", lambda *a, **k: 3.0)
     monkeypatch.setattr(isolated, "latency", lambda *a, **k: dict(ratios))
     yield make_project(tmp_path)
-    trial.loaded.cache_clear()
+    work.loaded.cache_clear()
 
 
 def codes_apart(one: torch.Tensor, other: torch.Tensor, scale: torch.Tensor) -> int:

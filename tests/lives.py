@@ -15,13 +15,15 @@ from typing import NamedTuple
 
 import psutil
 
-from autocompress import faults
+from autocompress.machine import fault_points
 
 # Latency is computed, and takes a moment. Every process says what it is doing: its id in a file of that name.
 _SCRIPT = """
 import json, os, signal, sys, time, traceback
 import autocompress
-from autocompress import isolated, measure, stages
+from autocompress.runtimes import isolated
+from autocompress.runtimes import latency as timing
+from autocompress.trials import stages
 
 ratios = {"speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "latency_tail": 1.2, "latency_runs": 9.0}
 stepped = stages.Ascent.stepped
@@ -44,7 +46,7 @@ def after_step(*args):
     stepped(*args)
 
 
-measure.latency, measure.absolute_latency, stages.Ascent.stepped = latency, lambda *a, **k: 3.0, after_step
+timing.latency, timing.absolute_latency, stages.Ascent.stepped = latency, lambda *a, **k: 3.0, after_step
 isolated.latency = lambda *a, **k: dict(ratios)
 
 
@@ -106,7 +108,7 @@ class Lives:
         points = project / f"passed{self._count}"
         points.mkdir()
         cache, pausing = str(project / "cache"), str(pause) if pause else "0"
-        environment = {faults.VARIABLE: f"{fatal}@{points}", "AUTOCOMPRESS_CACHE": cache, "PAUSE": pausing}
+        environment = {fault_points.VARIABLE: f"{fatal}@{points}", "AUTOCOMPRESS_CACHE": cache, "PAUSE": pausing}
         asked = {"folder": str(project), "environment": environment, "workers": workers}
         assert self._process.stdin
         assert self._process.stdout

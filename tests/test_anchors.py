@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from autocompress.anchors import built_in, middle, tried_first
-from autocompress.distributions import Choice, Fixed, Range
-from autocompress.method import methods
-from autocompress.recipe import Recipe
-from autocompress.space import SearchSpace
+from autocompress.space.anchors import built_in, middle, tried_first
+from autocompress.space.distributions import Choice, Fixed, Range
+from autocompress.space.method import methods
+from autocompress.space.recipe import Recipe
+from autocompress.space.search_space import SearchSpace
 
 EVERY = [
     {"one_of": ["skip", "heads", "layers"]},

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autocompress import answers
-from autocompress.answers import Answers
-from autocompress.data.metrics import METRICS, without_each
+from autocompress.tasks.metrics import METRICS, without_each
+from autocompress.trials import answers
+from autocompress.trials.answers import Answers
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 3, 60)

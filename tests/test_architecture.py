@@ -1,142 +1,106 @@
-"""Who may import whom: a module imports from layers above its own only, and every heavy library has one owner."""
+"""The house: what each folder may import, who owns which library, how large files may grow. By folder, never by file."""
 
 from __future__ import annotations
 
 import ast
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "autocompress"
-LAYERS = [
-    {"gpu", "revisions"},
-    {"errors", "distributions", "settings", "faults", "interrupts", "stopwatch", "heartbeat"},
-    {"disk"},
-    {"examples", "finite", "label_names", "precision", "method", "cache", "quiet", "trial_folders"},
-    {"recorded"},
-    {"surgery", "recipe"},
-    {"keys"},
-    {"context", "families", "kinds", "rounding", "students"},
-    {"importance", "incoherence", "ledger", "observers", "put_aside", "runtime"},
-    {"structure", "goals", "manifest", "measure", "footprint"},
-    {"dominance"},
-    {"standing", "isolated", "export_files"},
-    {"memory"},
-    {"methods", "safety"},
-    {"language", "selection", "relaxation", "tables", "hypervolume", "rungs", "undertrained", "early_stopping"},
-    {"space", "catalogue", "checkpoints", "finalists"},
-    {"stored_space"},
-    {"study_file"},
-    {"anchors", "data"},
-    {"input_limits"},
-    {"models", "answers", "guessing"},
-    {"fingerprints"},
-    {"identity"},
-    {"task", "runtimes"},
-    {"scoring", "same_tokens"},
-    {"teacher"},
-    {"workbench"},
-    {"stages"},
-    {"applicability"},
-    {"trial"},
-    {"jobs"},
-    {"executors", "observer", "reconstruction"},
-    {"database", "exported", "samplers", "scheduler"},
-    {"store", "verify", "profiling", "budget", "confirmation", "progress"},
-    {"tracking", "lookout", "left_out"},
-    {"coordinator"},
-    {"run"},
-    {"card", "study"},
-    {"export", "registration", "display", "tabulate"},
-    {"cli"},
-    {"__init__", "__main__"},
-]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+ORDER = [
+    "errors", "machine", "space", "tasks", "models", "runtimes", "methods", "serving", "trials", "search", "report",
+    "export", "tracking", "profiling", "study", "cli",
+]  # fmt: skip
 OWNERS = {
-    "optuna": {"database", "samplers", "store"}, "datasets": {"data.readers"}, "yaml": {"language.yaml_source"},
-    "mlflow": {"tracking.tracker", "tracking.registry", "tracking.served"},
-    "onnx": {
-        "runtimes.onnxruntime", "runtimes.onnx_export", "runtimes.onnx_graph", "runtimes.onnx_inputs",
-        "runtimes.onnx_quantize", "runtimes.onnx_reshapes", "runtimes.onnxruntime_trace",
-    },
-    "onnxruntime": {"runtimes.onnxruntime", "runtimes.onnx_reshapes", "runtimes.onnxruntime_trace"}, "typer": {"cli"},
-    "openvino": {"runtimes.openvino", "runtimes.openvino_quantize"},
-    "huggingface_hub": {"checkpoints", "models"}, "filelock": {"cache", "run", "tracking.tracker"},
-    "pebble": {"executors.processes"}, "matplotlib": {"profiling.picture"},
+    "optuna": "search.optuna", "mlflow": "tracking", "datasets": "tasks.data", "yaml": "space.language",
+    "pebble": "trials.executors", "typer": "cli", "onnx": "runtimes", "onnxruntime": "runtimes",
+    "openvino": "runtimes.openvino", "huggingface_hub": "models", "matplotlib": "profiling",
 }  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-PURE = {
-    "errors",
-    "distributions",
-    "settings",
-    "recipe",
-    "ledger",
-    "dominance",
-    "goals",
-    "language",
-    "finalists",
-    "selection",
-    "relaxation",
-    "hypervolume",
-    "rungs",
-}
+CATALOGUES = {"families", "kinds", "formats", "tasks", "pruning", "quantization", "distillation", "training"}
 
 
 def name_of(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
-def imported(path: Path, *, at_load: bool) -> set[str]:
-    """Modules that `path` imports: all of them, or only those that are loaded along with it."""
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if at_load else list(ast.walk(tree))
+def imported(path: Path) -> set[str]:
+    """Everything that `path` imports: lazily and for types too."""
     found = set()
-    for node in nodes:
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module == "autocompress":
-            found |= {f"autocompress.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return found - {"autocompress"}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
 
 
 def ours(path: Path) -> set[str]:
-    return {m.split(".")[1] for m in imported(path, at_load=True) if m.startswith("autocompress.")}
-
-
-def test_every_module_has_its_layer() -> None:
-    assert {name_of(path).split(".")[0] for path in SOURCES} == set(LEVEL)
+    """The folders of the package that it imports from."""
+    return {parts[1] for m in imported(path) if (parts := m.split("."))[0] == "autocompress" and parts[1] in ORDER}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_imports_point_up(path: Path) -> None:
+def test_imports_point_one_way(path: Path) -> None:
     own = name_of(path).split(".")[0]
-    below = {other for other in ours(path) if other != own and LEVEL[other] >= LEVEL[own]}
-    assert not below, f"{own} must not import {below}"
+    if own in ("__init__", "__main__"):
+        return
+    ahead = {other for other in ours(path) if ORDER.index(other) > ORDER.index(own)}
+    if name_of(path) == "space.method":
+        ahead -= {"methods"}  # the one exception: it finds the catalogue, when it is asked
+    assert not ahead, f"{own} must not import {ahead}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_heavy_libraries_have_owners(path: Path) -> None:
-    foreign = {m.split(".")[0] for m in imported(path, at_load=False)} & OWNERS.keys()
-    own = {name_of(path), name_of(path).split(".")[0]}
-    assert not {lib for lib in foreign if not own & OWNERS[lib]}
+def test_libraries_have_owners(path: Path) -> None:
+    foreign = {m.split(".")[0] for m in imported(path)} & OWNERS.keys()
+    assert not {library for library in foreign if not f"{name_of(path)}.".startswith(f"{OWNERS[library]}.")}
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.parent.parent.name == "methods"], ids=name_of)
-def test_no_method_knows_another(path: Path) -> None:
-    assert not any(m.startswith("autocompress.methods") for m in imported(path, at_load=False))
-
-
-@pytest.mark.parametrize("path", [p for p in SOURCES if name_of(p).split(".")[0] in PURE], ids=name_of)
-def test_pure_data_loads_no_torch(path: Path) -> None:
-    assert not {m for m in imported(path, at_load=True) if m.split(".")[0] in ("torch", "transformers")}
+def test_a_method_knows_models_and_its_own_interface(path: Path) -> None:
+    found = {m for m in imported(path) if m.startswith("autocompress.")}
+    allowed = ("errors", "models", "tasks", "space.method", "space.distributions")
+    shared = {f"autocompress.methods.{file.stem}" for file in (PACKAGE / "methods").glob("*.py")}
+    known = {m for m in found if m.startswith(tuple(f"autocompress.{name}" for name in allowed))}
+    assert not {m for m in found - known if m.rpartition(".")[0] not in shared and m not in shared}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_nothing_is_pickled(path: Path) -> None:
-    assert not {"pickle", "cloudpickle", "joblib"} & {m.split(".")[0] for m in imported(path, at_load=False)}
+    assert not {"pickle", "cloudpickle", "joblib"} & {m.split(".")[0] for m in imported(path)}
     text = path.read_text()
     assert "torch.save" not in text
     assert "torch.load" not in text
     assert "trust_remote_code=True" not in text
+
+
+def test_a_folder_has_a_charter_and_fifteen_files_at_most() -> None:
+    folders = defaultdict(list)
+    for path in SOURCES:
+        folders[path.parent].append(path)
+    for folder, files in folders.items():
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), f"{folder.name} has no charter"
+        assert len(files) <= 16 or folder.name in CATALOGUES, f"{folder.name} has {len(files)} files"
+    assert len(folders[PACKAGE]) <= 6
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_files_and_functions_are_short(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 250
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 40, f"{node.name} is too long"
+
+
+def test_class_names_are_unique() -> None:
+    names = Counter(
+        node.name
+        for path in SOURCES
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert not {name for name, count in names.items() if count > 1}

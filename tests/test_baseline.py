@@ -14,14 +14,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_project import SPACE, train_checkpoint
 
-from autocompress import cache, exported, trial
 from autocompress.errors import ConfigError
-from autocompress.executors.inline import InlineExecutor
-from autocompress.jobs import Job, Result
-from autocompress.method import find
-from autocompress.recipe import Recipe
-from autocompress.stages import Ascent
+from autocompress.machine import cache
+from autocompress.serving import pipeline
+from autocompress.space.method import find
+from autocompress.space.recipe import Recipe
 from autocompress.study import Study
+from autocompress.trials import work
+from autocompress.trials.executors.inline import InlineExecutor
+from autocompress.trials.job import Job, Result
+from autocompress.trials.stages import Ascent
 
 TAUGHT = "teacher: {finetune: {epochs: 4, lr: 1e-2, freeze_embeddings: false}}"
 
@@ -62,7 +64,7 @@ def test_a_head_whose_names_agree_is_taken_as_given_in_whatever_order(project: P
 
 def test_a_head_for_other_names_is_fine_tuned_and_this_is_said(project: Path) -> None:
     train_checkpoint(project, ("spam", "ham"), (1, 0))
-    bench = trial.workbench(Study.create(spaced(project, "")).folder)
+    bench = work.workbench(Study.create(spaced(project, "")).folder)
     assert bench.teacher_plan.training
     assert bench.notes[-1].endswith(
         ", since its head is for other labels (spam, ham) than the data's (sour, sweet)."
@@ -71,7 +73,7 @@ def test_a_head_for_other_names_is_fine_tuned_and_this_is_said(project: Path) ->
 
 def test_a_head_without_names_whose_rows_are_in_another_order_is_fine_tuned(project: Path) -> None:
     train_checkpoint(project, ("LABEL_0", "LABEL_1"), (1, 0))
-    bench = trial.workbench(Study.create(spaced(project, "")).folder)
+    bench = work.workbench(Study.create(spaced(project, "")).folder)
     assert bench.notes[-1].endswith(
         ", since its head is no better than guessing: its accuracy is 0.047 on 64 validation texts, "
         "and 0.500 with the answer 'sour' to each."
@@ -80,7 +82,7 @@ def test_a_head_without_names_whose_rows_are_in_another_order_is_fine_tuned(proj
 
 def test_a_head_without_names_that_knows_the_task_is_taken_as_given(project: Path) -> None:
     train_checkpoint(project, ("LABEL_0", "LABEL_1"))
-    assert trial.workbench(Study.create(spaced(project, "")).folder).schooling is None
+    assert work.workbench(Study.create(spaced(project, "")).folder).schooling is None
 
 
 def test_a_named_teacher_for_other_labels_is_refused(project: Path) -> None:
@@ -139,12 +141,12 @@ def test_a_teacher_that_cuts_texts_otherwise_is_refused_and_one_that_only_says_i
         )
     )
     spaced(project, "teacher: ./other")
-    assert trial.workbench(Study.create(project, "alike").folder).teacher_plan.training is None
+    assert work.workbench(Study.create(project, "alike").folder).teacher_plan.training is None
     file.write_text(
         json.dumps(content | {"normalizer": {"type": "Replace", "pattern": {"String": "o"}, "content": "0"}})
     )
     with pytest.raises(ConfigError, match=r"the text '.*' becomes \[.*\] by the model's and \[.*\] by the teacher's"):
-        trial.workbench(Study.create(project, "unlike").folder).teacher_plan  # noqa: B018
+        work.workbench(Study.create(project, "unlike").folder).teacher_plan  # noqa: B018
 
 
 def test_what_is_wrong_with_a_teachers_folder_is_said_of_the_teacher(project: Path) -> None:
@@ -179,17 +181,17 @@ def test_a_trial_whose_answers_are_no_numbers_fails_with_its_reason(
     study = Study.create(project)
     executor = InlineExecutor(lambda *_: None)
     executor.submit(Job("baseline", str(study.folder))).result()
-    bench = trial.workbench(study.folder)
+    bench = work.workbench(study.folder)
     bench.start  # noqa: B018
-    whole = trial._finished
+    whole = work._finished
 
-    def spoilt(work: trial.Work) -> trial.Model:
+    def spoilt(work: work.Work) -> work.Model:
         model = whole(work)
         with torch.no_grad():
             next(model.module.parameters()).fill_(math.inf)
         return model
 
-    monkeypatch.setattr(trial, "_finished", spoilt)
+    monkeypatch.setattr(work, "_finished", spoilt)
     cache.write_json(study.folder / "study.json", study.record | {"baseline": {"measurement": {"latency_ms": 1.0}}})
     recipe = Recipe([find("layers")(keep=0.5), find("finetune")(epochs=1)]).dump()
     failure = executor.submit(Job("evaluate", str(study.folder), 0, recipe)).result().failure
@@ -204,7 +206,7 @@ def test_an_exported_model_that_answers_with_no_numbers_says_so(tmp_path: Path) 
             return np.array([[0.0, np.nan]], np.float32)
 
     with pytest.raises(ConfigError) as error:
-        exported._Checked(tmp_path, Broken(), 2).run({"input_ids": np.array([[1]])})
+        pipeline._Checked(tmp_path, Broken(), 2).run({"input_ids": np.array([[1]])})
     assert str(error.value) == (
         f"{tmp_path}: should hold a model that answers with finite numbers. Got: its answers to 1 of 1 texts are not "
         "finite numbers (NaN or infinity)."
@@ -216,10 +218,10 @@ def test_the_teachers_logits_are_computed_once_and_only_where_something_learns_f
 ) -> None:
     study = Study.create(project)
     InlineExecutor(lambda *_: None).submit(Job("baseline", str(study.folder))).result()
-    bench, place = trial.workbench(study.folder), cache.cache_root() / "teacher_logits"
+    bench, place = work.workbench(study.folder), cache.cache_root() / "teacher_logits"
     plain, distilled = [{"finetune": {"epochs": 1}}], [{"soft_labels": {}}, {"finetune": {"epochs": 1}}]
     Ascent(bench, Recipe.load(plain), tmp_path / "0", lambda *_: None).train()
-    trial.apply(bench, bench.start, bench.context(seed=0, rehearsal=True), Recipe.load(distilled))
+    work.apply(bench, bench.start, bench.context(seed=0, rehearsal=True), Recipe.load(distilled))
     assert not place.exists(), "neither without distillation nor in a rehearsal"
     Ascent(bench, Recipe.load(distilled), tmp_path / "1", lambda *_: None).train()
     (entry,) = [folder for folder in place.iterdir() if folder.is_dir()]

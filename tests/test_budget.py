@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from autocompress.budget import Budget
-from autocompress.goals import DEFAULT_OBJECTIVES, Goals
-from autocompress.ledger import State, Trial
-from autocompress.recipe import Recipe
-from autocompress.standing import Standing
+from autocompress.search.budget import Budget
+from autocompress.search.trial import State, Trial
+from autocompress.search.trial_table import Standing
+from autocompress.space.goals import DEFAULT_OBJECTIVES, Goals
+from autocompress.space.recipe import Recipe
 
 
 def standing(*states: State, train: float = 0.0, variant_of: int | None = None) -> Standing:
@@ -53,7 +53,7 @@ def test_a_space_that_has_an_end_ends_it() -> None:
 
 
 def test_it_ends_when_nothing_new_is_left_to_train(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autocompress.budget._MOST_IDLE", 4)
+    monkeypatch.setattr("autocompress.search.budget._MOST_IDLE", 4)
     said = "the last 4 recipes left nothing new to train: each was refused or trained before"
     assert Budget(9).over(standing("complete", "refused", "duplicate", "duplicate", "refused"), None) == said
     assert Budget(9).over(standing("complete", "refused", "duplicate", "duplicate"), None) == ""

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from autocompress import cache
-from autocompress.cache import eviction, shelf
 from autocompress.errors import ConfigError
+from autocompress.machine import cache, entries, eviction
 
 Build = Callable[[Path], None]
 
@@ -47,7 +46,7 @@ def keys(kind: str = "prefixes") -> list[str]:
 
 def other_process(code: str) -> subprocess.Popen[str]:
     """A process that runs `code` with `cache`, `Path`, `sys` and `time` at hand."""
-    head = "import sys, time; from pathlib import Path; from autocompress import cache\n"
+    head = "import sys, time; from pathlib import Path; from autocompress.machine import cache\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -264,7 +263,7 @@ cache.folder('prefixes', 'a', build)
 
 
 def test_a_small_file_is_swept_when_nobody_can_be_writing_it() -> None:
-    folder = shelf.kind_folder("shapes")
+    folder = entries.kind_folder("shapes")
     old, new = folder / ".k.json.01234567", folder / ".k.json.76543210"
     old.touch()
     new.touch()
@@ -384,8 +383,8 @@ def test_a_cache_that_is_far_from_full_is_not_looked_through_after_every_build(m
 def test_the_locks_of_what_is_gone_are_deleted_unless_somebody_holds_them(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make("old").parent
     for name in ("gone", "held"):
-        shelf.builder_lock(folder / name).acquire().lock.release()
-    with shelf.builder_lock(folder / "held"):
+        entries.builder_lock(folder / name).acquire().lock.release()
+    with entries.builder_lock(folder / "held"):
         cache.clear()
         assert sorted(p.name for p in folder.iterdir()) == ["CACHEDIR.TAG", "held.lock"]
     make("new")

@@ -18,8 +18,8 @@ from pyarrow import parquet
 from tiny_project import SPACE, make_project
 
 import autocompress
-from autocompress.recipe import Recipe
-from autocompress.space import SearchSpace
+from autocompress.space.recipe import Recipe
+from autocompress.space.search_space import SearchSpace
 
 RUNGS = SPACE.replace("variants: 0", "variants: 2, rungs: watch").replace("0.95 * baseline", "0.8 * baseline")
 
@@ -117,7 +117,7 @@ def test_a_fresh_process_gives_the_measured_models_logits(home: Path) -> None:
     """The pipeline runs the very file that was measured; the module computes the same up to int8 rounding."""
     code = """
 import json, numpy, torch, autocompress
-from autocompress.data.encoding import encode
+from autocompress.tasks.tokenization import encode
 texts = ["honey tree river", "vinegar stone", "sugar light green"]
 pipeline, model = autocompress.pipeline("exported/space"), autocompress.load("exported/space")
 rows = [encode(pipeline.tokenizer, [(t,)], 16) for t in texts]

@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from autocompress.confirmation import mean
-from autocompress.finalists import Finalists
-from autocompress.goals import DEFAULT_OBJECTIVES, Constraint, Goals
-from autocompress.ledger import Measurement, Trial
-from autocompress.recipe import Recipe
+from autocompress.search.confirmation import mean
+from autocompress.search.front.finalists import Finalists
+from autocompress.search.trial import Measurement, Trial
+from autocompress.space.goals import DEFAULT_OBJECTIVES, Constraint, Goals
+from autocompress.space.recipe import Recipe
 
 GOALS = Goals(DEFAULT_OBJECTIVES, (Constraint.parse("score >= 0.9 * baseline"),))
 BASELINE = {"score": 0.8, "latency_ms": 10.0, "size_mb": 10.0}

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from tiny_project import SPACE, make_project
 
-from autocompress.budget import Budget
-from autocompress.coordinator import Coordinator
 from autocompress.errors import Paused
-from autocompress.executors import Executor
-from autocompress.jobs import Failure, Job, Result
-from autocompress.ledger import Trial
-from autocompress.observer import Observer
-from autocompress.recipe import Recipe
-from autocompress.scheduler import drive
-from autocompress.space import SearchSpace
-from autocompress.standing import Standing
-from autocompress.store import Store
+from autocompress.search.budget import Budget
+from autocompress.search.coordinator import Coordinator
+from autocompress.search.events import Observer
+from autocompress.search.optuna.store import Store
+from autocompress.search.scheduler import drive
+from autocompress.search.trial import Trial
+from autocompress.search.trial_table import Standing
+from autocompress.space.recipe import Recipe
+from autocompress.space.search_space import SearchSpace
+from autocompress.trials.executors.executor import Executor
+from autocompress.trials.job import Failure, Job, Result
 
 BASELINE = {"score": 0.9, "latency_ms": 2.0, "size_mb": 2.0}
 
@@ -122,7 +122,7 @@ def test_a_pause_leaves_those_under_way_to_be_resumed(tmp_path: Path, space: Sea
 def test_limits_that_cannot_be_met_end_the_search_with_several_workers_too(
     tmp_path: Path, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autocompress.budget._MOST_REFUSED", 6)
+    monkeypatch.setattr("autocompress.search.budget._MOST_REFUSED", 6)
     executor = Workers(3, size_mb=(9.0,))
     trials = coordinate(tmp_path, space, executor, 9)
     assert {t.state for t in trials} <= {"refused", "duplicate"}
@@ -162,7 +162,7 @@ def test_a_search_that_finds_nothing_new_to_train_ends(tmp_path: Path, monkeypat
     make_project(tmp_path)
     steps = "\n  - one_of: [skip, layers]\n  - finetune: {epochs: 1, lr: 1e-3}\n  - one_of: [skip, int8_dynamic]\n"
     (tmp_path / "space.yaml").write_text(SPACE.split("anchors:")[0] + "steps:" + steps)
-    monkeypatch.setattr("autocompress.budget._MOST_IDLE", 15)
+    monkeypatch.setattr("autocompress.search.budget._MOST_IDLE", 15)
     space = SearchSpace.load(tmp_path / "space.yaml")
     assert space.size is None, "layers.keep is a range: it is never exhausted"
     trials = coordinate(tmp_path, space, Picky(1), 3)

@@ -10,9 +10,9 @@ import pytest
 from pyarrow import parquet
 from tiny_tables import message
 
-from autocompress.data.delimited import read_delimited
-from autocompress.data.files import read_file
 from autocompress.errors import ConfigError
+from autocompress.tasks.data.delimited import read_delimited
+from autocompress.tasks.data.table_files import read_file
 
 
 def _written(folder: Path, name: str, content: str | bytes) -> Path:

@@ -15,10 +15,12 @@ import pytest
 from tiny_project import make_project
 
 import autocompress
-from autocompress import cache, disk, progress, structure
-from autocompress.database import Database
 from autocompress.errors import Paused
-from autocompress.runtimes.onnxruntime import OnnxRuntime
+from autocompress.machine import cache, disk
+from autocompress.models import storage
+from autocompress.runtimes.onnxruntime.runtime import OnnxRuntime
+from autocompress.search import progress
+from autocompress.search.optuna.database import Database
 from autocompress.study import Study
 
 NO_SPACE = OSError(errno.ENOSPC, "No space left on device", "model.onnx")
@@ -54,7 +56,7 @@ def test_it_is_known_by_what_the_library_says(error: Exception, reason: str) -> 
 WRITERS = """
 import resource, sqlite3, onnx, torch
 from safetensors.torch import save_file
-from autocompress import disk
+from autocompress.machine import disk
 
 def by_safetensors():
     save_file({"w": torch.zeros(9000)}, "w.safetensors")
@@ -125,11 +127,11 @@ def test_whatever_a_search_writes_it_pauses_there_and_goes_on(project: Path, mon
     whole = autocompress.search(project, name="whole", trials=2)
     monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(project.parent / "another"))
     writes: list[tuple[Any, str, int, Exception]] = [
-        (structure, "save", 0, wrapped(NO_SPACE)),  # the teacher
+        (storage, "save", 0, wrapped(NO_SPACE)),  # the teacher
         (OnnxRuntime, "lower", 0, NO_SPACE),  # the baseline
         (cache, "write_json", 1, NO_SPACE),  # study.json
         (Database, "write_note", 0, SQLITE_FULL),  # the anchors
-        (structure, "save", 0, NO_SPACE),  # what its training leaves
+        (storage, "save", 0, NO_SPACE),  # what its training leaves
         (OnnxRuntime, "lower", 0, NO_SPACE),  # its artefact
         (Database, "finish", 0, wrapped(SQLITE_FULL)),  # what became of it
         (Database, "add", 0, SQLITE_FULL),  # the second trial

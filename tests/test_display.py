@@ -8,10 +8,10 @@ from io import StringIO
 
 from rich.console import Console
 
-from autocompress.display import Display
-from autocompress.jobs import Job
-from autocompress.ledger import BASELINE, Trial
-from autocompress.recipe import Recipe
+from autocompress.report.live import Display
+from autocompress.search.trial import BASELINE, Trial
+from autocompress.space.recipe import Recipe
+from autocompress.trials.job import Job
 
 FIGURES = {"score": 0.5, "latency_ms": 3.0, "speedup": 1.0, "size_mb": 2.0}
 

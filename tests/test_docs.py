@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from autocompress.goals import QUANTITIES
-from autocompress.language.sections import KEYS
-from autocompress.settings import SearchSettings, Target, TaskSettings
+from autocompress.space.goals import QUANTITIES
+from autocompress.space.language.sections import KEYS
+from autocompress.space.settings import SearchSettings, Target, TaskSettings
 
 TABLES = (Path(__file__).parent.parent / "docs" / "language.md").read_text()
 ROWS = re.findall(r"^\| `([\w.]+)` \|", TABLES, flags=re.M)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.data import docstrings
 from autocompress.errors import ConfigError
+from autocompress.tasks.data import docstrings
 
 Splits = dict[str, docstrings.Labelled]
 

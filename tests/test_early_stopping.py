@@ -11,14 +11,14 @@ from conftest import context, fresh, tiny, toy
 from tiny_project import SPACE
 from torch import Tensor, nn
 
-from autocompress import context as contexts
-from autocompress import trial
-from autocompress.early_stopping import CEILING, AutoFinetune, EarlyStopping
 from autocompress.errors import ConfigError
+from autocompress.methods import context as contexts
+from autocompress.methods.early_stopping import CEILING, AutoFinetune, EarlyStopping
 from autocompress.methods.training.finetune import Finetune
-from autocompress.recipe import Recipe
-from autocompress.space import SearchSpace
+from autocompress.space.recipe import Recipe
+from autocompress.space.search_space import SearchSpace
 from autocompress.study import Study
+from autocompress.trials import work
 
 EPOCH = 3  # steps
 
@@ -118,7 +118,7 @@ def test_a_trial_may_not_train_for_as_long_as_it_likes(steps: str, tmp_path: Pat
 
 
 def test_no_recipe_holds_it_and_it_is_no_method_of_its_own() -> None:
-    from autocompress.method import methods
+    from autocompress.space.method import methods
 
     assert methods()["finetune"] is Finetune
     assert Recipe.load([{"finetune": {"epochs": 3}}])[0] == Finetune(epochs=3)
@@ -128,7 +128,7 @@ def test_the_teacher_of_a_search_is_trained_so_where_no_epochs_are_named(project
     project.write_text(
         SPACE.replace("{epochs: 4, lr: 1e-2, freeze_embeddings: false}", "{lr: 1e-2, freeze_embeddings: false}")
     )
-    bench = trial.workbench(Study.create(project).folder)
+    bench = work.workbench(Study.create(project).folder)
     steps: list[tuple[int, int]] = []
     bench.teach(lambda step, of, loss: steps.append((step, of)))
     assert bench.scorer.epoch(bench.teacher.model) > 0.95

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from autocompress.examples import Examples, inputs
+from autocompress.tasks.dataset import Examples, inputs
 
 TEXTS = Examples(
     {"input_ids": [[5] * n for n in (3, 9, 4, 8, 2, 7)], "attention_mask": [[1] * n for n in (3, 9, 4, 8, 2, 7)]},

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from autocompress import export_files, trial_folders
 from autocompress.errors import ConfigError
+from autocompress.export import files
+from autocompress.trials import folders
 
 AWAY = "Move them away, or give another folder with --to."
 CHANGED = "out: it cannot be replaced, because these files in it were added or changed since it was exported: "
@@ -24,15 +25,15 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "openvino").mkdir(parents=True)
     for name in ("serving.json", "model.onnx", "openvino/model.xml"):
         (folder / name).write_text(name)
-    export_files.note(folder)
+    files.note(folder)
     return folder
 
 
 def test_what_only_we_wrote_may_be_replaced(out: Path) -> None:
-    export_files.check(out)
-    export_files.check(Path("elsewhere/new"))
+    files.check(out)
+    files.check(Path("elsewhere/new"))
     Path("empty").mkdir()
-    export_files.check(Path("empty"))
+    files.check(Path("empty"))
 
 
 @pytest.mark.parametrize(
@@ -51,42 +52,42 @@ def test_what_a_person_added_or_changed_is_not_replaced(
 ) -> None:
     change(out)
     with pytest.raises(ConfigError) as caught:
-        export_files.check(out)
+        files.check(out)
     assert str(caught.value) == f"{CHANGED}{named}. {AWAY}"
 
 
 def test_a_folder_whose_files_nobody_noted_is_not_replaced(out: Path) -> None:
     (out / "files.json").unlink()
     with pytest.raises(ConfigError, match="out: it cannot be replaced, because it does not say which of its files"):
-        export_files.check(out)
+        files.check(out)
 
 
 def test_a_file_is_no_folder(out: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        export_files.check(out / "model.onnx" / "sub")
+        files.check(out / "model.onnx" / "sub")
     said = "out/model.onnx/sub: it should be a folder, and out/model.onnx is a file. Give a new folder with --to."
     assert str(caught.value) == said
 
 
 def test_a_trials_folder_that_is_being_exported_is_not_tidied_away(tmp_path: Path) -> None:
     place = tmp_path / "trials" / "007"
-    with trial_folders.kept(place):
+    with folders.kept(place):
         (place / "artefact").mkdir()
-        assert not trial_folders.remove(place)
+        assert not folders.remove(place)
         assert (place / "artefact").is_dir()
-    assert trial_folders.remove(place)
+    assert folders.remove(place)
     assert not place.exists()
-    assert trial_folders.remove(place)
+    assert folders.remove(place)
 
 
 def test_who_waited_for_a_folder_that_was_removed_gets_a_new_one(tmp_path: Path) -> None:
     place, kept = tmp_path / "007", threading.Event()
     place.mkdir()
     handle = os.open(place, os.O_RDONLY)
-    trial_folders.flock(handle, trial_folders.LOCK_EX)
+    folders.flock(handle, folders.LOCK_EX)
 
     def wait() -> None:
-        with trial_folders.kept(place):
+        with folders.kept(place):
             if place.is_dir():
                 kept.set()
 

@@ -20,8 +20,8 @@ from tiny_project import SPACE, make_project
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import autocompress
-from autocompress import trial
 from autocompress.errors import ConfigError
+from autocompress.trials import work
 
 STORED = Path(__file__).parent / "stored"
 EXPECTED = json.loads((STORED / "expected.json").read_text())
@@ -45,7 +45,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Iterator
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
         study = autocompress.search(make_project(folder, space), trials=1)
         yield study.export(folder / "out")
-    trial.loaded.cache_clear()
+    work.loaded.cache_clear()
 
 
 @exact_int8

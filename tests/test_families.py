@@ -12,16 +12,16 @@ import torch
 from conftest import context, fresh, toy
 from torch import Tensor, nn
 
-from autocompress import structure
 from autocompress.errors import NotApplicable
-from autocompress.examples import inputs
-from autocompress.families.anatomy import Attention, anatomy
-from autocompress.method import find
-from autocompress.precision import PrecisionPlan
-from autocompress.runtime import find_runtime
-from autocompress.settings import Target
-from autocompress.students.lstm import LstmConfig, LstmForSequenceClassification
-from autocompress.surgery import features, product, weight_OI
+from autocompress.models import storage
+from autocompress.models.families.anatomy import Attention, anatomy
+from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.models.students.lstm import LstmConfig, LstmForSequenceClassification
+from autocompress.models.surgery import features, product, weight_OI
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.space.method import find
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import inputs
 
 COMMON = {"vocab_size": 60, "num_labels": 3, "pad_token_id": 1}
 SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
@@ -99,12 +99,12 @@ def test_a_cut_acts_reloads_and_is_exported(family: str, method: str, tmp_path: 
             find(method)().apply(model, context(model))
         return
     changed = find(method)().apply(fresh(model), context(model))
-    assert structure.signature(changed, PrecisionPlan()) != structure.signature(model, PrecisionPlan())
+    assert storage.signature(changed, PrecisionPlan()) != storage.signature(model, PrecisionPlan())
     assert not torch.equal(logits(changed), logits(model))
-    structure.save(changed, tmp_path / "saved")
-    loaded = structure.load(tmp_path / "saved")
+    storage.save(changed, tmp_path / "saved")
+    loaded = storage.load(tmp_path / "saved")
     assert torch.equal(logits(loaded), logits(changed))
-    assert structure.signature(loaded, PrecisionPlan()) == structure.signature(changed, PrecisionPlan())
+    assert storage.signature(loaded, PrecisionPlan()) == storage.signature(changed, PrecisionPlan())
     runtime = find_runtime("onnxruntime")
     runtime.lower(loaded, PrecisionPlan(), toy(8).batch([0, 1]), tmp_path / "lowered")
     session = runtime.open(tmp_path / "lowered", Target())
@@ -121,8 +121,8 @@ def test_cuts_go_together_learn_and_are_rounded(family: str, tmp_path: Path) -> 
             changed = find(name)(**({"epochs": 1} if name == "finetune" else {})).apply(changed, ctx)
     assert logits(changed).isfinite().all()
     assert ctx.precision
-    structure.save(changed, tmp_path)
-    assert torch.equal(logits(structure.load(tmp_path)), logits(changed))
+    storage.save(changed, tmp_path)
+    assert torch.equal(logits(storage.load(tmp_path)), logits(changed))
 
 
 @pytest.mark.parametrize("family", [name for name in MODELS if name != "lstm"])
@@ -182,10 +182,10 @@ def test_a_parameter_of_two_names_is_stored_once_and_has_them_again(tmp_path: Pa
     model = model_of("llama")
     layers = model.get_submodule("model.layers")
     layers[3].mlp.up_proj.weight = layers[0].mlp.up_proj.weight
-    structure.save(model, tmp_path)
+    storage.save(model, tmp_path)
     said = json.loads((tmp_path / "structure.json").read_text())
     assert said["ties"] == {"model.layers.3.mlp.up_proj.weight": "model.layers.0.mlp.up_proj.weight"}
-    loaded = structure.load(tmp_path)
+    loaded = storage.load(tmp_path)
     again = loaded.get_submodule("model.layers")
     assert again[3].mlp.up_proj.weight is again[0].mlp.up_proj.weight
     assert torch.equal(logits(loaded), logits(model))

@@ -9,10 +9,10 @@ import torch
 from conftest import context, fresh, tiny, toy
 from torch import Tensor, nn
 
-from autocompress.context import Course, Loss, Outputs
 from autocompress.errors import Diverged
-from autocompress.examples import Batch, inputs
+from autocompress.methods.context import Course, Loss, Outputs
 from autocompress.methods.training.finetune import Finetune, Trend, lr_factor, parameter_groups
+from autocompress.tasks.dataset import Batch, inputs
 
 
 class Spy(Loss):

@@ -10,14 +10,14 @@ from conftest import context, every_family, fresh, tiny, toy
 from tiny_project import SPACE, make_project
 from torch import Tensor, nn
 
-from autocompress import footprint
-from autocompress.measure import latency_batch
 from autocompress.methods.decomposition.low_rank import LowRank
 from autocompress.methods.pruning.heads import Heads
-from autocompress.settings import Target
+from autocompress.models.surgery import LowRankLinear
+from autocompress.runtimes.flops import measure_module
+from autocompress.runtimes.latency import latency_batch
+from autocompress.space.settings import Target
 from autocompress.study import Study
-from autocompress.surgery import LowRankLinear
-from autocompress.workbench import Workbench
+from autocompress.trials.bench import Workbench
 
 B, T = 3, 12
 LAYERS, D, NEURONS, C = 4, 32, 64, 3  # of the tiny models
@@ -25,7 +25,7 @@ TARGET = Target(batch_size=B, sequence_length=T)
 
 
 def flops(model: nn.Module) -> float:
-    return footprint.measure_module(model, latency_batch(toy(), TARGET))["flops"]
+    return measure_module(model, latency_batch(toy(), TARGET))["flops"]
 
 
 def by_hand(width: int = D) -> int:
@@ -84,7 +84,7 @@ def test_shared_parameters_count_once() -> None:
         def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
             return self.other(self.one(torch.zeros(*input_ids.shape, 4)))
 
-    assert footprint.measure_module(Tied(), latency_batch(toy(), TARGET))["parameters"] == 16 + 4 + 4
+    assert measure_module(Tied(), latency_batch(toy(), TARGET))["parameters"] == 16 + 4 + 4
 
 
 @pytest.mark.parametrize("asked", [True, False])

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autocompress.errors import ConfigError
-from autocompress.goals import DEFAULT_OBJECTIVES, QUANTITIES, Constraint, Goals
-from autocompress.ledger import Measurement
-from autocompress.relaxation import Admission, relaxation
-from autocompress.selection import RULES, ranked
+from autocompress.search.front.relaxation import Admission, relaxation
+from autocompress.search.front.rules import RULES, ranked
+from autocompress.search.trial import Measurement
+from autocompress.space.goals import DEFAULT_OBJECTIVES, QUANTITIES, Constraint, Goals
 
 BASELINE: Measurement = {"score": 0.9, "latency_ms": 20.0, "size_mb": 80.0, "parameters": 2e7, "speedup": 1.0}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autocompress.guessing import fault
+from autocompress.tasks.guessing import fault
 
 NAMES = ("bad", "good")
 

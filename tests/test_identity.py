@@ -14,16 +14,19 @@ from conftest import tiny
 from tiny_project import SPACE, make_project
 
 import autocompress
-from autocompress import identity, keys, structure, study_file, trial
 from autocompress.errors import ConfigError
-from autocompress.ledger import Trial
-from autocompress.method import find
 from autocompress.methods.pruning.layers import Layers
-from autocompress.observer import Observer
-from autocompress.recipe import Recipe
-from autocompress.store import Store
+from autocompress.models import storage
+from autocompress.report.tables import compare_rows, trial_rows
+from autocompress.search import identity, study_file
+from autocompress.search.events import Observer
+from autocompress.search.optuna.store import Store
+from autocompress.search.trial import Trial
+from autocompress.space import keys
+from autocompress.space.method import find
+from autocompress.space.recipe import Recipe
 from autocompress.study import Study
-from autocompress.tables import compare_rows, trial_rows
+from autocompress.trials import work
 
 
 @pytest.fixture
@@ -73,7 +76,7 @@ def test_corrected_texts_are_not_mixed_with_the_old_ones(study: Study, project: 
 def test_texts_that_change_while_it_runs_are_noticed(study: Study, project: Path) -> None:
     relabel(project.parent, "validation")
     with pytest.raises(ConfigError, match=r"task\.data: the texts must be those that the study was made with"):
-        _ = trial.workbench(study.folder).task
+        _ = work.workbench(study.folder).task
 
 
 @pytest.mark.parametrize(("file", "named"), [("model.safetensors", "model"), ("tokenizer.json", "tokenizer")])
@@ -87,7 +90,7 @@ def test_a_teacher_that_is_a_checkpoint_is_noticed(project: Path) -> None:
     shutil.copytree(project.parent / "model", project.parent / "other")
     project.write_text(SPACE.replace("teacher: {finetune: {epochs: 4, lr: 1e-2, freeze_embeddings: false}}", "teacher: ./other"))  # fmt: skip # noqa: E501
     searched(project)
-    structure.save(tiny(), project.parent / "other")
+    storage.save(tiny(), project.parent / "other")
     assert "\n  teacher: sha256 " in refusal(project)
 
 

@@ -7,11 +7,11 @@ import torch
 from conftest import context, fresh, tiny
 from torch import Tensor, nn
 
-from autocompress.incoherence import orthogonal, spread_pairs
-from autocompress.method import find
-from autocompress.precision import Precision
-from autocompress.rounding import round_groups, round_weight
-from autocompress.surgery import LowRankLinear
+from autocompress.models.precision_plan import Precision
+from autocompress.models.rotation import orthogonal, spread_pairs
+from autocompress.models.simulation import round_groups, round_weight
+from autocompress.models.surgery import LowRankLinear
+from autocompress.space.method import find
 
 RANK, WIDTH, INT8 = 24, 64, Precision("int8", per_channel=True)
 

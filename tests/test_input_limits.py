@@ -25,11 +25,11 @@ from transformers import (
 )
 
 import autocompress
-from autocompress import trial, workbench
 from autocompress.errors import ConfigError
-from autocompress.input_limits import Limits, check, fit, limits_of
-from autocompress.settings import Target, TaskSettings
+from autocompress.models.input_limits import Limits, check, fit, limits_of
+from autocompress.space.settings import Target, TaskSettings
 from autocompress.study import Study
+from autocompress.trials import bench, work
 
 TASK = TaskSettings(data={"train": "a.csv"}, text=("text", "other"), max_length=64)
 
@@ -116,7 +116,7 @@ def unlimited(project: Path) -> None:
 def test_no_text_is_longer_than_the_table_of_positions(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unlimited(project)
     project.write_text(SPACE.replace("  max_length: 16\n", "").replace("sequence_length: 16", "sequence_length: 33"))
-    monkeypatch.setattr(workbench.Workbench, "_teach", lambda *a: pytest.fail("something was trained"))
+    monkeypatch.setattr(bench.Workbench, "_teach", lambda *a: pytest.fail("something was trained"))
     with pytest.raises(ConfigError) as error:
         autocompress.search(project)
     assert str(error.value).split("\n") == [
@@ -157,7 +157,7 @@ def test_types_are_not_given_to_a_model_that_has_one(project: Path) -> None:
         head, *rows = (folder / f"{split}.csv").read_text().splitlines()
         (folder / f"{split}.csv").write_text("\n".join([f"other,{head}", *(f"tree,{row}" for row in rows)]) + "\n")
     project.write_text(SPACE.replace("  max_length", "  text: [other, text]\n  max_length"))
-    task = trial.workbench(Study.create(project).folder).task
+    task = work.workbench(Study.create(project).folder).task
     assert task.train.fields.keys() == {"input_ids", "attention_mask"}
     task.tokenizer.save_pretrained(folder / "exported")
     assert "token_type_ids" not in AutoTokenizer.from_pretrained(folder / "exported").model_input_names

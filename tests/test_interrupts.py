@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 import autocompress
-from autocompress import interrupts
-from autocompress.database import Database
-from autocompress.jobs import Job
-from autocompress.observer import Observer
+from autocompress.machine import interrupts
+from autocompress.search.events import Observer
+from autocompress.search.optuna.database import Database
 from autocompress.study import Study
-from autocompress.tracking.tracker import Tracker
+from autocompress.tracking.sync import Tracker
+from autocompress.trials.job import Job
 
 
 @pytest.fixture(autouse=True)

@@ -11,21 +11,22 @@ from mlflow import MlflowClient
 from tiny_project import SPACE
 
 import autocompress
-from autocompress import isolated, trial
 from autocompress.errors import Unmeasured
-from autocompress.jobs import Job
-from autocompress.ledger import Measurement, Trial
-from autocompress.measure import latency_batch
-from autocompress.observer import Observer
-from autocompress.precision import PrecisionPlan
-from autocompress.runtime import find_runtime
-from autocompress.settings import Target
+from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.runtimes import isolated
+from autocompress.runtimes.latency import latency_batch
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.search.events import Observer
+from autocompress.search.trial import Measurement, Trial
+from autocompress.space.settings import Target
+from autocompress.trials import work
+from autocompress.trials.job import Job
 
 TARGET = Target(batch_size=2, sequence_length=12)
 BATCH = latency_batch(toy(), TARGET)
 SPY = """
 import json, os, sys
-from autocompress import isolated
+from autocompress.runtimes import isolated
 
 def tell(runtime, folders, batch, target):
     logits = runtime.open(folders[0], target).run(batch)
@@ -149,7 +150,7 @@ def test_finalists_are_measured_again_before_the_winner_is_chosen(
     assert heard.kinds.index("remeasure") > max(i for i, kind in enumerate(heard.kinds) if kind == "rehearse")
     first = heard.again[0]
     assert study.best().number == first, "it lost least"
-    assert trial.remeasured(study.folder, first)["latency_ms"] == pytest.approx(3.0 / 1.3)
+    assert work.remeasured(study.folder, first)["latency_ms"] == pytest.approx(3.0 / 1.3)
     assert study.trial(first).measurement["latency_ms"] == 2.0, "the search's own figure stays"
     uri, run = study.run_of(study.trial(first))
     metrics = MlflowClient(uri).get_run(run).data.metrics

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 from conftest import context, tiny
 
-from autocompress import cache, gpu, importance, keys, measure
-from autocompress.method import find
+from autocompress.machine import cache, gpu
+from autocompress.methods import importance
 from autocompress.methods.training.finetune import Finetune
-from autocompress.recipe import Recipe
+from autocompress.runtimes import latency
+from autocompress.space import keys
+from autocompress.space.method import find
+from autocompress.space.recipe import Recipe
 
 RECIPE = Recipe.load([{"layers": {"keep": 0.5}}, {"finetune": {}}, {"int8_dynamic": {}}])
 
@@ -79,7 +82,7 @@ METHOD = """\
 import json
 from typing import ClassVar
 from helping.parts import half
-from autocompress.method import Method, Stage
+from autocompress.space.method import Method, Stage
 
 class Sparser(Method):
     stage: ClassVar[Stage] = "structure"
@@ -94,7 +97,7 @@ def revision_of(folder: Path, monkeypatch: pytest.MonkeyPatch, method: str, part
     for name, text in {"helping/__init__.py": "", "helping/sparser.py": method, "helping/parts.py": parts}.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
-    code = "from helping.sparser import Sparser; from autocompress import keys; print(keys.revision(Sparser))"
+    code = "from helping.sparser import Sparser; from autocompress.space import keys; print(keys.revision(Sparser))"
     path = f"{Path(importlib.import_module('autocompress').__file__).parent.parent}:{folder}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": path})
     assert done.returncode == 0, done.stderr
@@ -117,10 +120,10 @@ def test_figures_of_a_gpu_name_it_and_its_driver(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
     gpu._asked.cache_clear()
-    found = measure.machine("cuda")
+    found = latency.machine("cuda")
     assert (found["gpu"], found["driver"]) == ("NVIDIA H200, on 3", "580.1")
-    assert "gpu" not in measure.machine("cpu")
+    assert "gpu" not in latency.machine("cpu")
     asked.unlink()
     gpu._asked.cache_clear()
-    assert measure.machine("cuda")["gpu"] == "unknown"
+    assert latency.machine("cuda")["gpu"] == "unknown"
     gpu._asked.cache_clear()

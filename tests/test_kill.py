@@ -18,10 +18,11 @@ from tiny_project import SPACE, make_project
 from typer.testing import CliRunner
 
 import autocompress
-from autocompress import cli, faults, trial
-from autocompress.cache import eviction, shelf
-from autocompress.run import held
+from autocompress import cli
+from autocompress.machine import entries, eviction, fault_points
+from autocompress.search.run import held
 from autocompress.study import Study
+from autocompress.trials import work
 
 KILLED = -signal.SIGKILL
 THOROUGH = SPACE.replace("variants: 0, confirm: {top: 0}", "rungs: watch, variants: 0, confirm: {top: 1, seeds: 3}")
@@ -74,7 +75,7 @@ def test_one_worker_killed_at_every_point_equals_uninterrupted(home: Path, lives
     assert facts(study) == facts(expected)
     assert study.confirmed == expected.confirmed
     for member in expected.front:
-        files = [trial.trial_folder(s.folder, member.number) / "artefact" / "model.onnx" for s in (expected, study)]
+        files = [work.trial_folder(s.folder, member.number) / "artefact" / "model.onnx" for s in (expected, study)]
         assert files[0].read_bytes() == files[1].read_bytes()
     check(study, 4)
 
@@ -127,13 +128,13 @@ def check(study: Study, charged: int) -> None:
                                   for t in trials if t.state == "complete")])  # fmt: skip
     assert {f.name for f in (study.folder / "trials").iterdir()} == {f"{t.number:03d}" for t in study.front}
     assert not list(study.folder.rglob(".*")), "nothing half-written is left"
-    for draft in shelf.cache_root().glob("*/.*"):  # swept once it is old
+    for draft in entries.cache_root().glob("*/.*"):  # swept once it is old
         assert draft.is_file()
         os.utime(draft, (0, 0))
     eviction.make_room(10**12)
-    assert not list(shelf.cache_root().glob("*/.*"))
-    for lock in shelf.cache_root().glob("*/*.lock"):
-        with shelf.builder_lock(lock.with_suffix(""), timeout=0):
+    assert not list(entries.cache_root().glob("*/.*"))
+    for lock in entries.cache_root().glob("*/*.lock"):
+        with entries.builder_lock(lock.with_suffix(""), timeout=0):
             pass
     with held(study):
         assert said("studies")[0]["trained"] == charged
@@ -155,7 +156,7 @@ def mlflow_runs(study: Study) -> list[tuple[str, str]]:
 
 def test_every_point_is_named_where_it_is_passed_and_all_are_tested() -> None:
     sources = "".join(file.read_text() for file in Path(autocompress.__file__).parent.rglob("*.py"))
-    assert all(f'faults.point("{name}")' in sources for name in faults.POINTS)
-    assert sources.count("faults.point(") == len(faults.POINTS)
+    assert all(f'faults.point("{name}")' in sources for name in fault_points.POINTS)
+    assert sources.count("faults.point(") == len(fault_points.POINTS)
     for passages in (ALONE, ONE_BY_ONE, EVERYTHING):
-        assert {passage.split(":")[0] for life in passages for passage in life.split(",")} == faults.POINTS.keys()
+        assert {passage.split(":")[0] for life in passages for passage in life.split(",")} == fault_points.POINTS.keys()

@@ -11,13 +11,13 @@ import torch
 from conftest import tiny, toy
 from torch import Tensor, nn
 
-from autocompress import kinds, structure
 from autocompress.errors import ConfigError
-from autocompress.examples import inputs
-from autocompress.precision import PrecisionPlan
-from autocompress.runtime import find_runtime
-from autocompress.settings import Target
-from autocompress.surgery import replace
+from autocompress.models import kinds, storage
+from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.models.surgery import replace
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import inputs
 
 WINDOWED = '''
 """An activation without parameters that is cut off at a number."""
@@ -73,10 +73,10 @@ def logits(model: nn.Module) -> Tensor:
 
 def test_it_is_saved_and_built_again(tmp_path: Path) -> None:
     model = clipped(0.1)
-    structure.save(model, tmp_path / "saved")
+    storage.save(model, tmp_path / "saved")
     said = json.loads((tmp_path / "saved" / "structure.json").read_text())
     assert said["modules"] == {PATH: {"kind": "clipped", "most": 0.1}}
-    loaded = structure.load(tmp_path / "saved")
+    loaded = storage.load(tmp_path / "saved")
     assert torch.equal(logits(loaded), logits(model))
     assert not torch.equal(logits(loaded), logits(tiny()))
 
@@ -91,7 +91,7 @@ def test_it_is_exported(tmp_path: Path) -> None:
 def test_its_latency_is_not_that_of_the_dense_model_though_it_has_no_parameters() -> None:
     plan = PrecisionPlan()
     models = (tiny(), clipped(0.1), clipped(0.2))
-    assert len({structure.signature(model, plan) for model in models}) == 3
+    assert len({storage.signature(model, plan) for model in models}) == 3
 
 
 @pytest.mark.parametrize(

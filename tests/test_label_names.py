@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autocompress.label_names import agree, rows
+from autocompress.tasks.label_names import agree, rows
 
 
 @pytest.mark.parametrize(

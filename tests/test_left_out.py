@@ -10,17 +10,17 @@ from tiny_project import SPACE
 from torch import nn
 
 import autocompress
-from autocompress import cache
-from autocompress.applicability import settings
-from autocompress.context import Context
 from autocompress.errors import ConfigError, NotApplicable
-from autocompress.executors.inline import InlineExecutor
-from autocompress.jobs import Job
-from autocompress.language.steps import every_method
-from autocompress.method import Method, find, methods
-from autocompress.observer import Observer
-from autocompress.space import SearchSpace
+from autocompress.machine import cache
+from autocompress.methods.context import Context
+from autocompress.search.events import Observer
+from autocompress.space.language.steps import every_method
+from autocompress.space.method import Method, find, methods
+from autocompress.space.search_space import SearchSpace
 from autocompress.study import Study
+from autocompress.trials.applicability import settings
+from autocompress.trials.executors.inline import InlineExecutor
+from autocompress.trials.job import Job
 
 STEPS = """
   - one_of: [skip, layers, [soft_labels, heads], int8_dynamic]

@@ -10,9 +10,9 @@ import pytest
 import torch
 from conftest import toy
 
-from autocompress import measure
-from autocompress.examples import Batch
-from autocompress.settings import Target
+from autocompress.runtimes import latency
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import Batch
 
 
 class Clocked:
@@ -29,8 +29,8 @@ class Clocked:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(measure.time, "thread_time", lambda: now[0])
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(latency.time, "thread_time", lambda: now[0])
     return now
 
 
@@ -42,7 +42,7 @@ def drifting(base: float, clock: list[float]) -> Iterator[float]:
 
 def test_drift_cancels_in_the_ratio(clock: list[float]) -> None:
     fast, slow = Clocked(clock, drifting(10.0, clock)), Clocked(clock, drifting(25.0, clock))
-    found = measure.latency(fast, slow, toy().batch([0]), Target())
+    found = latency.latency(fast, slow, toy().batch([0]), Target())
     assert found["speedup"] == pytest.approx(2.5, rel=0.01)
     assert found["speedup_low"] <= found["speedup"] <= found["speedup_high"]
 
@@ -52,9 +52,9 @@ def steady(milliseconds: float) -> Iterator[float]:
 
 
 def test_the_same_against_itself_is_one_to_within_what_two_sessions_of_a_file_differ_by(clock: list[float]) -> None:
-    found = measure.latency(Clocked(clock, steady(10.0)), Clocked(clock, steady(10.0)), toy().batch([0]), Target())
+    found = latency.latency(Clocked(clock, steady(10.0)), Clocked(clock, steady(10.0)), toy().batch([0]), Target())
     ends = [found[f"speedup{end}"] for end in ("_low", "", "_high")]
-    assert ends == pytest.approx([1 - measure._REOPENED, 1.0, 1 + measure._REOPENED])
+    assert ends == pytest.approx([1 - latency._REOPENED, 1.0, 1 + latency._REOPENED])
 
 
 def test_the_runs_that_find_the_cache_full_of_the_others_weights_do_not_count(clock: list[float]) -> None:
@@ -68,7 +68,7 @@ def test_the_runs_that_find_the_cache_full_of_the_others_weights_do_not_count(cl
             return super().run(batch)
 
     small, large = Evicted(clock, steady(2.0)), Evicted(clock, steady(16.0))
-    assert measure.latency(small, large, toy().batch([0]), Target())["speedup"] == pytest.approx(8.0)
+    assert latency.latency(small, large, toy().batch([0]), Target())["speedup"] == pytest.approx(8.0)
 
 
 def test_noise_is_met_with_more_runs(clock: list[float]) -> None:
@@ -79,13 +79,13 @@ def test_noise_is_met_with_more_runs(clock: list[float]) -> None:
     runs = []
     for spread in (0.01, 1.0):
         sessions = Clocked(clock, noisy(spread)), Clocked(clock, steady(10.0))
-        runs.append(measure.latency(*sessions, toy().batch([0]), Target())["latency_runs"])
+        runs.append(latency.latency(*sessions, toy().batch([0]), Target())["latency_runs"])
     assert runs[1] > 1.5 * runs[0]
 
 
 def test_milliseconds_are_the_references_over_the_ratio() -> None:
     ratios = {"speedup": 2.0, "speedup_low": 1.6, "speedup_high": 2.5, "latency_tail": 1.5}
-    found = measure.in_milliseconds(ratios, reference_ms=20.0)
+    found = latency.in_milliseconds(ratios, reference_ms=20.0)
     assert {k: v for k, v in found.items() if k.startswith("latency_ms")} == {
         "latency_ms": 10.0, "latency_ms_low": 8.0, "latency_ms_high": 12.5, "latency_ms_p95": 15.0
     }  # fmt: skip
@@ -94,7 +94,7 @@ def test_milliseconds_are_the_references_over_the_ratio() -> None:
 def test_the_medians_interval_holds_the_median_and_shrinks_with_more_values() -> None:
     rng = np.random.default_rng(1)
     few, many = rng.normal(5, 1, 20), rng.normal(5, 1, 2000)
-    (low, high), (lower, higher) = measure.bootstrap_median(few), measure.bootstrap_median(many)
+    (low, high), (lower, higher) = latency.bootstrap_median(few), latency.bootstrap_median(many)
     assert low <= np.median(few) <= high
     assert lower < 5 < higher
     # the normal distribution's median has the standard error 1.2533 / sqrt(n)
@@ -102,29 +102,29 @@ def test_the_medians_interval_holds_the_median_and_shrinks_with_more_values() ->
 
 
 def test_the_batch_that_is_timed_has_the_targets_shape() -> None:
-    batch = measure.latency_batch(toy(), Target(batch_size=3, sequence_length=50))
+    batch = latency.latency_batch(toy(), Target(batch_size=3, sequence_length=50))
     assert batch["input_ids"].shape == batch["attention_mask"].shape == (3, 50)
     assert bool(batch["attention_mask"].all())
 
 
 def test_logits_come_in_the_order_of_the_texts(clock: list[float]) -> None:
     session = Clocked(clock, drifting(1.0, clock))
-    whole = measure.logits(session, toy(10), batch_size=4)
+    whole = latency.logits(session, toy(10), batch_size=4)
     assert whole.tolist() == [[float(x) for x in row[:2]] for row in toy(10).fields["input_ids"]]
 
 
 def test_zeros_show_in_the_archive_and_not_in_the_size(tmp_path: Path) -> None:
     (tmp_path / "noise").write_bytes(os.urandom(100_000))
     (tmp_path / "zeros").write_bytes(bytes(100_000))
-    assert measure.size_mb(tmp_path / "zeros") == measure.size_mb(tmp_path / "noise") == 0.1
-    assert measure.archive_mb(tmp_path / "zeros") < 0.001 < 0.09 < measure.archive_mb(tmp_path / "noise")
+    assert latency.size_mb(tmp_path / "zeros") == latency.size_mb(tmp_path / "noise") == 0.1
+    assert latency.archive_mb(tmp_path / "zeros") < 0.001 < 0.09 < latency.archive_mb(tmp_path / "noise")
 
 
 def test_one_thread_is_timed_by_its_own_clock() -> None:
-    assert measure.clock_for(Target(threads=1)) is measure.time.thread_time
-    assert measure.clock_for(Target(threads=2)) is measure.time.perf_counter
+    assert latency.clock_for(Target(threads=1)) is latency.time.thread_time
+    assert latency.clock_for(Target(threads=2)) is latency.time.perf_counter
 
 
 def test_the_machine_says_what_it_is() -> None:
-    assert set(measure.machine()) == {"cpu", "arch", "system", "cores"}
+    assert set(latency.machine()) == {"cpu", "arch", "system", "cores"}
     assert torch.get_num_threads() == 1, "conftest keeps tests on one thread"

@@ -10,12 +10,12 @@ from conftest import toy
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from autocompress import memory
 from autocompress.errors import ConfigError, Unmeasured
-from autocompress.measure import latency_batch
-from autocompress.precision import PrecisionPlan
-from autocompress.runtime import find_runtime
-from autocompress.settings import Target
+from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.runtimes import peak_memory
+from autocompress.runtimes.latency import latency_batch
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.space.settings import Target
 
 B, T = 3, 12
 TARGET = Target(batch_size=B, sequence_length=T)
@@ -33,7 +33,7 @@ def needed(runtime: str, model: nn.Module, folder: Path) -> float:
     target = Target(runtime=runtime, batch_size=B, sequence_length=T)
     batch = latency_batch(toy(), target)
     find_runtime(runtime).lower(model, PrecisionPlan(), batch, folder)
-    return memory.peak_memory_mb(folder, batch, target)
+    return peak_memory.peak_memory_mb(folder, batch, target)
 
 
 def test_memory_is_the_artefacts_and_not_the_runtimes(tmp_path: Path) -> None:
@@ -51,13 +51,13 @@ def test_torch_runs_in_a_process_of_its_own_too(tmp_path: Path) -> None:
 def test_an_artefact_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     batch = latency_batch(toy(), TARGET)
     with pytest.raises(Unmeasured, match=r"^peak_memory_mb could not be measured: .*model\.onnx"):
-        memory.peak_memory_mb(tmp_path, batch, TARGET)
+        peak_memory.peak_memory_mb(tmp_path, batch, TARGET)
 
 
 def test_the_gpus_memory_is_torchs_to_tell(tmp_path: Path) -> None:
     target = Target(device="cuda")
     with pytest.raises(ConfigError) as caught:
-        memory.peak_memory_mb(tmp_path, latency_batch(toy(), target), target)
+        peak_memory.peak_memory_mb(tmp_path, latency_batch(toy(), target), target)
     assert str(caught.value) == (
         "peak_memory_mb: on cuda it can be measured for the torch runtime only. "
         "Got target.runtime onnxruntime. Leave it out of objectives and constraints, or use torch."

@@ -12,16 +12,16 @@ from conftest import FAMILIES, context, every_family, fresh, tiny, toy
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from autocompress import structure
-from autocompress.context import Context
-from autocompress.distributions import Fixed
 from autocompress.errors import ConfigError, NotApplicable
-from autocompress.examples import inputs
-from autocompress.method import Method, methods
-from autocompress.precision import PrecisionPlan
-from autocompress.recipe import Recipe
-from autocompress.rounding import simulate
-from autocompress.runtime import find_runtime
+from autocompress.methods.context import Context
+from autocompress.models import storage
+from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.models.simulation import simulate
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.space.distributions import Fixed
+from autocompress.space.method import Method, methods
+from autocompress.space.recipe import Recipe
+from autocompress.tasks.dataset import inputs
 
 every_method = pytest.mark.parametrize("method", methods().values(), ids=methods())
 everywhere = pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_same_seed_same_model(method):
 def test_rehearsal_has_the_shapes_and_the_plan_of_the_real_run(method, family):
     model = tiny(family)
     real, rehearsed = context(model), context(model, train=False)
-    signatures = [structure.signature(apply(method(), model, ctx), ctx.precision) for ctx in (real, rehearsed)]
+    signatures = [storage.signature(apply(method(), model, ctx), ctx.precision) for ctx in (real, rehearsed)]
     assert signatures[0] == signatures[1]
 
 
@@ -122,8 +122,8 @@ def test_rehearsal_has_the_shapes_and_the_plan_of_the_real_run(method, family):
 def test_values_only_methods_keep_the_signature_and_the_others_do_not(method):
     model = tiny()
     ctx = context(model, train=False)
-    before = structure.signature(model, ctx.precision)
-    after = structure.signature(apply(method(), model, ctx), ctx.precision)
+    before = storage.signature(model, ctx.precision)
+    after = storage.signature(apply(method(), model, ctx), ctx.precision)
     assert (before == after) == method.values_only
 
 
@@ -131,8 +131,8 @@ def test_values_only_methods_keep_the_signature_and_the_others_do_not(method):
 def test_saved_and_loaded_it_gives_the_same_logits(method, family, tmp_path):
     model = tiny(family)
     changed = apply(method(), model, context(model))
-    structure.save(changed, tmp_path)
-    assert torch.equal(logits(structure.load(tmp_path)), logits(changed))
+    storage.save(changed, tmp_path)
+    assert torch.equal(logits(storage.load(tmp_path)), logits(changed))
 
 
 @pytest.mark.parametrize("method", [m for m in methods().values() if not m.values_only], ids=lambda m: m.name)
@@ -199,8 +199,8 @@ def test_methods_work_together_and_reload(names, family, tmp_path):
     changed, ctx = fresh(model), context(model)
     for name in names:
         changed = methods()[name](**({"epochs": 1} if name == "finetune" else {})).apply(changed, ctx)
-    structure.save(changed, tmp_path)
-    loaded = structure.load(tmp_path)
+    storage.save(changed, tmp_path)
+    loaded = storage.load(tmp_path)
     assert torch.equal(logits(loaded), logits(changed))
-    assert structure.signature(loaded, ctx.precision) == structure.signature(changed, ctx.precision)
+    assert storage.signature(loaded, ctx.precision) == storage.signature(changed, ctx.precision)
     assert set(ctx.precision) <= set(dict(loaded.named_modules()))

@@ -9,22 +9,22 @@ from conftest import context, every_family, fresh, tiny, toy
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress.context import Remembered
 from autocompress.errors import NotApplicable
-from autocompress.examples import Batch, inputs
-from autocompress.families.anatomy import anatomy
-from autocompress.importance import rounds_from, taylor
+from autocompress.methods.context import Remembered
 from autocompress.methods.decomposition.low_rank import LowRank, factorize, rank_for
 from autocompress.methods.distillation.hidden_states import HiddenStates, teacher_layers
 from autocompress.methods.distillation.soft_labels import SoftLabels
+from autocompress.methods.importance import rounds_from, taylor
 from autocompress.methods.pruning.heads import Heads
 from autocompress.methods.pruning.layers import Layers, contributions
 from autocompress.methods.pruning.neurons import Neurons
 from autocompress.methods.quantization.int8_dynamic import Int8Dynamic
 from autocompress.methods.quantization.mixed_precision import MixedPrecision, answers, divergence, fisher
-from autocompress.precision import Precision, PrecisionPlan
-from autocompress.rounding import simulate
-from autocompress.surgery import LowRankLinear, features, linears, product, products
+from autocompress.models.families.anatomy import anatomy
+from autocompress.models.precision_plan import Precision, PrecisionPlan
+from autocompress.models.simulation import simulate
+from autocompress.models.surgery import LowRankLinear, features, linears, product, products
+from autocompress.tasks.dataset import Batch, inputs
 
 
 def batch(rows: int = 8) -> Batch:

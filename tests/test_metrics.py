@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
-from autocompress.data.metrics import METRICS, one_answer
+from autocompress.tasks.metrics import METRICS, one_answer
 
 _THEIRS = {
     "accuracy": sklearn.accuracy_score,

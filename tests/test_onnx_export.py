@@ -12,10 +12,10 @@ import torch
 from conftest import context, every_family, tiny, toy
 from torch.nn import functional as F
 
-from autocompress.method import find
-from autocompress.precision import PrecisionPlan
-from autocompress.runtime import find_runtime
-from autocompress.runtimes.onnx_export import attention
+from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.runtimes.onnx.export import attention
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.space.method import find
 
 ONNX = find_runtime("onnxruntime")
 torch.manual_seed(0)

@@ -17,16 +17,16 @@ from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
 from test_other_models import MODELS, model_of
 from torch import Tensor, nn
 
-from autocompress.examples import inputs
-from autocompress.runtimes import onnx_export, onnx_reshapes
+from autocompress.runtimes.onnx import export, reshapes
+from autocompress.tasks.dataset import inputs
 
 
 @pytest.mark.parametrize("kind", [*FAMILIES, *MODELS])
 def test_what_worked_shapes_out_is_gone(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, graphs = (model_of(kind) if kind in MODELS else tiny(kind)).eval(), []
-    for simplify in (lambda graph: graph, onnx_reshapes.simplify):
-        monkeypatch.setattr(onnx_export, "simplify", simplify)
-        onnx_export.export(model, toy().batch([0]), tmp_path / "model.onnx")
+    for simplify in (lambda graph: graph, reshapes.simplify):
+        monkeypatch.setattr(export, "simplify", simplify)
+        export.export(model, toy().batch([0]), tmp_path / "model.onnx")
         graphs.append(onnx.load(tmp_path / "model.onnx"))
     assert len(graphs[1].graph.node) < len(graphs[0].graph.node)
     assert computed_shapes(graphs[1]) < max(1, computed_shapes(graphs[0]) / 2)
@@ -59,28 +59,28 @@ def test_a_shape_is_said_without_sizes_of_run_time(case: str) -> None:
     before, after, said = SHAPES[case]
     shapes = {"before": before, "after": after} if before else {"after": after}
     node = helper.make_node("Reshape", ["before", "shape"], ["after"])
-    assert onnx_reshapes.constant_shape(node, shapes) == said
+    assert reshapes.constant_shape(node, shapes) == said
 
 
 def test_a_graph_that_the_tool_gives_up_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def give_up(model: ModelProto) -> ModelProto:
         raise AssertionError("cannot broadcast")
 
-    monkeypatch.setattr(onnx_reshapes, "_symbolic", give_up)
-    onnx_export.export(tiny(), toy().batch([0]), tmp_path / "model.onnx")
+    monkeypatch.setattr(reshapes, "_symbolic", give_up)
+    export.export(tiny(), toy().batch([0]), tmp_path / "model.onnx")
     assert computed_shapes(onnx.load(tmp_path / "model.onnx")) > 20
 
 
 def test_another_onnxruntime_may_tell_shapes_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One warning, and a model that answers alike."""
     monkeypatch.delattr(SymbolicShapeInference, "_infer_impl")
-    onnx_reshapes._warn_of_onnxruntime.cache_clear()
+    reshapes._warn_of_onnxruntime.cache_clear()
     model, batch = tiny(), toy().batch([0, 1])
     with pytest.warns(UserWarning, match="tells shapes otherwise"):
-        onnx_export.export(model, batch, tmp_path / "model.onnx")
+        export.export(model, batch, tmp_path / "model.onnx")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        onnx_export.export(model, batch, tmp_path / "model.onnx")
+        export.export(model, batch, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     fed = {name: tensor.numpy() for name, tensor in inputs(batch).items()}
     with torch.no_grad():
@@ -108,7 +108,7 @@ class Branching(nn.Module):
 
 def test_what_only_a_branch_reads_is_exported(tmp_path: Path) -> None:
     model = Branching()
-    onnx_export.export(model, toy().batch([0]), tmp_path / "model.onnx")
+    export.export(model, toy().batch([0]), tmp_path / "model.onnx")
     assert "If" in {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     for rows in ([0], [0, 1]):

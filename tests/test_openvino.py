@@ -25,21 +25,23 @@ from tiny_project import SPACE, make_project
 from torch import nn
 
 import autocompress
-from autocompress import measure, registration, trial
-from autocompress.context import Context
 from autocompress.errors import ConfigError, NotApplicable
-from autocompress.examples import inputs
-from autocompress.method import find
-from autocompress.precision import Precision, PrecisionPlan
-from autocompress.rounding import input_grid, round_input, simulate
-from autocompress.runtime import find_runtime
-from autocompress.safety import inspect
-from autocompress.settings import Target
-from autocompress.surgery import products
-from autocompress.verify import verify
+from autocompress.methods.context import Context
+from autocompress.models.precision_plan import Precision, PrecisionPlan
+from autocompress.models.simulation import input_grid, round_input, simulate
+from autocompress.models.surgery import products
+from autocompress.runtimes import latency
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.serving.safety.inspection import inspect
+from autocompress.serving.verify import verify
+from autocompress.space.method import find
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import inputs
+from autocompress.tracking import register
+from autocompress.trials import work
 
 openvino = pytest.importorskip("openvino")
-quantize = importlib.import_module("autocompress.runtimes.openvino_quantize")
+quantize = importlib.import_module("autocompress.runtimes.openvino.quantize")
 ops = importlib.import_module("openvino.opset13")
 OPENVINO = find_runtime("openvino")
 TARGET, TEXTS = Target(runtime="openvino"), toy(200)
@@ -187,7 +189,7 @@ def weight_bytes(folder: Path) -> int:
 def test_size_counts_the_graph_and_its_weights(tmp_path: Path) -> None:
     lowered(tiny(), [], tmp_path, context(tiny()))
     graph = (OPENVINO.artefact(tmp_path) / "model.xml").stat().st_size
-    assert measure.size_mb(OPENVINO.artefact(tmp_path)) == (graph + weight_bytes(tmp_path)) / 1e6
+    assert latency.size_mb(OPENVINO.artefact(tmp_path)) == (graph + weight_bytes(tmp_path)) / 1e6
 
 
 class Head(nn.Module):
@@ -268,7 +270,7 @@ def test_a_device_that_it_does_not_run_on_is_refused() -> None:
 def test_inputs_are_not_rounded_at_run_time_without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = PrecisionPlan({"classifier": Precision("int8", "dynamic_int8", per_token=True)})
     OPENVINO.support(PrecisionPlan({"classifier": Precision("int8", "static_int8")}), TARGET)
-    monkeypatch.setattr("autocompress.runtimes.openvino.has_vnni", lambda: False)
+    monkeypatch.setattr("autocompress.runtimes.openvino.runtime.has_vnni", lambda: False)
     with pytest.raises(NotApplicable, match="on CPUs with VNNI only"):
         OPENVINO.support(plan, TARGET)
 
@@ -389,9 +391,9 @@ def test_a_whole_search(tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.Mon
     study = autocompress.search(make_project(tmp_path, SEARCHED), trials=1)
     [best] = study.front
     folder = study.export(tmp_path / "out")
-    trial.loaded.cache_clear()
+    work.loaded.cache_clear()
     assert sorted(file.name for file in (folder / "openvino").iterdir()) == ["model.bin", "model.xml"]
-    assert best.measurement["size_mb"] == measure.size_mb(folder / "openvino")
+    assert best.measurement["size_mb"] == latency.size_mb(folder / "openvino")
     assert best.measurement["size_mb"] < 0.7 * study.baseline.measurement["size_mb"], "the graph alone is 0.1 MB"
     assert 0 < best.measurement["archive_mb"] < best.measurement["size_mb"]
     done = subprocess.run([sys.executable, "-c", LIGHT, folder], capture_output=True, text=True)
@@ -402,13 +404,13 @@ def test_a_whole_search(tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.Mon
     said = (folder / "README.md").read_text()
     assert "`openvino` needs no autocompress: any OpenVINO runs it" in said
     assert f"openvino {version('openvino')}" in said
-    assert "openvino" in registration._card(study, best, folder).packages
+    assert "openvino" in register._card(study, best, folder).packages
     assert not any(str(tmp_path) in file.read_text() for file in folder.rglob("*.xml"))
 
 
 def test_a_runtime_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.delitem(sys.modules, "autocompress.runtimes.openvino")
+    monkeypatch.delitem(sys.modules, "autocompress.runtimes.openvino.runtime")
     with pytest.raises(ConfigError) as caught:
         find_runtime("openvino")
     assert str(caught.value) == ("target.runtime: openvino is not installed. Run: pip install 'autocompress[openvino]'")

@@ -15,15 +15,16 @@ from conftest import context, exact_int8, fresh, toy
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from autocompress import reconstruction, structure
 from autocompress.errors import NotApplicable
-from autocompress.examples import inputs
-from autocompress.method import find
-from autocompress.precision import PrecisionPlan
-from autocompress.rounding import simulate
-from autocompress.runtime import find_runtime
-from autocompress.settings import Target
-from autocompress.surgery import token_tables
+from autocompress.models import storage
+from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.models.simulation import simulate
+from autocompress.models.surgery import token_tables
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.serving import load
+from autocompress.space.method import find
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import inputs
 
 ONNX = find_runtime("onnxruntime")
 TEXTS = toy(60)
@@ -136,8 +137,8 @@ def test_a_model_is_stored_and_loaded_and_what_has_several_names_is_stored_once(
 
     torch.manual_seed(0)
     model, batch = MODELS[kind]().eval(), inputs(TEXTS.batch([0, 1]))
-    structure.save(model, tmp_path)
-    loaded = structure.load(tmp_path)
+    storage.save(model, tmp_path)
+    loaded = storage.load(tmp_path)
     assert [name for name, _ in loaded.named_parameters()] == [name for name, _ in model.named_parameters()]
     with torch.no_grad():
         expected = model(**batch).logits
@@ -173,5 +174,5 @@ def test_the_table_of_the_vocabulary_may_have_the_fewest_rows() -> None:
 
 def test_what_has_several_names_is_loaded_from_an_exported_folder(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    structure.save(t5(), tmp_path)
-    assert reconstruction.load(tmp_path).config.model_type == "t5"
+    storage.save(t5(), tmp_path)
+    assert load.load(tmp_path).config.model_type == "t5"

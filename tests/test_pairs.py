@@ -14,10 +14,10 @@ import pytest
 from tiny_project import SPACE, make_project
 
 import autocompress
-from autocompress import isolated
-from autocompress.data.pairs import checked_texts, predict_line
 from autocompress.errors import ConfigError
-from autocompress.verify import verify
+from autocompress.runtimes import isolated
+from autocompress.serving.verify import verify
+from autocompress.tasks.data.pairs import checked_texts, predict_line
 
 STORED = Path(__file__).parent / "stored" / "format-1"  # of single texts
 PAIRS = SPACE.replace("  max_length: 16\n", "  max_length: 16\n  text: [claim, reply]\n").split("anchors:")[0] + (

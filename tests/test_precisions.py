@@ -13,17 +13,17 @@ from conftest import FAMILIES, context, exact_int8, fresh, tiny, toy
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from autocompress.context import Context
 from autocompress.errors import NotApplicable
-from autocompress.examples import inputs
-from autocompress.method import find
-from autocompress.precision import Precision, PrecisionPlan
-from autocompress.rounding import simulate
-from autocompress.runtime import find_runtime
-from autocompress.runtimes.onnx_graph import Graph
-from autocompress.settings import Target
-from autocompress.structure import load, save
-from autocompress.surgery import products
+from autocompress.methods.context import Context
+from autocompress.models.precision_plan import Precision, PrecisionPlan
+from autocompress.models.simulation import simulate
+from autocompress.models.storage import load, save
+from autocompress.models.surgery import products
+from autocompress.runtimes.onnx.graph import Graph
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.space.method import find
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import inputs
 
 ONNX, TARGET = find_runtime("onnxruntime"), Target()
 TEXTS = toy(200)

@@ -20,16 +20,16 @@ from lives import workers_of
 from pebble import ProcessFuture
 from tiny_project import SPACE, make_project
 
-from autocompress import trial
-from autocompress.confirmation import REMAKE
 from autocompress.errors import ConfigError
-from autocompress.executors.processes import ProcessExecutor, _Worker
-from autocompress.executors.worker import gpu_for
-from autocompress.jobs import Job, Result, perform
-from autocompress.method import find
-from autocompress.observer import Observer
-from autocompress.recipe import Recipe
+from autocompress.search.confirmation import REMAKE
+from autocompress.search.events import Observer
+from autocompress.space.method import find
+from autocompress.space.recipe import Recipe
 from autocompress.study import Study
+from autocompress.trials import work
+from autocompress.trials.executors.processes import ProcessExecutor, _Worker
+from autocompress.trials.executors.worker import gpu_for
+from autocompress.trials.job import Job, Result, perform
 
 LONG = SPACE.replace("finetune: {epochs: 2", "finetune: {epochs: 60")  # a second or two: time to strike
 
@@ -41,7 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_uri: str) ->
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     yield make_project(tmp_path)
-    trial.loaded.cache_clear()
+    work.loaded.cache_clear()
 
 
 class Jobs(Observer):
@@ -77,7 +77,7 @@ def test_two_workers_find_what_one_finds(project: Path) -> None:
     for kind in REMAKE:
         again = perform(Job(kind, str(study.folder), 900, best.recipe.dump()), lambda *_: None)
     assert again.measurement["score"] == best.measurement["score"]
-    files = [trial.trial_folder(study.folder, n) / "artefact" / "model.onnx" for n in (best.number, 900)]
+    files = [work.trial_folder(study.folder, n) / "artefact" / "model.onnx" for n in (best.number, 900)]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 

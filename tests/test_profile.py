@@ -14,10 +14,7 @@ from torch import nn
 
 from autocompress.cli import profiling as command
 from autocompress.errors import AutocompressError, ConfigError, NotApplicable
-from autocompress.footprint import measure_module
-from autocompress.measure import latency_batch
-from autocompress.method import find, methods
-from autocompress.precision import Precision, PrecisionPlan
+from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.profiling import profile as profiles
 from autocompress.profiling.kinds import KINDS
 from autocompress.profiling.parts import Part, take_apart
@@ -26,8 +23,11 @@ from autocompress.profiling.savings import savings
 from autocompress.profiling.speeds import Speeds, speeds
 from autocompress.profiling.subject import find_subject
 from autocompress.profiling.table import kind_rows, roof_rows, saving_rows, sentences
-from autocompress.runtime import find_runtime, find_tracer
-from autocompress.settings import Target
+from autocompress.runtimes.flops import measure_module
+from autocompress.runtimes.latency import latency_batch
+from autocompress.runtimes.runtime import find_runtime, find_tracer
+from autocompress.space.method import find, methods
+from autocompress.space.settings import Target
 
 B, T = 3, 12
 LAYERS, D, HEADS, NEURONS, C, VOCABULARY, POSITIONS = 4, 32, 4, 64, 3, 60, 40  # of the tiny models

@@ -14,16 +14,17 @@ from tiny_project import SPACE
 from torch import nn
 
 import autocompress
-from autocompress import confirmation, put_aside, run, trial
-from autocompress.budget import Budget
 from autocompress.errors import ConfigError, NothingFeasible
-from autocompress.executors.inline import InlineExecutor
-from autocompress.jobs import Job, perform
-from autocompress.observer import Observer
-from autocompress.recipe import Recipe
-from autocompress.stages import Ascent
+from autocompress.search import confirmation, run
+from autocompress.search.budget import Budget
+from autocompress.search.events import Observer
+from autocompress.space.recipe import Recipe
 from autocompress.study import Study
-from autocompress.workbench import Workbench
+from autocompress.trials import put_aside, work
+from autocompress.trials.bench import Workbench
+from autocompress.trials.executors.inline import InlineExecutor
+from autocompress.trials.job import Job, perform
+from autocompress.trials.stages import Ascent
 
 FINETUNE = {"finetune": {"epochs": 2, "lr": 5e-3, "freeze_embeddings": False}}  # 8 steps
 RECIPE = Recipe.load([{"neurons": {"keep": 0.5, "multiple": 8}}, {"hidden_states": {}}, FINETUNE])
@@ -37,7 +38,7 @@ Steps = list[int]
 def bench(project: Path) -> Workbench:
     study = Study.create(project)
     InlineExecutor(lambda *_: None).submit(Job("baseline", str(study.folder))).result()
-    return trial.workbench(study.folder)
+    return work.workbench(study.folder)
 
 
 def weights(model: nn.Module) -> torch.Tensor:

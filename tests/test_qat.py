@@ -13,14 +13,14 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from autocompress.errors import NotApplicable
-from autocompress.examples import inputs
-from autocompress.method import find
 from autocompress.methods.quantization.qat import Rounded, RoundedInput, straight_through
-from autocompress.precision import Precision
-from autocompress.rounding import input_grid, round_input, round_weight, simulate, weight_scale
-from autocompress.runtime import find_runtime
-from autocompress.settings import Target
-from autocompress.surgery import products
+from autocompress.models.precision_plan import Precision
+from autocompress.models.simulation import input_grid, round_input, round_weight, simulate, weight_scale
+from autocompress.models.surgery import products
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.space.method import find
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import inputs
 
 ONNX = find_runtime("onnxruntime")
 INT8 = Precision("int8", "static_int8", per_channel=True)

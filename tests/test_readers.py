@@ -13,8 +13,8 @@ import pytest
 from pyarrow import parquet
 from tiny_tables import BY_SPLIT, TABLE, load, message, sizes, table, write
 
-from autocompress.data import docstrings
-from autocompress.data.readers import hub_name
+from autocompress.tasks.data import docstrings
+from autocompress.tasks.data.readers import hub_name
 
 
 def _write_csv(file: Path, columns: dict[str, list[Any]]) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from autocompress.recipe import Recipe
+from autocompress.space.recipe import Recipe
 
 
 def recipe(*steps: str | dict[str, object]) -> Recipe:

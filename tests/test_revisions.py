@@ -12,23 +12,23 @@ from pathlib import Path
 
 import pytest
 
-from autocompress import keys
-from autocompress.method import methods
-from autocompress.revisions import code_digest
-from autocompress.runtime import find_runtime
+from autocompress.machine.revisions import code_digest
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.space import keys
+from autocompress.space.method import methods
 
 FILE = Path(__file__).parent / "revisions.json"
 SHARED = {  # what a revision stands for besides methods -> it, and where its code begins
     "trainer": (keys.TRAINER, {
-        "autocompress.methods.training.finetune": ["Training"], "autocompress.context": ["Context", "forward"],
-        "autocompress.examples": ["Examples"], "autocompress.data.encoding": ["encode", "padding"],
-        "autocompress.models": ["load_classifier"], "autocompress.stages": ["apply"],
-        "autocompress.workbench": ["Workbench._teach", "Workbench.calibration", "Workbench.start"],
+        "autocompress.methods.training.finetune": ["Training"], "autocompress.methods.context": ["Context", "forward"],
+        "autocompress.tasks.dataset": ["Examples"], "autocompress.tasks.tokenization": ["encode", "padding"],
+        "autocompress.models.loading": ["load_classifier"], "autocompress.trials.stages": ["apply"],
+        "autocompress.trials.bench": ["Workbench._teach", "Workbench.calibration", "Workbench.start"],
     }),
-    "importance": (keys.IMPORTANCE, {"autocompress.importance": ["score"]}),
+    "importance": (keys.IMPORTANCE, {"autocompress.methods.importance": ["score"]}),
     "measuring": (keys.MEASURING, {
-        "autocompress.measure": ["latency", "absolute_latency", "latency_batch", "size_mb"],
-        "autocompress.footprint": ["measure_module"], "autocompress.memory": ["peak_memory_mb"],
+        "autocompress.runtimes.latency": ["latency", "absolute_latency", "latency_batch", "size_mb"],
+        "autocompress.runtimes.flops": ["measure_module"], "autocompress.runtimes.peak_memory": ["peak_memory_mb"],
     }),
 }  # fmt: skip
 LOWERING = {"onnxruntime": "OnnxRuntime", "openvino": "OpenVinoRuntime", "torch": "TorchRuntime"}
@@ -86,7 +86,7 @@ def test_moving_code_changes_no_digest(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_name_that_is_not_there_is_an_error() -> None:
     with pytest.raises(LookupError, match="defines no 'nothing'"):
-        code_digest("autocompress.keys", "nothing")
+        code_digest("autocompress.space.keys", "nothing")
 
 
 if __name__ == "__main__":

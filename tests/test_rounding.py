@@ -11,14 +11,14 @@ from conftest import context, tiny, toy
 from onnx import TensorProto, helper
 from torch import nn
 
-from autocompress import rounding
-from autocompress.examples import inputs
 from autocompress.methods.quantization.int8_static import smoothing
 from autocompress.methods.quantization.weight_only import awq, gptq, output_error
-from autocompress.observers import entropy_bin, moments, observe, percentile_bin, ranges
-from autocompress.precision import Precision, PrecisionPlan
-from autocompress.rounding import round_weight, weight_scale
-from autocompress.surgery import products
+from autocompress.models import simulation
+from autocompress.models.calibration import entropy_bin, moments, observe, percentile_bin, ranges
+from autocompress.models.precision_plan import Precision, PrecisionPlan
+from autocompress.models.simulation import round_weight, weight_scale
+from autocompress.models.surgery import products
+from autocompress.tasks.dataset import inputs
 
 torch.manual_seed(0)
 W_OI = torch.randn(24, 80)
@@ -36,26 +36,26 @@ W_OI = torch.randn(24, 80)
     ],
 )
 def test_the_grid_has_no_more_levels_than_its_bits_say(precision, levels, scales):
-    scale_OG = rounding.weight_scale(W_OI, precision)
-    q_OI = rounding.codes(W_OI, scale_OG, precision)
+    scale_OG = simulation.weight_scale(W_OI, precision)
+    q_OI = simulation.codes(W_OI, scale_OG, precision)
     assert scale_OG.shape == scales
     assert len(q_OI.unique()) <= levels
-    rounded_OI = rounding.round_weight(W_OI, precision)
-    group = rounding.group_of(precision, 80)
+    rounded_OI = simulation.round_weight(W_OI, precision)
+    group = simulation.group_of(precision, 80)
     steps = scale_OG.abs().expand(24, scales[1]).repeat_interleave(group, 1)[:, :80]
     slack = 1.0 if precision.weight == "int4" else 0.5  # of -8 to 7: what would be 8 becomes 7
     assert ((rounded_OI - W_OI).abs() <= slack * steps + 1e-6).all()
-    assert torch.equal(rounding.round_weight(rounded_OI, precision, scale_OG), rounded_OI), "a grid point stays"
+    assert torch.equal(simulation.round_weight(rounded_OI, precision, scale_OG), rounded_OI), "a grid point stays"
 
 
 @pytest.mark.parametrize("weight", ["int8", "int4"])
 def test_a_layer_of_zeros_stays_zero(weight):
-    assert not rounding.round_weight(torch.zeros(3, 5), Precision(weight, per_channel=True)).any()
+    assert not simulation.round_weight(torch.zeros(3, 5), Precision(weight, per_channel=True)).any()
 
 
 @pytest.mark.parametrize(("weight", "bits"), [("float16", 11), ("bfloat16", 8)])
 def test_half_keeps_that_many_bits(weight, bits):
-    rounded = rounding.round_weight(W_OI, Precision(weight))
+    rounded = simulation.round_weight(W_OI, Precision(weight))
     assert ((rounded - W_OI) / W_OI).abs().max() <= 2.0**-bits
     assert ((rounded - W_OI) / W_OI).abs().max() > 2.0 ** -(bits + 1)
 
@@ -69,8 +69,8 @@ def test_inputs_are_rounded_as_onnx_does(low, high):
     graph = helper.make_graph([node], "g", values, outs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     q, s, z = onnxruntime.InferenceSession(onnx.ModelProto.SerializeToString(model)).run(None, {"x": x.numpy()})
-    scale, zero = rounding.input_grid(x.amin(), x.amax())
-    np.testing.assert_allclose(rounding.round_input(x, scale, zero), (q.astype(int) - z) * s, atol=1e-6)
+    scale, zero = simulation.input_grid(x.amin(), x.amax())
+    np.testing.assert_allclose(simulation.round_input(x, scale, zero), (q.astype(int) - z) * s, atol=1e-6)
 
 
 # ---- calibration
@@ -107,12 +107,12 @@ def test_smoothing_leaves_the_float_function_unchanged_and_evens_out_the_inputs(
 
     def error(smooth: dict[str, torch.Tensor]) -> float:
         [(low, high)] = ranges("minmax", model, seen, [{"x": x}], smooth).values()
-        scale, zero = rounding.input_grid(low, high)
+        scale, zero = simulation.input_grid(low, high)
         plan = PrecisionPlan()
         scales = {"layer.input_scale": scale, "layer.input_zero_point": zero}
         scales |= {f"{path}.input_smooth": s for path, s in smooth.items()}
         plan.add(["layer"], Precision("int8", "static_int8", per_channel=True), scales)
-        return (rounding.simulate(model, plan)(x).logits - layer(x)).square().mean().item()
+        return (simulation.simulate(model, plan)(x).logits - layer(x)).square().mean().item()
 
     assert error({"layer": smooth_I}) < 0.5 * error({})
 

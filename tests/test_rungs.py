@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autocompress import rungs
-from autocompress.goals import Goals
-from autocompress.recipe import Recipe
+from autocompress.space import rungs
+from autocompress.space.goals import Goals
+from autocompress.space.recipe import Recipe
 
 GOALS = Goals({"score": "maximize", "size_mb": "minimize"})
 SMALL = Goals({"size_mb": "minimize"})

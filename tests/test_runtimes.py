@@ -15,12 +15,12 @@ from conftest import context, every_family, tiny, toy
 from torch import nn
 
 from autocompress.errors import NotApplicable
-from autocompress.examples import inputs
-from autocompress.method import find, methods
-from autocompress.precision import PrecisionPlan
-from autocompress.recipe import Recipe
-from autocompress.runtime import find_runtime
-from autocompress.settings import Target
+from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.space.method import find, methods
+from autocompress.space.recipe import Recipe
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import inputs
 
 PADDED = toy().batch([0, 1, 2, 3, 4])  # texts of 6 to 10 tokens
 TARGET = Target()

@@ -22,8 +22,8 @@ from spoil import STORED, Spoil, added, changed, graph, header, large, linked, w
 
 import autocompress
 from autocompress.errors import ConfigError
-from autocompress.manifest import read_measured, read_serving
-from autocompress.safety import inspect
+from autocompress.serving.folder import read_measured, read_serving
+from autocompress.serving.safety.inspection import inspect
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from autocompress.executors import Executor
-from autocompress.jobs import Job, Result
-from autocompress.scheduler import Life, drive
+from autocompress.search.scheduler import Life, drive
+from autocompress.trials.executors.executor import Executor
+from autocompress.trials.job import Job, Result
 
 
 class Threads(Executor):

@@ -14,19 +14,22 @@ import torch
 from tiny_project import SPACE, train_checkpoint
 
 import autocompress
-from autocompress import cli, isolated, measure, structure, trial
-from autocompress.answers import Answers
-from autocompress.coordinator import Coordinator
-from autocompress.dominance import Front
+from autocompress import cli
 from autocompress.errors import ConfigError, NothingFeasible, Paused
-from autocompress.jobs import Job
-from autocompress.ledger import Measurement, Trial
-from autocompress.models import load_classifier
-from autocompress.observer import Observer
-from autocompress.run import held
-from autocompress.runtimes.onnxruntime import OnnxRuntime
-from autocompress.scoring import Scorer
+from autocompress.models import storage
+from autocompress.models.loading import load_classifier
+from autocompress.runtimes import isolated, latency
+from autocompress.runtimes.onnxruntime.runtime import OnnxRuntime
+from autocompress.search.coordinator import Coordinator
+from autocompress.search.events import Observer
+from autocompress.search.front.dominance import Front
+from autocompress.search.run import held
+from autocompress.search.trial import Measurement, Trial
 from autocompress.study import Study
+from autocompress.trials import work
+from autocompress.trials.answers import Answers
+from autocompress.trials.job import Job
+from autocompress.trials.scoring import Scorer
 
 
 class Lowerings:
@@ -191,7 +194,7 @@ def test_nothing_feasible_names_what_binds_and_what_would_help(project: Path) ->
 def test_a_space_whose_limits_cannot_be_met_ends_without_training(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autocompress.budget._MOST_REFUSED", 5)
+    monkeypatch.setattr("autocompress.search.budget._MOST_REFUSED", 5)
     project.write_text(SPACE.replace("size_mb <= 0.95 * baseline", "size_mb <= 0.0001"))
     with pytest.raises(NothingFeasible) as found:
         autocompress.search(project)
@@ -233,13 +236,13 @@ def test_a_failing_recipe_fails_its_trial_with_its_reason(project: Path, monkeyp
 def test_a_full_disk_pauses_the_study_and_charges_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
-    from autocompress import structure
+    from autocompress.models import storage
 
     def full(*args: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     autocompress.search(project, trials=1)
-    monkeypatch.setattr(structure, "save", full)
+    monkeypatch.setattr(storage, "save", full)
     with pytest.raises(Paused, match="the disk is full"):
         autocompress.search(project, trials=2)
     monkeypatch.undo()
@@ -249,7 +252,7 @@ def test_a_full_disk_pauses_the_study_and_charges_nothing(project: Path, monkeyp
 def test_a_study_is_not_continued_on_another_machine(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     autocompress.search(project, trials=1)
     monkeypatch.setattr(
-        measure, "machine", lambda device: {"cpu": "Z80", "arch": "z80", "system": "CP/M", "cores": "1"}
+        latency, "machine", lambda device: {"cpu": "Z80", "arch": "z80", "system": "CP/M", "cores": "1"}
     )
     with pytest.raises(ConfigError, match=r"the study 'space' was measured on another machine .*'Z80'"):
         autocompress.search(project, trials=2)
@@ -270,7 +273,7 @@ def test_a_trial_that_left_the_front_is_made_again_for_export(project: Path, mon
     left = [t for t in study.trials if t.state == "complete" and not t.front]
     if not left:
         pytest.fail("this seed's trials are all on the front: choose another")
-    place, removed, judged = trial.trial_folder(study.folder, left[0].number), list[bool](), Study.judged
+    place, removed, judged = work.trial_folder(study.folder, left[0].number), list[bool](), Study.judged
     assert not place.exists()
 
     def tidied_meanwhile(study: Study, chosen: Trial) -> dict[str, float]:
@@ -310,7 +313,7 @@ def test_a_checkpoint_with_a_head_is_the_teacher_as_given(project: Path, teacher
     train_checkpoint(project)
     autocompress.search(project, trials=1, observer=notes)
     assert any(note.endswith("model as given: it is fine-tuned already.") for note in notes.said)
-    bench = trial.workbench(autocompress.open_study("space").folder)
+    bench = work.workbench(autocompress.open_study("space").folder)
     assert bench.schooling is None
     assert torch.equal(weights(bench.teacher.model), weights(load_classifier(bench.source, bench.task.labels)))
 
@@ -318,10 +321,10 @@ def test_a_checkpoint_with_a_head_is_the_teacher_as_given(project: Path, teacher
 def test_another_checkpoint_is_the_teacher_and_trials_may_begin_from_the_models_own_weights(project: Path) -> None:
     study = autocompress.search(project, trials=1)
     shutil.copytree(project.parent / "model", project.parent / "other")
-    structure.save(trial.workbench(study.folder).teacher.model, project.parent / "other")
+    storage.save(work.workbench(study.folder).teacher.model, project.parent / "other")
     with_teacher(project, "teacher: ./other\nstart: pretrained")
     second = autocompress.search(project, trials=1, name="second")
-    bench = trial.workbench(second.folder)
+    bench = work.workbench(second.folder)
     assert second.baseline.measurement["score"] == study.baseline.measurement["score"]
     assert torch.equal(weights(bench.start), weights(load_classifier(bench.source, bench.task.labels)))
     assert not torch.equal(weights(bench.start), weights(bench.teacher.model))
@@ -519,7 +522,7 @@ def test_a_choice_that_was_not_confirmed_says_so(
     project.write_text(CONFIRMED)
     monkeypatch.setattr("sys.argv", ["autocompress", "search", "space.yaml", "--trials", "1"])
     with monkeypatch.context() as patch:
-        patch.setattr("autocompress.confirmation.lives", lambda *a: iter(()))
+        patch.setattr("autocompress.search.confirmation.lives", lambda *a: iter(()))
         with suppress(SystemExit):
             cli.main()
     assert (
@@ -558,7 +561,7 @@ def test_three_alike_that_nobody_expects_pause_the_study(project: Path, monkeypa
         raise ZeroDivisionError("a bug of ours")
 
     autocompress.search(project, trials=1)
-    monkeypatch.setattr("autocompress.trial._finished", broken)
+    monkeypatch.setattr("autocompress.trials.work._finished", broken)
     with pytest.raises(
         Paused, match=r"the last 3 trials failed alike, the latest with: ZeroDivisionError: a bug of ours"
     ):

@@ -23,9 +23,9 @@ from mlflow.exceptions import MlflowException
 from tiny_project import make_project
 
 import autocompress
-from autocompress import trial
 from autocompress.errors import ConfigError
 from autocompress.tracking import registry
+from autocompress.trials import work
 
 STORED = Path(__file__).parent / "stored" / "format-1"
 
@@ -44,7 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Iterator[
         assert (done.returncode, done.stderr) == (0, "")
         (folder / "said.txt").write_text(done.stdout)
         yield folder
-    trial.loaded.cache_clear()
+    work.loaded.cache_clear()
 
 
 def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

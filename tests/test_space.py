@@ -14,15 +14,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from autocompress.distributions import Choice, Fixed, Range
-from autocompress.early_stopping import AutoFinetune
 from autocompress.errors import ConfigError
-from autocompress.language.schema import schema
-from autocompress.language.steps import OpenMethod
-from autocompress.language.yaml_source import YamlSource, write_yaml
-from autocompress.method import methods
-from autocompress.recipe import Recipe
-from autocompress.space import SearchSpace
+from autocompress.methods.early_stopping import AutoFinetune
+from autocompress.space.distributions import Choice, Fixed, Range
+from autocompress.space.language.schema import schema
+from autocompress.space.language.steps import OpenMethod
+from autocompress.space.language.yaml_lines import YamlSource, write_yaml
+from autocompress.space.method import methods
+from autocompress.space.recipe import Recipe
+from autocompress.space.search_space import SearchSpace
 
 SPACES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
 TOP: dict[str, Any] = {"model": "builtin/minilm", "task": {"data": "builtin/docstrings"}}

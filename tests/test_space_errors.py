@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autocompress.errors import ConfigError
-from autocompress.space import SearchSpace
+from autocompress.space.search_space import SearchSpace
 
 HEAD = "model: builtin/minilm\ntask: {data: builtin/docstrings}\n"
 KEYS = "model, teacher, start, task, target, objectives, constraints, search, anchors, steps"

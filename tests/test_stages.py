@@ -12,17 +12,18 @@ from tiny_project import SPACE
 from torch import nn
 
 import autocompress
-from autocompress import cache, trial
-from autocompress.context import Context
 from autocompress.errors import Diverged
-from autocompress.executors.inline import InlineExecutor
-from autocompress.jobs import Job
+from autocompress.machine import cache
+from autocompress.methods.context import Context
 from autocompress.methods.training.finetune import Finetune
-from autocompress.observer import Observer
-from autocompress.recipe import Recipe
-from autocompress.stages import Ascent
+from autocompress.search.events import Observer
+from autocompress.space.recipe import Recipe
 from autocompress.study import Study
-from autocompress.workbench import Workbench
+from autocompress.trials import work
+from autocompress.trials.bench import Workbench
+from autocompress.trials.executors.inline import InlineExecutor
+from autocompress.trials.job import Job
+from autocompress.trials.stages import Ascent
 
 FINETUNE = {"finetune": {"epochs": 2, "lr": 5e-3, "freeze_embeddings": False}}  # 8 steps
 ONE = [{"neurons": {"keep": 0.5, "multiple": 8}}, {"hidden_states": {}}, FINETUNE]
@@ -33,17 +34,17 @@ TWO = [*ONE, {"layers": {"keep": 0.5}}, {"soft_labels": {}}, FINETUNE, {"int8_dy
 def bench(project: Path) -> Workbench:
     study = Study.create(project)
     InlineExecutor(lambda *_: None).submit(Job("baseline", str(study.folder))).result()
-    return trial.workbench(study.folder)
+    return work.workbench(study.folder)
 
 
 def test_a_study_made_again_in_the_place_of_another_is_loaded_anew(project: Path) -> None:
-    before = trial.workbench(Study.create(project).folder)
+    before = work.workbench(Study.create(project).folder)
     assert before.space.task.max_length == 16
     shutil.rmtree(before.folder)
     project.write_text(SPACE.replace("max_length: 16", "max_length: 12"))
-    after = trial.workbench(Study.create(project).folder)
+    after = work.workbench(Study.create(project).folder)
     assert (after.folder, after.space.task.max_length) == (before.folder, 12)
-    assert trial.workbench(after.folder) is after
+    assert work.workbench(after.folder) is after
 
 
 class Steps:
@@ -145,7 +146,7 @@ def test_another_seed_trains_another_model(bench: Workbench, tmp_path: Path) -> 
 def test_importance_is_computed_once_for_the_same_model_and_texts(
     bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autocompress import importance
+    from autocompress.methods import importance
 
     computed, whole = [], importance.taylor
 
@@ -187,7 +188,7 @@ def test_a_trained_stage_that_was_lost_is_trained_again(project: Path) -> None:
     score = best.measurement["score"]
     for kind in ("trained", "shapes"):
         shutil.rmtree(cache.cache_root() / kind)
-    shutil.rmtree(trial.trial_folder(study.folder, best.number))
+    shutil.rmtree(work.trial_folder(study.folder, best.number))
     out = study.export("out", best.number)
     assert json.loads((out / "measurement.json").read_text())["trial"]["score"] == score
     assert autocompress.pipeline(out)("honey stone")[0]["label"] == "sweet"

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autocompress.dominance import front
-from autocompress.goals import DEFAULT_OBJECTIVES, Goals
-from autocompress.ledger import Trial
-from autocompress.progress import Progress
-from autocompress.recipe import Recipe
-from autocompress.standing import Standing
+from autocompress.search.front.dominance import front
+from autocompress.search.progress import Progress
+from autocompress.search.trial import Trial
+from autocompress.search.trial_table import Standing
+from autocompress.space.goals import DEFAULT_OBJECTIVES, Goals
+from autocompress.space.recipe import Recipe
 
 GOALS = Goals(DEFAULT_OBJECTIVES)
 figure = st.integers(1, 4).map(float)

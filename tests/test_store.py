@@ -17,14 +17,14 @@ import pytest
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 
-from autocompress import samplers
 from autocompress.errors import ConfigError
-from autocompress.ledger import Trial
-from autocompress.method import find
-from autocompress.recipe import Recipe
-from autocompress.settings import SearchSettings
-from autocompress.space import SearchSpace
-from autocompress.store import Store
+from autocompress.search.optuna import samplers
+from autocompress.search.optuna.store import Store
+from autocompress.search.trial import Trial
+from autocompress.space.method import find
+from autocompress.space.recipe import Recipe
+from autocompress.space.search_space import SearchSpace
+from autocompress.space.settings import SearchSettings
 
 OBJECTIVES = {"score": "maximize", "size_mb": "minimize"}
 

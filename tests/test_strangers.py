@@ -18,8 +18,8 @@ from spoil import STORED, Spoil, changed, graph, written
 import autocompress
 from autocompress.cli.terminal import plain
 from autocompress.errors import ConfigError
-from autocompress.safety import inspect
-from autocompress.verify import verify
+from autocompress.serving.safety.inspection import inspect
+from autocompress.serving.verify import verify
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_words_that_its_tokenizer_cannot_read_are_a_sentence(folder: Path) -> No
 
 
 ONE_PERCENT = """
-import sys, autocompress, autocompress.runtimes.onnxruntime as runtime
+import sys, autocompress, autocompress.runtimes.onnxruntime.runtime as runtime
 runtime._MEMORY_SHARE = 0.01
 classify = autocompress.pipeline(sys.argv[1])
 try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from autocompress.ledger import BASELINE, Trial
-from autocompress.recipe import Recipe
-from autocompress.tables import front_rows, short, trial_rows
+from autocompress.report.tables import front_rows, short, trial_rows
+from autocompress.search.trial import BASELINE, Trial
+from autocompress.space.recipe import Recipe
 
 FIGURES = {"score": 0.7, "latency_ms": 1.0, "speedup": 2.0, "speedup_low": 2.0, "speedup_high": 2.0, "size_mb": 20.0}
 

@@ -13,11 +13,11 @@ import torch
 from tiny_tables import TABLE, tokenizer, write
 from transformers import PreTrainedTokenizerFast
 
-from autocompress import task as task_module
-from autocompress.data.encoding import encode
 from autocompress.errors import ConfigError
-from autocompress.settings import TaskSettings
-from autocompress.task import Task
+from autocompress.space.settings import TaskSettings
+from autocompress.tasks import task as task_module
+from autocompress.tasks.task import Task
+from autocompress.tasks.tokenization import encode
 
 
 def task(folder: Path, words: PreTrainedTokenizerFast | None = None, **more: Any) -> Task:
@@ -99,7 +99,8 @@ def test_fingerprint_follows_what_numbers_follow(tmp_path: Path) -> None:
 
 
 def test_importing_the_task_loads_neither_datasets_nor_transformers() -> None:
-    code = "import sys, autocompress.task; sys.exit(bool({'datasets', 'transformers', 'sklearn'} & sys.modules.keys()))"
+    code = "import sys, autocompress.tasks.task; "
+    code += "sys.exit(bool({'datasets', 'transformers', 'sklearn'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -148,7 +148,7 @@ def test_the_labels_are_counted(tmp_path: Path) -> None:
 
 def test_one_order_whatever_the_hash_seed() -> None:
     code = """
-from autocompress.data.labels import in_order
+from autocompress.tasks.data.labels import in_order
 print(*map(in_order, ({"1", "01", "+1", "-2"}, {"10.0", "9.0", "9"}, {"b", "10", "9"}, {"true", "false"})))
 """
     said = {

@@ -19,20 +19,21 @@ from tiny_project import SPACE, make_project
 from torch import nn
 
 import autocompress
-from autocompress import measure, trial
 from autocompress.errors import AutocompressError, ConfigError, NotApplicable
-from autocompress.method import find
+from autocompress.machine.instructions import weight_bits
 from autocompress.methods.quantization.half import has_arithmetic
-from autocompress.precision import Precision, PrecisionPlan
-from autocompress.rounding import input_grid, round_groups, round_input, round_weight, simulate, weight_scale
-from autocompress.runtime import find_runtime
-from autocompress.runtimes.instructions import weight_bits
-from autocompress.runtimes.torch_codes import encode, fill
-from autocompress.runtimes.torch_product import IntegerProduct, on_grid
-from autocompress.settings import Target
-from autocompress.surgery import products
-from autocompress.verify import verify
-from autocompress.workbench import Workbench
+from autocompress.models.precision_plan import Precision, PrecisionPlan
+from autocompress.models.simulation import input_grid, round_groups, round_input, round_weight, simulate, weight_scale
+from autocompress.models.surgery import products
+from autocompress.runtimes import latency
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.runtimes.torch.codes import encode, fill
+from autocompress.runtimes.torch.product import IntegerProduct, on_grid
+from autocompress.serving.verify import verify
+from autocompress.space.method import find
+from autocompress.space.settings import Target
+from autocompress.trials import work
+from autocompress.trials.bench import Workbench
 
 TORCH, TARGET = find_runtime("torch"), Target(runtime="torch")
 ON_X86 = pytest.mark.skipif("fbgemm" not in torch.backends.quantized.supported_engines, reason="no 8-bit kernels here")
@@ -251,17 +252,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Itera
         patch.chdir(folder)
         patch.setenv("AUTOCOMPRESS_CACHE", str(folder / "cache"))
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
-        patch.setattr(measure, "absolute_latency", lambda *a: 3.0)
+        patch.setattr(latency, "absolute_latency", lambda *a: 3.0)
         given = make_project(folder, f"{space}steps:\n  - finetune: {{epochs: 1, lr: 1e-2}}\n  - int8_dynamic\n")
         yield autocompress.search(given, trials=1).export(folder / "out")
-    trial.loaded.cache_clear()
+    work.loaded.cache_clear()
 
 
 @ON_X86
 def test_an_exported_folder_serves_and_verifies(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its artefact lies beside the plain module, which is another file."""
     monkeypatch.chdir(exported.parent)
-    monkeypatch.setattr(measure, "absolute_latency", lambda *a: 0.0)
+    monkeypatch.setattr(latency, "absolute_latency", lambda *a: 0.0)
     assert [check.agrees for check in verify(exported)] == [True] * 3
     classify, module = autocompress.pipeline(exported), autocompress.load(exported)
     assert any(isinstance(m, IntegerProduct) for m in classify.session._session._logits.modules())

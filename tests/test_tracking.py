@@ -26,11 +26,11 @@ from mlflow.protos.databricks_pb2 import (
 )
 
 from autocompress.errors import ConfigError, Paused
-from autocompress.ledger import BASELINE, Trial
-from autocompress.recipe import Recipe
-from autocompress.tracking import tracker as tracking
+from autocompress.search.trial import BASELINE, Trial
+from autocompress.space.recipe import Recipe
+from autocompress.tracking import sync as tracking
 from autocompress.tracking.runs import StudyView, points, study_run, trial_run
-from autocompress.tracking.tracker import Tracker, tracking_uri
+from autocompress.tracking.sync import Tracker, tracking_uri
 from autocompress.tracking.trouble import sentence
 from autocompress.tracking.ui import serve_ui, server
 
@@ -47,10 +47,10 @@ VIEW = StudyView(
 
 FIRST_USE = """
 import sys
-from autocompress.ledger import Trial
-from autocompress.recipe import Recipe
+from autocompress.search.trial import Trial
+from autocompress.space.recipe import Recipe
 from autocompress.tracking.runs import StudyView
-from autocompress.tracking.tracker import Tracker
+from autocompress.tracking.sync import Tracker
 view = StudyView(id=sys.argv[2], name="first", experiment="first use")
 sys.exit(not Tracker(sys.argv[1]).sync(view, [Trial(0, "complete", Recipe())]))
 """

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from autocompress.goals import DEFAULT_OBJECTIVES, Constraint, Goals
-from autocompress.ledger import Measurement, State, Trial
-from autocompress.recipe import Recipe
-from autocompress.undertrained import sentence
+from autocompress.search.front.undertrained import sentence
+from autocompress.search.trial import Measurement, State, Trial
+from autocompress.space.goals import DEFAULT_OBJECTIVES, Constraint, Goals
+from autocompress.space.recipe import Recipe
 
 GOALS = Goals(DEFAULT_OBJECTIVES, (Constraint.parse("score >= 0.9 * baseline"), Constraint.parse("size_mb <= 20")))
 BASELINE: Measurement = {"score": 0.8, "size_mb": 90.0}

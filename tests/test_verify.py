@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from conftest import exact_int8
 
-from autocompress import isolated, measure
-from autocompress.data.metrics import METRICS
-from autocompress.data.texts import load_texts
 from autocompress.errors import ConfigError
-from autocompress.manifest import digest_of
-from autocompress.settings import TaskSettings
-from autocompress.verify import Check, verify
+from autocompress.runtimes import isolated, latency
+from autocompress.serving.folder import digest_of
+from autocompress.serving.verify import Check, verify
+from autocompress.space.settings import TaskSettings
+from autocompress.tasks.data.splits import load_texts
+from autocompress.tasks.metrics import METRICS
 
 STORED = Path(__file__).parent / "stored"
 DATA = str(STORED / "validation.csv")
@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy, in an empty current folder, on a machine where the model is as fast as it was."""
     copy = Path(shutil.copytree(STORED / "format-1", tmp_path / "exported"))
     measured = json.loads((copy / "measurement.json").read_text())
-    monkeypatch.setattr(measure, "machine", lambda device: measured["machine"])
+    monkeypatch.setattr(latency, "machine", lambda device: measured["machine"])
     monkeypatch.setattr(isolated, "absolute_latency", lambda *a: measured["trial"]["latency_ms"] * 1.1)
     monkeypatch.chdir(tmp_path)
     return copy
@@ -70,7 +70,7 @@ def test_a_model_that_got_faster_is_as_fast_as_it_says(folder: Path, monkeypatch
 
 
 def test_another_machine_is_not_compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "machine", lambda device: {"cpu": "another"})
+    monkeypatch.setattr(latency, "machine", lambda device: {"cpu": "another"})
     monkeypatch.setattr(isolated, "absolute_latency", lambda *a: 99.0)
     check = by_name(verify(folder, DATA))["latency_ms"]
     assert (check.agrees, check.now) == (None, 99.0)

@@ -12,9 +12,9 @@ from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from autocompress.data.texts import Texts, load_texts
 from autocompress.errors import ConfigError
-from autocompress.settings import TaskSettings
+from autocompress.space.settings import TaskSettings
+from autocompress.tasks.data.splits import Texts, load_texts
 
 _WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "book"]
 TABLE = {

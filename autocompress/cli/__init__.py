@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import typer
 
-from autocompress import disk
 from autocompress.cli import caches, folders, profiling, searching, spaces, studies
 from autocompress.cli.terminal import plain
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, Paused
+from autocompress.machine import disk
 
 __all__ = ["app", "main"]
 

@@ -17,9 +17,9 @@ def cache(
     as_json: Json = False,
 ) -> None:
     """What is kept from one search for the next: trained teachers, rehearsals. Shown, or deleted."""
-    from autocompress import cache as kept
-    from autocompress.cache.eviction import limit_bytes
-    from autocompress.tables import USAGE_COLUMNS, bytes_text, usage_rows
+    from autocompress.machine import cache as kept
+    from autocompress.machine.eviction import limit_bytes
+    from autocompress.report.tables import USAGE_COLUMNS, bytes_text, usage_rows
 
     known = {row.kind: row for row in kept.usage()}
     if kind and kind not in known:

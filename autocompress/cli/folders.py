@@ -10,8 +10,8 @@ import typer
 
 from autocompress.cli.options import Json, Register, Rule, StudyName
 from autocompress.cli.terminal import not_kept, print_json, print_table
-from autocompress.data.pairs import Text, predict_line
 from autocompress.errors import ConfigError, NothingFeasible
+from autocompress.tasks.data.pairs import Text, predict_line
 
 
 def export(
@@ -23,7 +23,7 @@ def export(
 
     Exit code 3 if no finalist keeps every limit by its confirmed figures: the nearest is written all the same.
     """
-    from autocompress.heartbeat import Heartbeat
+    from autocompress.machine.heartbeat import Heartbeat
     from autocompress.study import Study
 
     opened = Study.open(study)
@@ -44,7 +44,7 @@ def predict(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Run an exported model on texts, or on pairs of texts."""
-    from autocompress.exported import pipeline
+    from autocompress.serving.pipeline import pipeline
 
     words = texts or []
     if not words or (pair and len(words) % 2):
@@ -68,8 +68,8 @@ def verify(
     """Measure an exported model again. Exit code 1 if a figure differs from what its files say."""
     from dataclasses import asdict
 
-    from autocompress.tables import CHECK_COLUMNS, check_row
-    from autocompress.verify import verify
+    from autocompress.report.tables import CHECK_COLUMNS, check_row
+    from autocompress.serving.verify import verify
 
     checks = verify(folder, data)
     if as_json:

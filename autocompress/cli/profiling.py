@@ -31,7 +31,7 @@ def profile(
     from autocompress.profiling import picture as drawing
     from autocompress.profiling import table
     from autocompress.profiling.subject import find_subject
-    from autocompress.space import SearchSpace
+    from autocompress.space.search_space import SearchSpace
 
     if picture:
         drawing.check(picture)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from autocompress.cli.options import (
+from autocompress.cli.options import (  # fmt: skip
     Hours,
     Register,
     Rule,
@@ -20,10 +20,10 @@ from autocompress.cli.options import (
     TrialTimeout,
     Workers,
     seconds_of,
-)  # fmt: skip
+)
 from autocompress.cli.terminal import heed_signals, not_kept, print_table
-from autocompress.data.pairs import predict_line
 from autocompress.errors import NothingFeasible, Paused
+from autocompress.tasks.data.pairs import predict_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,9 +76,10 @@ def _search(study: Study, run: Run) -> None:
     """Search under a display, then show the front and export the chosen one."""
     from rich.console import Console
 
-    from autocompress import disk, export_files
+    from autocompress.export import files
+    from autocompress.machine import disk
 
-    export_files.check(_place(study, run))  # not only after a search of hours
+    files.check(_place(study, run))  # not only after a search of hours
     console = Console()
     try:
         with disk.pausing():
@@ -95,7 +96,7 @@ def _search(study: Study, run: Run) -> None:
 
 def _searched(study: Study, run: Run, console: Console) -> str:
     """Why it ended early, if it did."""
-    from autocompress.display import Display
+    from autocompress.report.live import Display
 
     budget, charged = run.trials or study.space.search.trials, study.charged()
     timeout = float("inf") if run.timeout is None else seconds_of("--timeout", run.timeout)
@@ -112,8 +113,8 @@ def _searched(study: Study, run: Run, console: Console) -> str:
 
 def _conclude(study: Study, console: Console, run: Run) -> None:
     """The front as a table, the chosen model as a folder, and the next lines to type."""
-    from autocompress.heartbeat import Heartbeat
-    from autocompress.tables import FRONT_COLUMNS, front_rows
+    from autocompress.machine.heartbeat import Heartbeat
+    from autocompress.report.tables import FRONT_COLUMNS, front_rows
 
     assert study.baseline
     print_table(FRONT_COLUMNS, front_rows(study.baseline, study.front), f"The front of {study.name}", console)

@@ -12,7 +12,8 @@ from autocompress.cli.terminal import print_json, print_table
 
 def show(space: SpaceFile, as_json: Json = False) -> None:
     """The filled space: every knob with what it is searched over."""
-    from autocompress.space import SearchSpace, to_yaml
+    from autocompress.space.language.yaml_lines import to_yaml
+    from autocompress.space.search_space import SearchSpace
 
     filled = SearchSpace.load(space).dump()
     print_json(filled) if as_json else print(to_yaml(filled))
@@ -20,7 +21,7 @@ def show(space: SpaceFile, as_json: Json = False) -> None:
 
 def validate(space: SpaceFile) -> None:
     """Check a space and run nothing."""
-    from autocompress.space import SearchSpace
+    from autocompress.space.search_space import SearchSpace
 
     loaded = SearchSpace.load(space)
     size = "endlessly many" if loaded.size is None else f"{loaded.size:,}"
@@ -29,7 +30,7 @@ def validate(space: SpaceFile) -> None:
 
 def schema() -> None:
     """The JSON schema of search spaces, for editors."""
-    from autocompress.language.schema import schema
+    from autocompress.space.language.schema import schema
 
     print_json(schema())
 
@@ -38,12 +39,12 @@ def methods(
     name: Annotated[str | None, typer.Argument(help="one method's card")] = None, as_json: Json = False
 ) -> None:
     """The catalogue, or one method's card."""
-    from autocompress import catalogue
+    from autocompress.report import method_cards
 
     if name:
-        print_json(catalogue.entry(name)) if as_json else print(catalogue.card(name))
+        print_json(method_cards.entry(name)) if as_json else print(method_cards.card(name))
     elif as_json:
-        print_json(catalogue.entries())
+        print_json(method_cards.entries())
     else:
-        rows = [(e["family"], e["name"], e["pays"]) for e in catalogue.entries()]
+        rows = [(e["family"], e["name"], e["pays"]) for e in method_cards.entries()]
         print_table(("family", "method", "when it pays"), rows)

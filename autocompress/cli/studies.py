@@ -28,8 +28,8 @@ def trials(
     refused: Annotated[bool, typer.Option("--refused", help="the refused and repeated recipes instead")] = False,
 ) -> None:  # fmt: skip
     """The trials of a study, with front and constraint marks."""
+    from autocompress.report.tables import TRIAL_COLUMNS, trial_rows
     from autocompress.study import Study
-    from autocompress.tables import TRIAL_COLUMNS, trial_rows
 
     shown = Study.open(study).listed(refused=refused)
     if as_json:
@@ -40,8 +40,8 @@ def trials(
 
 def compare(study: StudyName, a: int, b: int, as_json: Json = False) -> None:
     """Two trials side by side. The baseline is -1."""
+    from autocompress.report.tables import compare_rows
     from autocompress.study import Study
-    from autocompress.tables import compare_rows
 
     opened = Study.open(study)
     first, second = opened.trial(a), opened.trial(b)
@@ -56,8 +56,8 @@ def tabulate(
     to: Annotated[Path | None, typer.Option(metavar="FILE.parquet", help="the file; STUDY.parquet if left out")] = None,
 ) -> None:
     """Write every recipe that was tried, with its rungs, costs and measurements, as a table."""
+    from autocompress.report.parquet import tabulate
     from autocompress.study import Study
-    from autocompress.tabulate import tabulate
 
     opened = Study.open(study)
     to = to or Path(f"{opened.name}.parquet")

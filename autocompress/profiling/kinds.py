@@ -12,8 +12,8 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from autocompress import surgery
-from autocompress.families.places import projections, stacks
+from autocompress.models import surgery
+from autocompress.models.families.places import projections, stacks
 
 Kind = Literal[
     "embeddings", "attention projections", "attention products", "feed-forward", "activations", "norms", "recurrent",

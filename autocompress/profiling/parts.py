@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from autocompress import rounding, surgery
-from autocompress.examples import Batch, inputs
-from autocompress.footprint import unfused
-from autocompress.precision import Precision, PrecisionPlan
+from autocompress.models import simulation, surgery
+from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.profiling.kinds import Kind, Kinds
+from autocompress.runtimes.flops import unfused
+from autocompress.tasks.dataset import Batch, inputs
 
 _BITS = {"int8": 8, "int4": 4, "float16": 16, "bfloat16": 16}
 
@@ -64,7 +64,7 @@ def _bytes(parameter: nn.Parameter, precision: Precision | None, *, transposed: 
     if precision.weight in ("int8", "int4"):
         O, I = reversed(parameter.shape) if transposed else parameter.shape
         scales = (
-            O * math.ceil(I / rounding.group_of(precision, I)) if precision.per_channel or precision.group_size else 1
+            O * math.ceil(I / simulation.group_of(precision, I)) if precision.per_channel or precision.group_size else 1
         )
     return parameter.numel() * _BITS[precision.weight] / 8 + 4 * scales
 

@@ -13,17 +13,17 @@ from typing import Literal
 
 from torch import nn
 
-from autocompress import measure
 from autocompress.errors import NotApplicable
-from autocompress.examples import Batch
-from autocompress.precision import PrecisionPlan
+from autocompress.machine.exclusive import quiet
+from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.profiling.kinds import KINDS, Kind, Kinds
 from autocompress.profiling.parts import Part, take_apart
 from autocompress.profiling.savings import Saving, savings
 from autocompress.profiling.speeds import Speeds
-from autocompress.quiet import quiet
-from autocompress.runtime import find_runtime, find_tracer
-from autocompress.settings import Settings, Target
+from autocompress.runtimes import latency
+from autocompress.runtimes.runtime import find_runtime, find_tracer
+from autocompress.space.settings import Settings, Target
+from autocompress.tasks.dataset import Batch
 
 
 class Row(Settings):
@@ -66,7 +66,7 @@ def profile(
 ) -> Profile:
     """Of `model`, whose artefact under `plan` lies in `folder`."""
     parts, kinds = take_apart(model, plan, batch)
-    latency_ms = measure.absolute_latency(find_runtime(target.runtime).open(folder, target), batch, target)
+    latency_ms = latency.absolute_latency(find_runtime(target.runtime).open(folder, target), batch, target)
     shares = _shares(folder, batch, target, kinds)
     by_kind: dict[Kind, list[Part]] = defaultdict(list)
     for part in parts:
@@ -76,8 +76,8 @@ def profile(
         for kind in KINDS if by_kind[kind] or (shares and shares[kind])
     ]  # fmt: skip
     return Profile(
-        model=name, target=target, machine=measure.machine(target.device),
-        size_mb=measure.size_mb(find_runtime(target.runtime).artefact(folder)),
+        model=name, target=target, machine=latency.machine(target.device),
+        size_mb=latency.size_mb(find_runtime(target.runtime).artefact(folder)),
         all=_row("all", parts, speeds, latency_ms, latency_ms), kinds=tuple(rows), speeds=speeds,
         savings=tuple(savings(model, parts, shares, speeds, target)),
     )  # fmt: skip

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from torch import nn
 
-from autocompress.families.places import stacks
-from autocompress.method import methods
+from autocompress.models.families.places import stacks
 from autocompress.profiling.kinds import IN_LAYERS, Kind
 from autocompress.profiling.parts import Part
 from autocompress.profiling.speeds import Speeds
-from autocompress.settings import Settings, Target
+from autocompress.space.method import methods
+from autocompress.space.settings import Settings, Target
 
 _LINEARS: frozenset[Kind] = frozenset(("attention projections", "feed-forward"))
 _ATTENTION: frozenset[Kind] = frozenset(("attention projections", "attention products"))

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autocompress import measure
 from autocompress.errors import NotApplicable
-from autocompress.precision import Precision, PrecisionPlan
-from autocompress.quiet import quiet
-from autocompress.runtime import Session, find_runtime
-from autocompress.settings import Settings, Target
+from autocompress.machine.exclusive import quiet
+from autocompress.models.precision_plan import Precision, PrecisionPlan
+from autocompress.runtimes import latency
+from autocompress.runtimes.runtime import Session, find_runtime
+from autocompress.space.settings import Settings, Target
 
 _SHAPES = {"cpu": ((128, 384), (128, 768)), "cuda": ((4096, 4096),)}  # rows of the input, width of every product
 _LENGTH = 6  # products in a chain
@@ -80,14 +80,14 @@ def _speed(target: Target, shape: tuple[int, int], plan: PrecisionPlan) -> float
     batch = {"x": torch.ones(1, rows, width)}
     with tempfile.TemporaryDirectory() as folder:
         session = _opened(_Chain(width).eval(), plan, batch, target, Path(folder))
-        milliseconds = measure.absolute_latency(session, batch, target)
+        milliseconds = latency.absolute_latency(session, batch, target)
     return 2 * _LENGTH * rows * width**2 / milliseconds / 1e6
 
 
 def _opened(chain: nn.Module, plan: PrecisionPlan, batch: dict[str, Tensor], target: Target, folder: Path) -> Session:
     if target.runtime == "torch":  # whose artefact is a checkpoint, which a bare chain cannot be
-        from autocompress.runtimes.torch import TorchSession
-        from autocompress.runtimes.torch_codes import encode, fill
+        from autocompress.runtimes.torch.codes import encode, fill
+        from autocompress.runtimes.torch.runtime import TorchSession
 
         eager = target.model_copy(update={"compile": False})  # compiled, products are the same
         return TorchSession(fill(chain, encode(chain, plan), plan) if plan else chain, eager)

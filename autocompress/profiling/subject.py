@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import nn
 
-from autocompress import exported, input_limits, measure, models
-from autocompress.data.encoding import encode, padding
 from autocompress.errors import ConfigError, NotApplicable
-from autocompress.examples import Batch, Examples
-from autocompress.language.mistakes import Mistakes, read_settings
-from autocompress.manifest import SERVING, read_serving
-from autocompress.precision import PrecisionPlan
+from autocompress.models import input_limits, loading
+from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.profiling.profile import Profile, profile
 from autocompress.profiling.speeds import Speeds, speeds
-from autocompress.runtime import find_runtime
-from autocompress.settings import Target
+from autocompress.runtimes import latency
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.serving import pipeline
+from autocompress.serving.folder import SERVING, read_serving
+from autocompress.space.language.mistakes import Mistakes, read_settings
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import Batch, Examples
+from autocompress.tasks.tokenization import encode, padding
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,7 +58,7 @@ class Subject(NamedTuple):
         """What latency is measured on, of any tokens: their values do not matter, their number does."""
         input_limits.check(self.tokenizer, {}, self.target)
         examples = Examples(encode(self.tokenizer, [("text",)], 8), [0], padding(self.tokenizer))
-        return measure.latency_batch(examples, self.target)
+        return latency.latency_batch(examples, self.target)
 
 
 def find_subject(model: str, root: Path, base: Target | None = None, **changes: Any) -> Subject:
@@ -68,19 +70,19 @@ def find_subject(model: str, root: Path, base: Target | None = None, **changes: 
     folder = root / Path(model).expanduser()
     if (folder / SERVING).is_file():
         return _exported(model, folder, base, changes)
-    source = models.locate(model, root)
-    module = models.load_classifier(source, models.own_labels(source)).eval()
-    tokenizer = _fitted(models.load_tokenizer(source), module)
+    source = loading.locate(model, root)
+    module = loading.load_classifier(source, loading.own_labels(source)).eval()
+    tokenizer = _fitted(loading.load_tokenizer(source), module)
     usual = Target(sequence_length=min(_USUAL_LENGTH, tokenizer.model_max_length))
     return Subject(model, module, PrecisionPlan(), tokenizer, _changed(base or usual, changes), None)
 
 
 def _exported(name: str, folder: Path, base: Target | None, changes: Mapping[str, Any]) -> Subject:
     """Its file is what is measured, unless another runtime is asked for."""
-    module, own = exported.load(folder), read_serving(folder).target
+    module, own = pipeline.load(folder), read_serving(folder).target
     target = _changed(base or own, changes)
     artefact = folder if target.runtime == own.runtime and target.device == own.device else None
-    tokenizer = _fitted(models.load_tokenizer(str(folder)), module)
+    tokenizer = _fitted(loading.load_tokenizer(str(folder)), module)
     return Subject(name, module, PrecisionPlan.load(folder), tokenizer, target, artefact)
 
 

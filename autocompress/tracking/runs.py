@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from autocompress.ledger import BASELINE, Trial
+from autocompress.search.trial import BASELINE, Trial
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 Point = tuple[str, float, int]  # metric, value, step

@@ -17,12 +17,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from autocompress.context import Context
-from autocompress.distributions import Choice, Range
 from autocompress.errors import NotApplicable
-from autocompress.families.anatomy import Block, anatomy
-from autocompress.method import Method, Stage
-from autocompress.surgery import LowRankLinear, features, product, replace, weight_OI
+from autocompress.methods.context import Context
+from autocompress.models.families.anatomy import Block, anatomy
+from autocompress.models.surgery import LowRankLinear, features, product, replace, weight_OI
+from autocompress.space.distributions import Choice, Range
+from autocompress.space.method import Method, Stage
 
 
 class LowRank(Method):

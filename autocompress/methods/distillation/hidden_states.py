@@ -21,12 +21,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from autocompress.context import Context, Loss, Outputs
-from autocompress.distributions import Choice, Range
 from autocompress.errors import NotApplicable
-from autocompress.examples import Batch
-from autocompress.families.anatomy import anatomy
-from autocompress.method import Method, Stage
+from autocompress.methods.context import Context, Loss, Outputs
+from autocompress.models.families.anatomy import anatomy
+from autocompress.space.distributions import Choice, Range
+from autocompress.space.method import Method, Stage
+from autocompress.tasks.dataset import Batch
 
 Mapping = Literal["skip", "last"]
 

@@ -14,10 +14,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress.context import Context, Loss, Outputs
-from autocompress.distributions import Range
-from autocompress.examples import Batch
-from autocompress.method import Method, Stage
+from autocompress.methods.context import Context, Loss, Outputs
+from autocompress.space.distributions import Range
+from autocompress.space.method import Method, Stage
+from autocompress.tasks.dataset import Batch
 
 
 class SoftLabels(Method):

@@ -23,13 +23,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from autocompress.context import Context
-from autocompress.distributions import Range
 from autocompress.errors import NotApplicable
-from autocompress.families.anatomy import Attention, Stack, anatomy, keep_projected, recount_heads
-from autocompress.importance import Importance, rounds_from, score
-from autocompress.method import Method, Stage
-from autocompress.surgery import best, features, keep_inputs, product
+from autocompress.methods.context import Context
+from autocompress.methods.importance import Importance, rounds_from, score
+from autocompress.models.families.anatomy import Attention, Stack, anatomy, keep_projected, recount_heads
+from autocompress.models.surgery import best, features, keep_inputs, product
+from autocompress.space.distributions import Range
+from autocompress.space.method import Method, Stage
 
 
 class Heads(Method):

@@ -25,13 +25,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress.context import Context, forward
-from autocompress.distributions import Choice, Range
 from autocompress.errors import NotApplicable
-from autocompress.examples import Batch
-from autocompress.families.anatomy import Stack, anatomy, drop_blocks
-from autocompress.method import Method, Stage
-from autocompress.surgery import best
+from autocompress.methods.context import Context, forward
+from autocompress.models.families.anatomy import Stack, anatomy, drop_blocks
+from autocompress.models.surgery import best
+from autocompress.space.distributions import Choice, Range
+from autocompress.space.method import Method, Stage
+from autocompress.tasks.dataset import Batch
 
 Strategy = Literal["top", "bottom", "alternate", "contribution"]
 

@@ -20,13 +20,13 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import nn
 
-from autocompress.context import Context
-from autocompress.distributions import Range
 from autocompress.errors import NotApplicable
-from autocompress.families.anatomy import anatomy
-from autocompress.importance import Importance, rounds_from, score
-from autocompress.method import Method, Stage
-from autocompress.surgery import best, features, keep_inputs, keep_outputs, product
+from autocompress.methods.context import Context
+from autocompress.methods.importance import Importance, rounds_from, score
+from autocompress.models.families.anatomy import anatomy
+from autocompress.models.surgery import best, features, keep_inputs, keep_outputs, product
+from autocompress.space.distributions import Range
+from autocompress.space.method import Method, Stage
 
 
 class Neurons(Method):

@@ -12,12 +12,12 @@ from typing import Annotated, ClassVar, Literal
 
 from torch import nn
 
-from autocompress.context import Context
-from autocompress.distributions import Choice
 from autocompress.errors import NotApplicable
-from autocompress.method import Method, Stage
-from autocompress.precision import Precision
-from autocompress.surgery import token_tables
+from autocompress.methods.context import Context
+from autocompress.models.precision_plan import Precision
+from autocompress.models.surgery import token_tables
+from autocompress.space.distributions import Choice
+from autocompress.space.method import Method, Stage
 
 
 class Embedding(Method):

@@ -15,11 +15,11 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import nn
 
-from autocompress.context import Context
-from autocompress.distributions import Choice
-from autocompress.method import Method, Stage
-from autocompress.precision import Activation, Precision
-from autocompress.settings import Target
+from autocompress.methods.context import Context
+from autocompress.models.precision_plan import Activation, Precision
+from autocompress.space.distributions import Choice
+from autocompress.space.method import Method, Stage
+from autocompress.space.settings import Target
 
 
 class Half(Method):

@@ -24,14 +24,14 @@ from typing import Annotated, ClassVar
 
 from torch import nn
 
-from autocompress.context import Context
-from autocompress.distributions import Choice
 from autocompress.errors import NotApplicable
-from autocompress.families.places import Exclude, quantizable
-from autocompress.incoherence import spread_pairs
-from autocompress.method import Method, Stage
-from autocompress.precision import Precision
-from autocompress.surgery import token_tables
+from autocompress.methods.context import Context
+from autocompress.models.families.places import Exclude, quantizable
+from autocompress.models.precision_plan import Precision
+from autocompress.models.rotation import spread_pairs
+from autocompress.models.surgery import token_tables
+from autocompress.space.distributions import Choice
+from autocompress.space.method import Method, Stage
 
 
 class Int8Dynamic(Method):

@@ -25,16 +25,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from autocompress import rounding
-from autocompress.context import Context
-from autocompress.distributions import Choice
 from autocompress.errors import NotApplicable
-from autocompress.families.places import Exclude, quantizable
-from autocompress.incoherence import spread_pairs
-from autocompress.method import Method, Stage
-from autocompress.observers import Observer, Seen, observe, ranges
-from autocompress.precision import Precision
-from autocompress.surgery import token_tables, weight_OI
+from autocompress.methods.context import Context
+from autocompress.models import simulation
+from autocompress.models.calibration import Observer, Seen, observe, ranges
+from autocompress.models.families.places import Exclude, quantizable
+from autocompress.models.precision_plan import Precision
+from autocompress.models.rotation import spread_pairs
+from autocompress.models.surgery import token_tables, weight_OI
+from autocompress.space.distributions import Choice
+from autocompress.space.method import Method, Stage
 
 
 class Int8Static(Method):
@@ -57,7 +57,7 @@ class Int8Static(Method):
         smooth = smoothing(layers, seen, self.smooth) if self.smooth else {}
         scales = {f"{path}.input_smooth": smooth_I for path, smooth_I in smooth.items()}
         for path, (low, high) in ranges(self.observer, model, seen, ctx.calibration, smooth).items():
-            scales[f"{path}.input_scale"], scales[f"{path}.input_zero_point"] = rounding.input_grid(low, high)
+            scales[f"{path}.input_scale"], scales[f"{path}.input_zero_point"] = simulation.input_grid(low, high)
         ctx.precision.add(layers, Precision("int8", "static_int8", per_channel=self.per_channel), scales)
         if self.embeddings:
             ctx.precision.add(token_tables(model), Precision("int8", per_channel=True))

@@ -22,14 +22,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress.context import Context, forward
-from autocompress.distributions import Choice, Range
-from autocompress.examples import Batch
-from autocompress.incoherence import spread_pairs
-from autocompress.method import Method, Stage
-from autocompress.precision import Precision, PrecisionPlan
-from autocompress.rounding import round_weight, simulate
-from autocompress.surgery import holds_transposed, products, token_tables, weight_OI
+from autocompress.methods.context import Context, forward
+from autocompress.models.precision_plan import Precision, PrecisionPlan
+from autocompress.models.rotation import spread_pairs
+from autocompress.models.simulation import round_weight, simulate
+from autocompress.models.surgery import holds_transposed, products, token_tables, weight_OI
+from autocompress.space.distributions import Choice, Range
+from autocompress.space.method import Method, Stage
+from autocompress.tasks.dataset import Batch
 
 _INT8 = Precision("int8", "dynamic_int8", per_channel=True, per_token=True)
 _FLOAT16 = Precision("float16")

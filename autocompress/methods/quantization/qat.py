@@ -21,15 +21,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from autocompress.context import Context
-from autocompress.distributions import Choice
-from autocompress.families.places import Exclude, quantizable
-from autocompress.incoherence import spread_pairs
-from autocompress.method import Method, Stage
-from autocompress.observers import observe, ranges
-from autocompress.precision import Precision
-from autocompress.rounding import HIGHEST, LOWEST, input_grid, weight_scale
-from autocompress.surgery import holds_transposed, token_tables, weight_OI
+from autocompress.methods.context import Context
+from autocompress.models.calibration import observe, ranges
+from autocompress.models.families.places import Exclude, quantizable
+from autocompress.models.precision_plan import Precision
+from autocompress.models.rotation import spread_pairs
+from autocompress.models.simulation import HIGHEST, LOWEST, input_grid, weight_scale
+from autocompress.models.surgery import holds_transposed, token_tables, weight_OI
+from autocompress.space.distributions import Choice
+from autocompress.space.method import Method, Stage
 
 
 class Qat(Method):

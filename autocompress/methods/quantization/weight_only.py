@@ -17,14 +17,14 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from autocompress.context import Context
-from autocompress.distributions import Choice
-from autocompress.incoherence import spread_pairs
-from autocompress.method import Method, Stage
-from autocompress.observers import Moments, moments, observe, shares
-from autocompress.precision import Precision
-from autocompress.rounding import codes, decode, group_of, round_weight, weight_scale
-from autocompress.surgery import products, token_tables, weight_OI
+from autocompress.methods.context import Context
+from autocompress.models.calibration import Moments, moments, observe, shares
+from autocompress.models.precision_plan import Precision
+from autocompress.models.rotation import spread_pairs
+from autocompress.models.simulation import codes, decode, group_of, round_weight, weight_scale
+from autocompress.models.surgery import products, token_tables, weight_OI
+from autocompress.space.distributions import Choice
+from autocompress.space.method import Method, Stage
 
 _BLOCK = 128  # columns whose errors are spread over the rest at once
 

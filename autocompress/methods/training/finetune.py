@@ -26,12 +26,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress import interrupts
-from autocompress.context import Context, forward
-from autocompress.distributions import Range
 from autocompress.errors import ConfigError, Diverged
-from autocompress.examples import Batch, Examples
-from autocompress.method import Method, Stage
+from autocompress.machine import interrupts
+from autocompress.methods.context import Context, forward
+from autocompress.space.distributions import Range
+from autocompress.space.method import Method, Stage
+from autocompress.tasks.dataset import Batch, Examples
 
 _FIRST = 10  # steps whose mean loss is where the training began
 _DIVERGED = 3.0  # times that, and worse than guessing: nothing is learnt any more

@@ -1,0 +1,108 @@
+"""The folder that ships: the measured artefact, the module, the tokenizer, and how they came to be.
+
+    model.onnx         (or the runtime's own file) the artefact that was measured
+    model.safetensors  config.json  structure.json  precision.json   the module: `autocompress.load(DIR)`
+    tokenizer files    recipe.yaml  measurement.json  serving.json  README.md  files.json
+
+Nothing in it is a pickle or code.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autocompress.errors import ConfigError
+from autocompress.export import files
+from autocompress.export.model_card import card
+from autocompress.machine import cache
+from autocompress.search import identity
+from autocompress.search.trial import Measurement, Trial
+from autocompress.serving.folder import MEASURED, SERVING, Measured, Scored, Serving, digest_of
+from autocompress.space.language.yaml_lines import write_yaml
+from autocompress.tasks.task import Task
+from autocompress.tasks.tokenization import padding
+from autocompress.trials import folders
+from autocompress.trials.executors.inline import InlineExecutor
+from autocompress.trials.job import Job
+from autocompress.trials.work import remeasured, trial_folder, workbench
+
+if TYPE_CHECKING:
+    from autocompress.study import Study
+
+
+def export(study: Study, trial: Trial, to: Path) -> Path:
+    """Write `trial` to `to`: a new or empty folder, or an export that is replaced (see `export_files`).
+
+    A trial that left the front is made again first.
+    """
+    if trial.state != "complete":
+        raise ConfigError(f"{trial.label} is {trial.state}: only a complete trial can be exported. {trial.reason}")
+    files.check(to)
+    place = trial_folder(study.folder, trial.number)
+    with folders.kept(place):
+        if not (place / "artefact").exists():
+            study.remake(trial)
+        scores = study.judged(trial)
+        cache.write_folder(to.resolve(), lambda draft: _fill(draft, study, trial, place, scores))
+    return to
+
+
+def _fill(draft: Path, study: Study, trial: Trial, place: Path, scores: dict[str, float]) -> None:
+    bench = workbench(study.folder)
+    for source in (place / "model", place / "artefact"):
+        shutil.copytree(source, draft, dirs_exist_ok=True)
+    bench.task.tokenizer.save_pretrained(draft)
+    seed = bench.seed_of(trial.recipe.trained)
+    write_yaml(draft / "recipe.yaml", {"seed": seed, "steps": trial.recipe.dump()})
+    serving, measured = _serving(study, bench.task), _measured(study, trial, scores)
+    cache.write_json(draft / SERVING, serving.model_dump(mode="json"))
+    cache.write_json(draft / MEASURED, measured.model_dump(mode="json"))
+    assert study.baseline
+    artefact = bench.runtime.artefact(draft).name
+    said = card(
+        study.name, study.space, trial, study.front, study.baseline, serving, measured, artefact, study.broken(trial)
+    )
+    (draft / "README.md").write_text(said)
+    files.note(draft)
+
+
+def _serving(study: Study, task: Task) -> Serving:
+    texts, space = task.texts, study.space
+    scored = {
+        which: digest_of(split.texts, split.labels, texts.labels)
+        for which, split in (("validation", texts.validation), ("test", texts.test))
+    }
+    return Serving(
+        target=space.target, labels=texts.labels, task=space.task, seed=space.search.seed, texts=Scored(**scored),
+        inputs=padding(task.tokenizer),
+    )  # fmt: skip
+
+
+def _measured(study: Study, trial: Trial, scores: dict[str, float]) -> Measured:
+    assert study.baseline
+    record, several = study.record, study.confirmed.get(trial.number, {})
+    again = _remeasured(study, trial)
+    means = {name if name == "seeds" else f"mean_{name}": value for name, value in several.items()}
+    return Measured(
+        trial=trial.measurement | again | means | {"test_score": scores["test_score"]},
+        baseline=study.baseline.measurement | {"test_score": scores["baseline_test_score"]},
+        metric=study.space.task.metric, target=study.space.target,
+        machine=record["machine"], versions=record["versions"],
+        runtime=record.get("runtime") or workbench(study.folder).runtime.describe(),
+        isolated=bool(again),
+    )  # fmt: skip
+
+
+def _remeasured(study: Study, trial: Trial) -> Measurement:
+    """Its latency in a process of its own; nothing, and a warning, if that cannot be measured."""
+    if not identity.unchanged(study):  # of this machine or version, its figures would say nothing beside the study's
+        return remeasured(study.folder, trial.number)
+    job = Job("remeasure", str(study.folder), trial.number, trial.recipe.dump())
+    result = InlineExecutor(lambda *_: None).submit(job).result()
+    if result.failure:
+        said = f"{trial.label} keeps the latency that the search measured: {result.failure.reason}"
+        warnings.warn(said, stacklevel=2)
+    return result.measurement

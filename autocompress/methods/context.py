@@ -1,0 +1,122 @@
+"""What a method may use besides the model, and what it leaves for the steps after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import Batch, Examples, inputs
+
+Hook = Callable[[float], None]  # called after every optimizer step with progress in (0, 1]
+OnStep = Callable[[int, int, float], None]  # (step, of how many, loss)
+
+
+class Training(Protocol):
+    """A training under way, such that it can be put aside and gone on with."""
+
+    model: nn.Module
+    step: int  # steps taken
+    steps: int  # of how many
+    ctx: Context
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that the steps to come depend on."""
+
+    def restore(self, state: dict[str, Tensor], step: int) -> None:
+        """Go on after `step` steps, as `state` was then."""
+
+
+class Course:
+    """Follows the trainings of a recipe. This one only tells of their steps."""
+
+    def __init__(self, on_step: OnStep = lambda *_: None) -> None:
+        self.on_step = on_step
+
+    def begins(self, training: Training) -> None:
+        """Called before the first step; may restore an earlier state."""
+
+    def stepped(self, training: Training, loss: float) -> None:
+        """Called after every step; may raise to put the training aside."""
+        self.on_step(training.step, training.steps, loss)
+
+
+class Outputs(Protocol):
+    """What a forward pass gave. Hugging Face's model outputs fit."""
+
+    logits: Tensor  # (B, C)
+    hidden_states: tuple[Tensor, ...] | None  # embeddings, then every layer: (B, T, D) each
+
+
+@dataclass
+class Remembered:
+    """Outputs of which only the logits were kept."""
+
+    logits: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+class Loss(nn.Module):
+    """A term of the next fine-tuning's loss. It may own parameters, trained along at its own `lr`."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"logits"})  # of "logits", "hidden_states"
+    lr: float = 1e-3
+
+    def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
+        raise NotImplementedError
+
+
+def forward(model: nn.Module, batch: Batch, needs: frozenset[str]) -> Outputs:
+    """Run `model` on `batch` and ask for no more than `needs`."""
+    return model(**inputs(batch), output_hidden_states="hidden_states" in needs)  # type: ignore[no-any-return]
+
+
+class Teacher:
+    """The uncompressed model. It is loaded when first asked for, and not run where its logits are remembered."""
+
+    def __init__(self, load: Callable[[], nn.Module], remember: Callable[[], Tensor] | None = None) -> None:
+        """`remember`: gives the logits (N, C) of all training texts; called when something first learns from them."""
+        self._load, self._remember = load, remember
+
+    @cached_property
+    def model(self) -> nn.Module:
+        return self._load().eval()
+
+    @cached_property
+    def _logits_NC(self) -> Tensor:
+        assert self._remember
+        return self._remember()
+
+    def __call__(self, batch: Batch, needs: frozenset[str]) -> Outputs:
+        """Its outputs for a training batch, without gradients."""
+        if self._remember is not None and needs <= {"logits"}:
+            return Remembered(self._logits_NC[batch["index"]])
+        with torch.no_grad():
+            return forward(self.model, batch, needs)
+
+
+@dataclass
+class Context:
+    """The trial's surroundings. `train` is None in a rehearsal: `finetune` takes no step, and scores see two texts."""
+
+    teacher: Teacher
+    calibration: list[Batch]
+    target: Target
+    train: Examples | None = None
+    seed: int = 0
+    course: Course = field(default_factory=Course)
+    prefix: str = ""  # a key of the model as it is now; "": what is computed from it is not worth remembering
+    losses: list[Loss] = field(default_factory=list)
+    hooks: list[Hook] = field(default_factory=list)
+    score: Callable[[nn.Module], float] | None = None  # on validation texts; given to the teacher's training alone
+    precision: PrecisionPlan = field(default_factory=PrecisionPlan)
+
+    def __post_init__(self) -> None:
+        if self.train is None:  # only shapes matter, and no shape depends on the values of scores: two texts are enough
+            self.calibration = [{name: tensor[:2] for name, tensor in b.items()} for b in self.calibration[:1]]

@@ -1,0 +1,91 @@
+"""How much a unit (a neuron, a head) matters. A unit is a group of adjacent inputs of a linear layer: its `site`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autocompress.machine import cache
+from autocompress.methods.context import Context, forward
+from autocompress.models.surgery import LowRankLinear, features, weight_OI
+from autocompress.space import keys
+from autocompress.tasks.dataset import Batch
+
+Importance = Literal["taylor", "l2"]
+
+
+def score(
+    importance: Importance, model: nn.Module, sites: list[nn.Module], ctx: Context, groups: list[int] | None = None
+) -> list[Tensor]:
+    """For every site, one score for each group of adjacent inputs (of one, if not said): (I / group,).
+
+    Higher matters more. Computed once for the same model, texts and sites, in all studies.
+    """
+    groups = groups or [1] * len(sites)
+    if importance == "l2":
+        return [l2(site, group) for site, group in zip(sites, groups, strict=True)]
+    if not ctx.prefix:
+        return taylor(model, sites, ctx.calibration, groups)
+
+    def build(folder: Path) -> None:
+        scores = taylor(model, sites, ctx.calibration, groups)
+        save_file({str(i): site_scores for i, site_scores in enumerate(scores)}, folder / "scores.safetensors")
+
+    paths = {module: path for path, module in model.named_modules()}
+    places = [(paths[site], features(site)[0]) for site in sites]
+    key = keys.importance(ctx.prefix, places, groups)
+    found = load_file(cache.folder("importance", key, build) / "scores.safetensors")
+    return [found[str(i)] for i in range(len(sites))]
+
+
+def l2(site: nn.Module, group: int = 1) -> Tensor:
+    """The norm of the columns that read the unit."""
+    W_OI = site.weight.detach() if isinstance(site, LowRankLinear) else weight_OI(site)
+    return W_OI.square().sum(0).view(-1, group).sum(-1).sqrt()
+
+
+def taylor(model: nn.Module, sites: list[nn.Module], batches: list[Batch], groups: list[int]) -> list[Tensor]:
+    """Sum over texts of |a · dL/da|, a the unit's activations: to first order, what the loss changes by without it.
+
+    Michel et al. 2019, arXiv:1905.10650, section 4.1. Needs labelled batches; leaves no gradients behind. Of a site
+    that runs several times, every run counts.
+    """
+    model.eval()
+    totals = [torch.zeros(features(site)[0] // group) for site, group in zip(sites, groups, strict=True)]
+    for batch in batches:
+        with torch.enable_grad():
+            logits_BC, activations = _forward_recording(model, batch, sites)
+            loss = F.cross_entropy(logits_BC, batch["labels"], reduction="sum")
+            runs = [run for of_site in activations for run in of_site]
+            gradients = iter(torch.autograd.grad(loss, runs))
+        for total, of_site, group in zip(totals, activations, groups, strict=True):
+            # padded tokens have zero gradient: nothing that the loss sees attends to them
+            effect_BI = torch.stack([(a_BTI * next(gradients)).detach().sum(1) for a_BTI in of_site]).sum(0)
+            total += effect_BI.view(len(effect_BI), -1, group).sum(-1).abs().sum(0)
+    return totals
+
+
+def rounds_from(count: int, target: int, rounds: int) -> list[int]:
+    """How many units are left after each of `rounds` rounds of equal size, from `count` down to `target`."""
+    return [count - (count - target) * done // rounds for done in range(1, rounds + 1)]
+
+
+def _forward_recording(model: nn.Module, batch: Batch, sites: list[nn.Module]) -> tuple[Tensor, list[list[Tensor]]]:
+    """The logits (B, C), and what went into each site every time it ran (B, T, I)."""
+    recorded: dict[nn.Module, list[Tensor]] = {site: [] for site in sites}
+
+    def record(site: nn.Module, args: tuple[Tensor]) -> None:
+        recorded[site].append(args[0])
+
+    handles = [site.register_forward_pre_hook(record) for site in sites]
+    try:
+        logits_BC = forward(model, batch, frozenset({"logits"})).logits
+    finally:
+        for handle in handles:
+            handle.remove()
+    return logits_BC, [recorded[site] for site in sites]

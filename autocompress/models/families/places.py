@@ -1,0 +1,58 @@
+"""Where in a model a module lies: as its family's table says, and for an unknown family by what its modules are."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import nn
+
+from autocompress.errors import NotApplicable
+from autocompress.models.families.anatomy import anatomy
+from autocompress.models.surgery import products
+
+Exclude = Literal["none", "classifier", "first_last"]
+
+
+def quantizable(model: nn.Module, exclude: Exclude) -> dict[str, nn.Module]:
+    """The products by path, without the `classifier` (those in no stack of layers), or also without `first_last`.
+
+    Raises `NotApplicable` if none are left.
+    """
+    least = {"none": -1, "classifier": 0, "first_last": 1}[exclude]
+    depth = stacked(model)
+    left = {path: module for path, module in products(model).items() if depth.get(path, -1) >= least}
+    if not left:
+        raise NotApplicable(f"exclude={exclude!r} leaves no linear layer to quantize")
+    return left
+
+
+def stacked(model: nn.Module) -> dict[str, int]:
+    """Of every module in a stack of layers: how many layers lie between it and the nearer end."""
+    depth: dict[str, int] = {}
+    for path in stacks(model):
+        stack: Any = model.get_submodule(path)
+        for i, layer in enumerate(stack):
+            depth |= {f"{path}.{i}.{name}": min(i, len(stack) - 1 - i) for name, _ in layer.named_modules() if name}
+    return depth
+
+
+def stacks(model: nn.Module) -> list[str]:
+    """The paths of the stacks of layers. Where there is no table: every `ModuleList` that lies in no other."""
+    try:
+        return [stack.path for stack in anatomy(model).stacks]
+    except NotApplicable:
+        found = [path for path, m in model.named_modules() if isinstance(m, nn.ModuleList)]
+        return [path for path in found if not any(path.startswith(f"{outer}.") for outer in found)]
+
+
+def projections(model: nn.Module) -> dict[str, Literal["attention", "feed-forward"]]:
+    """What each product of the layers belongs to, by path. Empty where there is no table."""
+    try:
+        blocks = anatomy(model).blocks
+    except NotApplicable:
+        return {}
+    found: dict[str, Literal["attention", "feed-forward"]] = {}
+    for block in blocks:
+        found |= dict.fromkeys(block.projections, "attention")
+        found |= dict.fromkeys((path for ffn in block.ffns for path in (*ffn.ins, ffn.down)), "feed-forward")
+    return found

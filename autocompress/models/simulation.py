@@ -1,0 +1,184 @@
+"""The grids that a precision rounds to, and a module that computes with rounded numbers: a plan's simulation in torch.
+
+A grid is scale · (code - zero point). Weights have no zero point: int8 codes are -127 to 127, int4 codes -8 to 7.
+Inputs have codes 0 to 255. Group g of a row shares a scale: `scale_OG` broadcasts to (O, G, group).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autocompress.models.precision_plan import Precision, PrecisionPlan
+from autocompress.models.surgery import weight_OI
+
+_TINY = torch.finfo(torch.float32).tiny
+_LEAST_GROUP = 16  # that runtimes have kernels for
+HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+OnGrid = Callable[[Tensor, Tensor, Tensor], Tensor]
+LOWEST, HIGHEST = {"int8": -127, "int4": -8}, {"int8": 127, "int4": 7}
+
+
+def group_of(precision: Precision, I: int) -> int:
+    """How many adjacent inputs share a scale: never more than the power of two that holds all of them."""
+    if not precision.group_size:
+        return I
+    return min(precision.group_size, max(_LEAST_GROUP, 1 << (I - 1).bit_length()))
+
+
+def grouped(W_OI: Tensor, group: int) -> Tensor:
+    """(O, G, group), the last group filled up with zeros."""
+    return F.pad(W_OI, (0, -W_OI.shape[1] % group)).reshape(W_OI.shape[0], -1, group)
+
+
+def weight_scale(W_OI: Tensor, precision: Precision) -> Tensor:
+    """The scale that puts the largest weight of a group on the end of the grid: (O, G), or (1, 1) for all.
+
+    int4 has one code more below zero than above, so there the largest weight, whatever its sign, becomes -8.
+    """
+    W_OGg = grouped(W_OI, group_of(precision, W_OI.shape[1]))
+    if not (precision.per_channel or precision.group_size):
+        W_OGg = W_OGg.reshape(1, 1, -1)
+    if precision.weight == "int8":
+        return (W_OGg.abs().amax(-1) / HIGHEST["int8"]).clamp_min(_TINY)
+    largest_OG = W_OGg.gather(-1, W_OGg.abs().argmax(-1, keepdim=True)).squeeze(-1)
+    scale_OG = largest_OG / LOWEST["int4"]
+    return torch.where(scale_OG.abs() < _TINY, _TINY, scale_OG)
+
+
+def planned(W_OI: Tensor, path: str, plan: PrecisionPlan) -> tuple[Tensor, Tensor]:
+    """The weight (O, I) of the module at `path` as it is to be rounded, and the scale (O, G) of its grid."""
+    smooth_I, scale_OG = plan.scale(path, "input_smooth"), plan.scale(path, "weight_scale")
+    if smooth_I is not None:
+        W_OI = W_OI * smooth_I
+    return W_OI, weight_scale(W_OI, plan[path]) if scale_OG is None else scale_OG
+
+
+def codes(W_OI: Tensor, scale_OG: Tensor, precision: Precision) -> Tensor:
+    """The nearest code of every weight: (O, I), int8."""
+    W_OGg = grouped(W_OI, group_of(precision, W_OI.shape[1]))
+    q_OGg = (W_OGg / scale_OG[..., None]).round().clamp(LOWEST[precision.weight], HIGHEST[precision.weight])
+    return q_OGg.flatten(1)[:, : W_OI.shape[1]].to(torch.int8)
+
+
+def decode(q_OI: Tensor, scale_OG: Tensor, precision: Precision) -> Tensor:
+    """What the codes stand for: (O, I)."""
+    W_OGg = grouped(q_OI.float(), group_of(precision, q_OI.shape[1])) * scale_OG[..., None]
+    return W_OGg.flatten(1)[:, : q_OI.shape[1]]
+
+
+def round_weight(W_OI: Tensor, precision: Precision, scale_OG: Tensor | None = None) -> Tensor:
+    """The nearest point of the grid to every weight."""
+    if precision.weight in HALVES:
+        return W_OI.to(HALVES[precision.weight]).to(W_OI.dtype)
+    scale_OG = weight_scale(W_OI, precision) if scale_OG is None else scale_OG
+    return decode(codes(W_OI, scale_OG, precision), scale_OG, precision)
+
+
+def input_grid(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """(scale, zero point) of the 256 codes over [low, high], widened to hold 0. As ONNX's DynamicQuantizeLinear."""
+    low, high = low.clamp_max(0), high.clamp_min(0)
+    scale = ((high - low) / 255).clamp_min(_TINY)
+    return scale, (-low / scale).round().clamp(0, 255)
+
+
+def round_input(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+    """The nearest point of the grid to every number; what lies beyond its ends becomes the end."""
+    return ((x / scale).round().add(zero_point).clamp(0, 255) - zero_point) * scale
+
+
+def fused_codes(x: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
+    """The nearest codes to x · factor + shift, of which a fused multiply-add, unlike float32's two steps, rounds once.
+
+    With exact products, so float64: some numbers next to the middle between two codes get the other one.
+    """
+    return (x.double() * factor.double() + shift.double()).float().round().clamp(0, 255)
+
+
+def round_groups(x: Tensor, group: int) -> Tensor:
+    """Signed 8-bit codes with one scale for `group` adjacent numbers: how kernels for packed weights read floats."""
+    x_Gg = F.pad(x, (0, -x.shape[-1] % group)).reshape(*x.shape[:-1], -1, group)
+    scale_G1 = (x_Gg.abs().amax(-1, keepdim=True) / 127).clamp_min(_TINY)
+    return ((x_Gg / scale_G1).round() * scale_G1).flatten(-2)[..., : x.shape[-1]]
+
+
+def simulate(
+    model: nn.Module, plan: PrecisionPlan, *, on_grid: OnGrid = round_input, rounds_groups: bool = False,
+    input_groups: Mapping[str, int] | None = None,
+) -> nn.Module:  # fmt: skip
+    """A copy of `model` that computes in float32 with the rounded numbers that the plan says.
+
+    `on_grid`: how the runtime does what `round_input` does. In what order it multiplies and adds decides about numbers
+    next to the middle between two codes, and one code that differs moves others in every later layer.
+    `rounds_groups`: also round the float inputs of packed weights, as a runtime may that multiplies in 8 bits.
+    `input_groups`: by path how many adjacent numbers of an input share a scale, in a runtime that so rounds dynamic and
+    float inputs; those of other paths it leaves alone.
+    """
+    simulated = copy.deepcopy(model)
+    for path, precision in plan.items():
+        module = simulated.get_submodule(path)
+        smooth_I = plan.scale(path, "input_smooth")
+        round_module(module, precision, plan.scale(path, "weight_scale"), smooth_I)
+        scale, zero_point = plan.scale(path, "input_scale"), plan.scale(path, "input_zero_point")
+        if input_groups is not None and precision.activation != "static_int8":
+            if path in input_groups:
+                module.register_forward_pre_hook(_Grouped(input_groups[path], smooth_I))
+        elif precision.per_token:
+            module.register_forward_pre_hook(_Grouped(weight_OI(module).shape[1], smooth_I))
+        elif precision.activation.endswith("int8"):
+            module.register_forward_pre_hook(_Rounded(on_grid, scale, zero_point, smooth_I))
+        elif rounds_groups and precision.group_size and not isinstance(module, nn.Embedding):
+            group = group_of(precision, weight_OI(module).shape[1])
+            module.register_forward_pre_hook(_Grouped(group, smooth_I))
+    return simulated
+
+
+@torch.no_grad()
+def round_module(
+    module: nn.Module, precision: Precision, scale_OG: Tensor | None = None, smooth_I: Tensor | None = None
+) -> None:
+    """Put the module's matrices on the grid, in place: W · diag(smooth) if its input is divided by `smooth`."""
+    if precision.weight in HALVES:
+        for matrix in (p for p in module.parameters(recurse=False) if p.ndim > 1):
+            matrix.copy_(round_weight(matrix, precision))
+        return
+    W_OI, smooth = weight_OI(module), torch.ones(()) if smooth_I is None else smooth_I
+    W_OI.copy_(round_weight(W_OI * smooth, precision, scale_OG) / smooth)
+
+
+def two_a_byte(codes: Tensor) -> Tensor:
+    """Codes of 4 bits, signed or not, (..., 2n) -> (..., n) bytes, the first one in the lower half."""
+    bits = codes.to(torch.uint8) & 15
+    return bits[..., ::2] | bits[..., 1::2] << 4
+
+
+class _Rounded:
+    """A hook that rounds a module's input on the grid given, or on that of its own range."""
+
+    def __init__(
+        self, on_grid: OnGrid, scale: Tensor | None, zero_point: Tensor | None, smooth_I: Tensor | None
+    ) -> None:
+        self.on_grid, self.scale, self.zero_point = on_grid, scale, zero_point
+        self.smooth = torch.ones(()) if smooth_I is None else smooth_I
+
+    def __call__(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        x = args[0] / self.smooth
+        if self.scale is None or self.zero_point is None:
+            scale, zero_point = input_grid(x.amin(), x.amax())
+        else:
+            scale, zero_point = self.scale, self.zero_point
+        return (self.on_grid(x, scale, zero_point) * self.smooth,)
+
+
+class _Grouped:
+    """A hook that rounds a module's input by groups."""
+
+    def __init__(self, group: int, smooth_I: Tensor | None) -> None:
+        self.group, self.smooth = group, torch.ones(()) if smooth_I is None else smooth_I
+
+    def __call__(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        return (round_groups(args[0] / self.smooth, self.group) * self.smooth,)

@@ -1,0 +1,142 @@
+"""Trials as rows of text: for the terminal, for MLflow's description, for a model card."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+
+from autocompress.machine.eviction import Usage
+from autocompress.search.trial import BASELINE, Measurement, Trial
+
+Row = tuple[str, ...]
+Knob = tuple[int, str]  # by the step's place in the recipe and its own name
+
+FRONT_COLUMNS: Row = ("trial", "recipe", "score", "latency ms", "speedup", "size MB", "smaller")
+
+
+def front_rows(baseline: Trial, trials: Iterable[Trial]) -> list[Row]:
+    """The baseline, then the trials from the best score down."""
+    ranked = [baseline, *sorted(trials, key=lambda t: -t.measurement["score"])]
+    return [_front_row(t, name, baseline.measurement) for t, name in zip(ranked, told_apart(ranked), strict=True)]
+
+
+def _front_row(trial: Trial, name: str, baseline: Measurement) -> Row:
+    m, first = trial.measurement, trial.number == BASELINE
+    interval = "" if first else f" ({m['speedup_low']:.2f}-{m['speedup_high']:.2f})"
+    return (
+        "" if first else f"t{trial.number:03d}",
+        "baseline" if first else name,
+        f"{m['score']:.3f}", f"{m['latency_ms']:.2f}", f"{m['speedup']:.2f}x{interval}", f"{m['size_mb']:.1f}",
+        f"{baseline['size_mb'] / m['size_mb']:.2f}x",
+    )  # fmt: skip
+
+
+def short(trial: Trial, more: Collection[Knob] = ()) -> str:
+    """The recipe, with how much is kept: `layers 0.5 + soft_labels + finetune + int8_dynamic`.
+
+    `more`: further knobs to show, each by its step and name: `finetune (lr: 0.003)`.
+    """
+    steps = []
+    for place, method in enumerate(trial.recipe):
+        keep = getattr(method, "keep", None)
+        text = method.name if keep is None else f"{method.name} {keep:.2g}"
+        told = [f"{name}: {_value(value)}" for name, value in method if (place, name) in more]
+        steps.append(f"{text} ({', '.join(told)})" if told else text)
+    return " + ".join(steps) or "nothing"
+
+
+def told_apart(trials: Sequence[Trial]) -> list[str]:
+    """The recipes of a table's rows; those that would read alike with the knobs in which they differ."""
+    alike: dict[str, list[Trial]] = {}
+    for trial in trials:
+        alike.setdefault(short(trial), []).append(trial)
+    return [short(trial, _varied(alike[short(trial)])) for trial in trials]
+
+
+def _varied(trials: list[Trial]) -> set[Knob]:
+    """The knobs in which recipes of the same methods differ."""
+    seen: dict[Knob, set[str]] = {}
+    for trial in trials:
+        for place, method in enumerate(trial.recipe):
+            for name, value in method:
+                seen.setdefault((place, name), set()).add(repr(value))
+    return {knob for knob, values in seen.items() if len(values) > 1}
+
+
+def _value(value: object) -> str:
+    """As a search space has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def markdown(columns: Row, rows: Iterable[Row]) -> str:
+    """A table that renders on the web and reads as text."""
+    lines = [columns, tuple("---" for _ in columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+TRIAL_COLUMNS: Row = ("trial", "state", "recipe", "score", "latency ms", "speedup", "size MB", "marks", "seconds")
+
+
+def trial_rows(trials: Iterable[Trial]) -> list[Row]:
+    """Every trial with its marks: `front`, `feasible`, or the limits that it breaks."""
+    shown = list(trials)
+    return [_trial_row(t, name) for t, name in zip(shown, told_apart(shown), strict=True)]
+
+
+def _trial_row(trial: Trial, recipe: str) -> Row:
+    figures = [_figure(trial.measurement, *column) for column in _FIGURES]
+    marks = "front" if trial.front else "feasible" if trial.feasible else trial.reason
+    marks += f", trained as t{trial.variant_of:03d}" if trial.variant_of is not None else ""
+    name = "baseline" if trial.number == BASELINE else f"t{trial.number:03d}"
+    return (name, trial.state, recipe, *figures, marks, f"{sum(trial.seconds.values()):.0f}")
+
+
+_FIGURES = (("score", ".3f"), ("latency_ms", ".2f"), ("speedup", ".2f"), ("size_mb", ".1f"))
+
+
+def _figure(measurement: Measurement, name: str, form: str) -> str:
+    return format(measurement[name], form) if name in measurement else ""
+
+
+def compare_rows(a: Trial, b: Trial) -> list[Row]:
+    """What differs between two trials first: their steps and knobs, then every measured quantity."""
+    knobs = [{f"{i}.{m.name}.{k}": v for i, m in enumerate(t.recipe) for k, v in m} for t in (a, b)]
+    steps = [(k, str(knobs[0].get(k, "")), str(knobs[1].get(k, ""))) for k in dict.fromkeys([*knobs[0], *knobs[1]])]
+    names = dict.fromkeys([*a.measurement, *b.measurement])
+    measured = [(n, _figure(a.measurement, n, ".4g"), _figure(b.measurement, n, ".4g")) for n in names]
+    return [*(row for row in steps if row[1] != row[2]), *measured]
+
+
+CHECK_COLUMNS: Row = ("quantity", "stored", "now", "difference", "verdict")
+
+
+def check_row(quantity: str, stored: float, now: float | None, verdict: str) -> Row:
+    """A figure that was measured again; `now` is None where it could not be."""
+    again = ("", "") if now is None else (f"{now:.4g}", f"{now - stored:+.4g}")
+    return (quantity, f"{stored:.4g}", *again, verdict)
+
+
+USAGE_COLUMNS: Row = ("kind", "entries", "size", "oldest use", "last use")
+
+
+def usage_rows(rows: Iterable[Usage]) -> list[Row]:
+    """What the cache holds, a row a kind."""
+    return [
+        (row.kind, f"{row.entries:,}", bytes_text(row.bytes), _moment(row.oldest_use), _moment(row.newest_use))
+        for row in rows
+    ]
+
+
+def bytes_text(count: int) -> str:
+    """`1.3 GB`, in units of 1000."""
+    size, units = float(count), iter(("B", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while size >= 999.5 and unit != "TB":
+        size, unit = size / 1000, next(units)
+    return f"{size:.3g} {unit}"
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

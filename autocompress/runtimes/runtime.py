@@ -1,0 +1,86 @@
+"""A runtime: what turns a compressed torch module into the artefact that ships, and runs it.
+
+One folder each in `runtimes/`; its name is what `target.runtime` says.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from autocompress.errors import ConfigError
+from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.space.settings import Target
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from autocompress.tasks.dataset import Batch
+
+    Inputs = Mapping[str, Tensor | np.ndarray]
+
+
+class Session(Protocol):
+    """An opened artefact."""
+
+    def run(self, batch: Inputs) -> np.ndarray:
+        """Logits (B, C), float32. `batch` holds tensors or arrays by name."""
+
+
+class Runtime(Protocol):
+    """Lowers, opens and describes. Everything that is reported was run through `open`."""
+
+    packages: tuple[str, ...]  # what `open` and the session import: all that a served model needs to have installed
+
+    def support(self, plan: PrecisionPlan, target: Target) -> None:
+        """Raise `NotApplicable` with the reason if this plan cannot be carried out on that target."""
+
+    def lower(self, model: nn.Module, plan: PrecisionPlan, batch: Batch, folder: Path) -> None:
+        """Write the artefact of `model` into `folder`. `batch` is an example of what it reads."""
+
+    def open(self, folder: Path, target: Target) -> Session:
+        """Make the artefact in `folder` ready to run."""
+
+    def simulate(self, model: nn.Module, plan: PrecisionPlan) -> nn.Module:
+        """A copy of `model` in torch that rounds what this runtime rounds when it carries the plan out."""
+
+    def artefact(self, folder: Path) -> Path:
+        """The model file, or the folder that holds nothing but its files: their bytes are `size_mb`."""
+
+    def describe(self) -> dict[str, Any]:
+        """Versions and options, for the record."""
+
+
+def find_runtime(name: str) -> Runtime:
+    """The runtime that a target names. Raises `ConfigError` if its package is not installed."""
+    try:
+        runtime: Runtime = importlib.import_module(f"autocompress.runtimes.{name}.runtime").RUNTIME
+    except ModuleNotFoundError as e:
+        if e.name != name:
+            raise
+        raise ConfigError(f"target.runtime: {name} is not installed. Run: pip install 'autocompress[{name}]'") from None
+    return runtime
+
+
+class Timed(NamedTuple):
+    """What a piece of the artefact takes in one run: the module that it was made of, and its operator if it has one."""
+
+    path: str
+    operator: str
+    seconds: float
+
+
+Tracer = Callable[[Path, Target, "Inputs"], list[Timed]]
+
+
+def find_tracer(name: str) -> Tracer | None:
+    """How a runtime times the pieces of an artefact: `trace` in `runtimes/<name>/trace.py`. None if it cannot."""
+    module = f"autocompress.runtimes.{name}.trace"
+    if find_spec(module) is None:
+        return None
+    tracer: Tracer = importlib.import_module(module).trace
+    return tracer

@@ -1,0 +1,247 @@
+"""The one writer: asks the store for recipes, sends jobs, decides what becomes of each trial, tells.
+
+Size and latency are judged first, by a rehearsal; only recipes that meet those limits are trained, and only those that
+began training are charged to the budget. Once a recipe is trained, all others of the space that are trained alike, and
+differ in what follows, are evaluated too, as its variants.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from autocompress.machine import fault_points
+from autocompress.search.alerts import Lookout
+from autocompress.search.budget import Budget
+from autocompress.search.events import Observer
+from autocompress.search.optuna.store import Params, Store
+from autocompress.search.scheduler import Life
+from autocompress.search.trial import Measurement, State, Trial
+from autocompress.search.trial_table import Standing
+from autocompress.space import rungs
+from autocompress.space.recipe import Recipe
+from autocompress.space.search_space import SearchSpace
+from autocompress.trials import folders
+from autocompress.trials.answers import Answers
+from autocompress.trials.job import Job, Kind, Result
+from autocompress.trials.work import trial_folder
+
+_EXPLORE_AFTER = 5  # repeats in a row: draw at random for once
+
+Steps = Generator[Job, Result, Trial | None]  # a part of a life; None: the trial has ended
+
+
+class Coordinator:
+    """One run of a search, from the next trial to the end of its budget."""
+
+    def __init__(
+        self, folder: Path, space: SearchSpace, store: Store, baseline: Measurement, observer: Observer,
+        on_end: Callable[[Trial, Standing], object], clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        """`clock`: seconds; a simulation has its own."""
+        self._folder = folder
+        self._space = space
+        self._store = store
+        self._baseline = baseline
+        self._observer = observer
+        self._on_end = on_end
+        self._clock = clock
+        difference = Answers(folder, space.task.metric).difference
+        self.standing = Standing(store.trials(), space.goals, difference)
+        self._lookout = Lookout(self.standing, observer)
+        self._began = clock() - max((t.ended for t in self.standing), default=0.0)
+        self._echoes: list[Trial] = []  # repeats of trials that are under way, not told yet
+        self._due = deque(t for t in self.standing if t.state == "complete" and t.charged)  # for variants
+        self._shares: tuple[float, ...] = ()
+        self._late: Callable[[], bool] = lambda: False
+        self._watching = space.search.rungs == "watch"
+        self.ended_because = ""
+        for trial in self.standing:
+            self._tidy(trial)
+
+    def lives(self, budget: Budget) -> Iterator[Life | None]:
+        """The trials to run: those that an earlier process left unfinished, then new ones until the budget is met.
+
+        None says: not now, it depends on the trials under way whether there is a next one.
+        """
+        self._shares = rungs.shares(self._space.search.rungs, max(budget.trials, self._space.search.trials))
+        self._late = budget.late
+        for trial in [t for t in self.standing if t.state == "running"]:
+            if not budget.late():
+                yield from self._begin(trial)
+        while True:
+            if not budget.late() and (variant := self._next_variant()) is not None:
+                yield from self._begin(self._asked(decided=self._space.locate(variant)))
+            elif budget.met(self.standing) or (reason := budget.over(self.standing, self._space.size)):
+                if budget.late() or not self.standing.count("running"):
+                    self.ended_because = "" if budget.met(self.standing) else reason
+                    return
+                yield None
+            elif budget.waits(self.standing):
+                yield None
+            else:
+                yield from self._begin(self._asked(explore=budget.repeats(self.standing) >= _EXPLORE_AFTER))
+
+    def _asked(self, *, explore: bool = False, decided: Params | None = None) -> Trial:
+        asked = self._store.ask(self._space.sample, explore=explore, decided=decided)
+        fault_points.point("asked")
+        return self.standing.keep(asked)
+
+    def _next_variant(self) -> Recipe | None:
+        """The next recipe that is trained already, as another trial, and was not tried yet."""
+        while self._due:
+            parent = self._due[0]
+            made = sum(t.variant_of == parent.number for t in self.standing.trained_alike(parent))
+            if made < self._space.search.variants and parent.recipe.trained:
+                for recipe in self._space.variants(parent.params):
+                    if not self.standing.knows(recipe):
+                        return recipe
+            self._due.popleft()
+        return None
+
+    def _begin(self, trial: Trial) -> Iterator[Life]:
+        """The trial's life, unless its outcome is known already or will be with that of a trial under way."""
+        twin = self.standing.twin(trial)
+        if fault := trial.recipe.fault() or (twin is None and self.standing.diverges(trial)):
+            self._end(replace(trial, state="refused", reason=fault))
+        elif twin is None:
+            yield self._live(self.standing.keep(replace(trial, variant_of=self._trained_in(trial))))
+        elif twin.state == "running":
+            self._echoes.append(self.standing.keep(_repeated(trial, twin)))
+        else:
+            self._end(_repeated(trial, twin))
+
+    def _trained_in(self, trial: Trial) -> int | None:
+        """The trial that was trained like this one, if there is one: then nothing is left to train, or to charge."""
+        alike = self.standing.trained_alike(trial) if trial.recipe.trained else []
+        return next((t.number for t in alike if t.state == "complete" and t.charged), None)
+
+    def _live(self, trial: Trial) -> Life:
+        """One trial from rehearsal to measurement."""
+        rehearsed = yield from self._rehearse(trial)
+        trained = rehearsed and (yield from self._train(rehearsed))
+        if trained:
+            yield from self._evaluate(trained)
+
+    def _rehearse(self, trial: Trial) -> Steps:
+        result = yield self._job("rehearse", trial)
+        trial = _with(trial, result)
+        if result.failure:
+            self._end(_broken(trial, result, "refused"))
+            return None
+        trial = self._judged(trial, result.measurement)
+        if trial.reason:
+            self._end(replace(trial, state="refused"))
+            return None
+        return self.standing.keep(trial)  # with what it measures: from now on it is one that trains
+
+    def _train(self, trial: Trial) -> Steps:
+        """Rung by rung. A variant is trained already; should the cache have lost that, its evaluation trains it."""
+        for share in () if trial.variant_of is not None else (*self._shares, 1.0):
+            result = yield self._job("train", trial, share)
+            known = replace(_with(trial, result), rungs=result.rungs, rung_seconds=result.rung_seconds)
+            trial = self.standing.keep(known)
+            if result.failure:
+                self._end(_broken(trial, result, "failed"))
+                return None
+            if result.trained:
+                break
+            if share == 1.0 or self._late():
+                return None  # it was put aside, and stays under way
+            if reason := self._lost(trial, share):
+                self._end(replace(trial, state="stopped", reason=reason))
+                return None
+        return trial
+
+    def _evaluate(self, trial: Trial) -> Steps:
+        result = yield self._job("evaluate", trial)
+        trial = _with(trial, result)
+        if result.failure:
+            self._end(_broken(trial, result, "failed"))
+            return None
+        if result.trained:  # else what the cache had lost was trained again, and put aside
+            self._end(replace(self._judged(trial, trial.measurement), state="complete"))
+        return None
+
+    def _lost(self, trial: Trial, share: float) -> str:
+        """Why the trial is stopped at this rung, or nothing."""
+        name = rungs.share_name(share)
+        if self._watching or name not in trial.rungs:
+            return ""
+        finished = [t for t in self.standing.evaluated() if t.state == "complete"]
+        gains = [(rungs.knobs(t.recipe), t.measurement["score"] - t.rungs[name]) for t in finished if name in t.rungs]
+        forecast = rungs.forecast(rungs.knobs(trial.recipe), gains)
+        if forecast is None:
+            return ""
+        best = trial.rungs[name] + forecast.at_best
+        alike = {t.number: t.measurement for t in finished if t.recipe.tail == trial.recipe.tail}
+        if not (lost := rungs.losses(trial.measurement | {"score": best}, alike, self._space.goals)):
+            return ""
+        named = ", ".join(f"t{number:03d}" for number in lost)
+        scored = f"scored {trial.rungs[name]:.3f} at {share:.0%} of its training"
+        return f"{scored}: with the {best:.3f} it may come to at best it loses to {named}"
+
+    def _job(self, kind: Kind, trial: Trial, share: float = 1.0) -> Job:
+        job = Job(kind, str(self._folder), trial.number, trial.recipe.dump(), share)
+        self._observer.begin(job)
+        return job
+
+    def _judged(self, trial: Trial, measurement: Measurement) -> Trial:
+        """With its violations, as far as they are known, and every limit that it breaks as the reason."""
+        violations = self._space.goals.violations(measurement, self._baseline)
+        limits = {c.text: c for c in self._space.goals.constraints}
+        broken = [(text, limits[text]) for text, violation in violations.items() if violation > 0]
+        reason = "; ".join(
+            f"{text}: {c.value(measurement):.4g}, the limit is {c.limit(self._baseline):.4g}" for text, c in broken
+        )
+        return replace(trial, violations=violations, reason=reason)
+
+    def _end(self, trial: Trial) -> None:
+        """The outcome is written down before anything else happens."""
+        before = set(self.standing.front)
+        trial = replace(trial, ended=self._clock() - self._began)
+        self._store.tell(trial)
+        fault_points.point("told")
+        self.standing.keep(trial)
+        for number in {trial.number} | before - self.standing.front:
+            self._tidy(self.standing[number])
+        self._observer.finished(self.standing.shown(trial.number))
+        self._on_end(trial, self.standing)
+        fault_points.point("logged")
+        if trial.state == "complete" and trial.charged:
+            self._due.append(trial)
+        for echo in [e for e in self._echoes if e.duplicate_of == trial.number]:
+            self._echoes.remove(echo)
+            self._end(_repeated(echo, trial))
+        self._lookout.see(trial)
+
+    def _tidy(self, trial: Trial) -> None:
+        """Of a trial that has ended, only one on the front keeps what it made."""
+        if trial.state != "running" and trial.number not in self.standing.front:
+            folders.remove(trial_folder(self._folder, trial.number))
+
+
+def _with(trial: Trial, result: Result) -> Trial:
+    """The trial, with what a job measured and how long it took."""
+    names = dict.fromkeys([*trial.seconds, *result.seconds])
+    seconds = {name: trial.seconds.get(name, 0.0) + result.seconds.get(name, 0.0) for name in names}
+    return replace(trial, measurement=trial.measurement | result.measurement, seconds=seconds)
+
+
+def _broken(trial: Trial, result: Result, state: State) -> Trial:
+    assert result.failure
+    return replace(
+        trial, state=state, reason=result.failure.reason, traceback=result.failure.traceback,
+        unexpected=not result.failure.expected, diverged=result.failure.diverged, violations={},
+    )  # fmt: skip
+
+
+def _repeated(trial: Trial, twin: Trial) -> Trial:
+    """Answered from memory: what was measured then, uncharged."""
+    return replace(
+        trial, state="duplicate", measurement=twin.measurement if twin.state == "complete" else {},
+        violations=twin.violations, reason=f"the same recipe as t{twin.number:03d}", duplicate_of=twin.number,
+    )  # fmt: skip

@@ -1,0 +1,32 @@
+"""Who watches a search. The command line draws a display; a program may log, or look away."""
+
+from __future__ import annotations
+
+from autocompress.search.trial import Measurement, Trial
+from autocompress.trials.job import Job
+
+
+class Observer:
+    """Hears of everything that happens; this one keeps it to itself."""
+
+    def note(self, text: str) -> None:
+        """Something worth knowing, in one sentence."""
+
+    def begin(self, job: Job) -> None:
+        """A job is handed to a worker."""
+
+    def step(self, job: Job, step: int, steps: int, loss: float) -> None:
+        """Training steps were taken. May be called from other threads, and not for every step."""
+
+    def finished(self, trial: Trial) -> None:
+        """A trial was refused, measured or failed. The baseline is trial -1."""
+
+    def confirmed(self, trial: Trial, repeat: int, measurement: Measurement) -> None:
+        """A finalist was trained and measured with another seed, its `repeat`-th."""
+
+    def remeasured(self, trial: Trial, measurement: Measurement) -> None:
+        """A finalist's latency was measured again, in a process of its own."""
+
+    def unconfirmed(self, trial: Trial, repeat: int, reason: str) -> None:
+        """A finalist could not be measured again (`repeat` 0) or trained with another seed."""
+        self.note(f"{trial.label} {reason}")

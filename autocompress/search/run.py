@@ -1,0 +1,198 @@
+"""Run a study: the baseline, the trials, the finalists. One process at a time may."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from autocompress.errors import AutocompressError, ConfigError, NothingFeasible
+from autocompress.machine import cache, disk, interrupts
+from autocompress.runtimes import latency
+from autocompress.search import confirmation, identity, left_out, progress
+from autocompress.search.budget import Budget
+from autocompress.search.coordinator import Coordinator
+from autocompress.search.events import Observer
+from autocompress.search.front import undertrained
+from autocompress.search.scheduler import drive
+from autocompress.search.trial import BASELINE, Trial
+from autocompress.space import anchors
+from autocompress.space.recipe import Recipe
+from autocompress.trials.executors.executor import Executor
+from autocompress.trials.executors.inline import InlineExecutor
+from autocompress.trials.executors.processes import ProcessExecutor
+from autocompress.trials.job import Job
+
+if TYPE_CHECKING:
+    from autocompress.study import Study
+
+
+_NO_TIME = "the time is up before the baseline was measured. Its training goes on from there with the same command"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What ends a search, and how much of the machine it takes. Left out: what the space says, or no limit."""
+
+    trials: int | None = None  # that begin training, in all
+    timeout: float = math.inf  # seconds of this run, after which trainings are put aside and nothing is begun
+    training_hours: float = math.inf  # of all trials and confirmations together, over every resume
+    workers: int = 1  # trials at once
+    trial_timeout: float | None = None  # seconds of all of a trial's jobs in this run, after which it fails
+    rule: str | None = None  # which finalists are confirmed
+
+
+def run(study: Study, limits: Limits, observer: Observer, executor: Executor | None = None) -> str:
+    """Search until a limit is reached. Says why it ended, if before its trials were done.
+
+    `executor`, if given, is used instead of what the limits ask for, and closed. Raises `NothingFeasible` if nothing
+    meets every constraint at the end.
+    """
+    with (
+        interrupts.remembered(),
+        disk.pausing(),
+        held(study),
+        contextlib.closing(executor or _executor(limits, observer)) as executor,
+    ):
+        if study.baseline is not None:
+            _check_the_machine(study)
+        identity.settle(study, observer)
+        study.store.finish_told()
+        budget = _budget(study, limits)
+        baseline = _measured_baseline(study, executor, observer, budget)
+        study.space.goals.check_baseline(baseline.measurement)
+        space = left_out.searched(study, executor, observer)
+        observer.finished(baseline)
+        for anchor in anchors.tried_first(space):
+            study.store.enqueue(space.locate(anchor))
+        log = study.log(observer.note)
+        coordinator = Coordinator(study.folder, space, study.store, baseline.measurement, observer, log.ended)
+        with log:
+            drive(coordinator.lives(budget), executor, budget.ends_at)
+            _confirm(study, limits, budget, executor, observer)
+            _doubt_the_baseline(study, baseline, observer)
+            progress.write(study.progress, study.folder / progress.PROGRESS)
+        spent = study.record.get("log_seconds", 0.0) + log.seconds
+        cache.write_json(study.folder / "study.json", study.record | {"log_seconds": spent})
+    if not study.front:
+        early = f"{coordinator.ended_because}. " if coordinator.ended_because else ""
+        raise NothingFeasible(early + study.relaxed())
+    return coordinator.ended_because
+
+
+def _budget(study: Study, limits: Limits) -> Budget:
+    hours = limits.training_hours * 3600
+    return Budget(
+        limits.trials or study.space.search.trials,
+        time.monotonic() + limits.timeout,
+        hours,
+        confirmation.training_seconds(study.folder),
+        variants=study.space.search.variants,
+    )
+
+
+def _confirm(study: Study, limits: Limits, budget: Budget, executor: Executor, observer: Observer) -> None:
+    """Down the front, while there is time, until a finalist keeps every limit.
+
+    The first ones also after an early end, as far as the budget goes: what is shown is then as sure as can be.
+    """
+
+    def may_train() -> bool:
+        trained = sum(t.seconds.get("train", 0.0) for t in study.trials)
+        return not budget.trained_out(trained, confirmation.training_seconds(study.folder))
+
+    confirm, done = study.space.search.confirm, set[int]()
+    while confirm.top and study.front and not (done and budget.late()):
+        left = [t for t in study.finalists(limits.rule).trials if t.number not in done]
+        if not left:
+            break
+        lives = confirmation.lives(study.folder, left, confirm, observer, may_train)
+        drive(takewhile(lambda _: not budget.late(), lives), executor, budget.ends_at)
+        done |= {t.number for t in left}
+    if may_train() and not budget.late():  # else what was put aside is gone on with by the next run
+        confirmation.tidy(study.folder)
+
+
+def _doubt_the_baseline(study: Study, baseline: Trial, observer: Observer) -> None:
+    """Said once all trials are known, and finalists by the means of their seeds."""
+    tuned = any("fine-tuned first" in note for note in study.record["baseline"].get("notes", []))
+    advice = (
+        "give the teacher another lr, or `epochs: auto` if it has a number of them" if tuned
+        else "write `teacher: finetune` to have the checkpoint fine-tuned on these texts first"
+    )  # fmt: skip
+    said = undertrained.sentence(study.trials, study.confirmed, baseline.measurement, study.space.goals, advice)
+    if said:
+        observer.note(said)
+
+
+@contextmanager
+def held(study: Study) -> Iterator[None]:
+    """One coordinator a study: the operating system's lock, which a killed process cannot leave behind."""
+    lock, holder = FileLock(study.folder / "lock", timeout=0), study.folder / "holder.json"
+    try:
+        lock.acquire()
+    except Timeout:
+        who = json.loads(holder.read_text()) if holder.exists() else {}
+        raise ConfigError(
+            f"the study {study.name!r} is being searched by process {who.get('pid')} on {who.get('host')}. "
+            "Wait for it, or stop it first."
+        ) from None
+    try:
+        cache.write_json(holder, _whoami())
+        yield
+    finally:
+        lock.release()
+
+
+def _check_the_machine(study: Study) -> None:
+    """Latencies of two machines are not compared."""
+    then, now = study.record["machine"], latency.machine(study.space.target.device)
+    if then != now:
+        changed = ", ".join(f"{key} {then.get(key)!r} -> {now[key]!r}" for key in now if then.get(key) != now[key])
+        raise ConfigError(
+            f"the study {study.name!r} was measured on another machine ({changed}), and latencies of two machines "
+            f"cannot be compared. Start one of its own here: autocompress search SPACE.yaml --study {study.name}-2"
+        )
+
+
+def _measured_baseline(study: Study, executor: Executor, observer: Observer, budget: Budget) -> Trial:
+    """Measured once in the life of the study. Raises `NothingFeasible` if the time is up before."""
+    if (known := study.baseline) is None:
+        if budget.late():
+            raise NothingFeasible(_NO_TIME)
+        job = Job("baseline", str(study.folder), deadline=budget.ends_at)
+        observer.begin(job)
+        result = executor.submit(job).result()
+        if result.failure:
+            raise AutocompressError(f"the baseline failed: {result.failure.reason}\n{result.failure.traceback}")
+        if not result.trained:
+            raise NothingFeasible(_NO_TIME)
+        for note in result.notes:
+            observer.note(note)
+        measured = {"measurement": result.measurement, "seconds": result.seconds, "notes": list(result.notes)}
+        cache.write_json(study.folder / "study.json", study.record | {"baseline": measured})
+        known = Trial(BASELINE, "complete", Recipe(), measurement=result.measurement, seconds=result.seconds)
+    return known
+
+
+def _executor(limits: Limits, observer: Observer) -> Executor:
+    """One worker is this process itself, unless it may have to be killed."""
+    if limits.workers < 1:
+        raise ConfigError(f"workers: must be at least 1. Got {limits.workers!r}.")
+    if limits.workers == 1 and limits.trial_timeout is None:
+        return InlineExecutor(observer.step)
+    return ProcessExecutor(limits.workers, observer.step, limits.trial_timeout)
+
+
+def _whoami() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname()}

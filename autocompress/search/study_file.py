@@ -1,0 +1,83 @@
+"""study.json: what a study is, where its space lies, what it is made of, and what its baseline measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from autocompress.errors import ConfigError
+from autocompress.machine import cache
+from autocompress.space.search_space import SearchSpace
+from autocompress.space.stored_space import restore
+
+NAME = "study.json"
+FORMAT = 2  # 1 held an absolute path as its root, and not what the study is made of
+_PLAIN = re.compile(r"\w[\w.-]*")
+
+
+def checked_name(name: str) -> str:
+    """`name`, if it can be a folder in studies/. Raises `ConfigError`."""
+    if not _PLAIN.fullmatch(name):
+        raise ConfigError(
+            f"--study: a study's name consists of letters, digits, '.', '_' and '-', begins with a letter or "
+            f"digit, and becomes a folder in studies/. Got {name!r}."
+        )
+    return name
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What the file holds. Raises `ConfigError` if a later version wrote it."""
+    record: dict[str, Any] = json.loads((folder / NAME).read_text("utf-8"))
+    if (found := record.get("format", 1)) > FORMAT:
+        raise ConfigError(
+            f"{folder / NAME}: this version reads format {FORMAT}. Got {found}. Install a newer autocompress."
+        )
+    return record
+
+
+def write(folder: Path, record: dict[str, Any]) -> None:
+    cache.write_json(folder / NAME, record)
+
+
+def update(folder: Path, **facts: Any) -> None:
+    """Write these facts over what is there."""
+    write(folder, read(folder) | facts)
+
+
+def relative(root: Path, folder: Path) -> str:
+    """`root` as seen from the study's folder, so that a project may be moved or copied with its studies."""
+    try:
+        return os.path.relpath(root.resolve(), folder)
+    except ValueError:  # another drive
+        return str(root.resolve())
+
+
+def root_of(folder: Path) -> Path:
+    """The folder that relative paths in the study's space start from."""
+    root: str = read(folder)["root"]
+    return (folder / root).resolve()
+
+
+def space_of(folder: Path) -> SearchSpace:
+    """The study's space as it was when the study was made.
+
+    Where this version would fill it with other defaults, or cannot read it any more, it can be looked at, and no more.
+    Raises `ConfigError` if it cannot be read and no filled copy is kept.
+    """
+    written, root = read(folder).get("space"), root_of(folder)
+    try:
+        space = SearchSpace.load(folder / "space.yaml", root=root)
+    except ConfigError:
+        if written is None:
+            raise
+        return restore(written, root)
+    return space if written in (None, plain(space)) else restore(written, root)
+
+
+def plain(space: SearchSpace) -> dict[str, Any]:
+    """The filled space as JSON gives it back."""
+    dump: dict[str, Any] = json.loads(json.dumps(space.dump()))
+    return dump

@@ -1,0 +1,60 @@
+"""What a study knows of each of its trials. Pure data: reports, tracking and the command line read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from autocompress.space.recipe import Recipe
+
+Measurement = dict[str, float]  # units in the names: score, latency_ms, size_mb, parameters, ...
+State = Literal["complete", "stopped", "failed", "running", "refused", "duplicate"]
+
+BASELINE = -1  # the baseline's trial number
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One recipe and what became of it."""
+
+    number: int
+    state: State
+    recipe: Recipe
+    params: dict[str, Any] = field(default_factory=dict)  # what the sampler varied, by its name in the space
+    measurement: Measurement = field(default_factory=dict)
+    violations: dict[str, float] = field(default_factory=dict)  # constraint -> share of its limit by which it is broken
+    front: bool = False
+    reason: str = ""  # one line: why it was refused, stopped or failed
+    traceback: str = ""
+    unexpected: bool = False  # it failed of something that nobody raised on purpose
+    diverged: str = ""  # the key of the steps whose training did: whatever begins with them will too
+    duplicate_of: int | None = None
+    variant_of: int | None = None  # the trial that trained for this one too: only what follows the training differs
+    seconds: dict[str, float] = field(default_factory=dict)  # stage -> seconds: rehearse, train, lower, evaluate, ...
+    rungs: dict[str, float] = field(default_factory=dict)  # share of the training, as `share_name` has it -> score then
+    rung_seconds: dict[str, float] = field(default_factory=dict)  # share -> seconds of training steps by then
+    ended: float = 0.0  # seconds into the search, interruptions not counted
+
+    @property
+    def charged(self) -> bool:
+        """Whether it counts toward the budget: it began training, and for itself."""
+        return self.state in ("complete", "stopped", "failed") and self.variant_of is None
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it was measured and meets every constraint."""
+        return self.state == "complete" and all(v <= 0 for v in self.violations.values())
+
+    @property
+    def label(self) -> str:
+        """`t017 layers+int8_dynamic`; the baseline is `baseline`."""
+        return "baseline" if self.number == BASELINE else f"t{self.number:03d} {self.recipe.title}"
+
+    def row(self) -> dict[str, Any]:
+        """The shape of `trials --json`, which other programs may rely on."""
+        measured = {name: self.measurement.get(name) for name in ("score", "latency_ms", "size_mb", "speedup")}
+        return {
+            "number": self.number, "state": self.state, "recipe": self.recipe.dump(), **measured,
+            "feasible": self.feasible, "front": self.front, "reason": self.reason,
+            "seconds": round(sum(self.seconds.values()), 3), "variant_of": self.variant_of,
+        }  # fmt: skip

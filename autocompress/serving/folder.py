@@ -1,0 +1,117 @@
+"""What an exported folder says of itself: serving.json, how to run it, and measurement.json, what was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from autocompress.errors import ConfigError, short
+from autocompress.search.trial import Measurement
+from autocompress.space.recipe import digest
+from autocompress.space.settings import Settings, Target, TaskSettings
+
+FORMAT = 1  # of the folder as a whole: a later version reads this one too
+SERVING, MEASURED = "serving.json", "measurement.json"
+_LARGEST = 16_000_000  # bytes: this is read before anything else was looked at
+
+
+Token = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
+
+
+class Scored(Settings):
+    """A digest of each split that was scored: a score is compared on the same texts only."""
+
+    validation: str
+    test: str
+
+
+class Serving(Settings):
+    """What a pipeline needs besides the model, and what `verify` needs to find the texts again.
+
+    `inputs`: what the model reads, and what fills each beyond a text's end. The first folders of format 1 lack it.
+    """
+
+    format: Literal[1] = 1
+    target: Target
+    labels: tuple[str, ...] = Field(min_length=2)
+    task: TaskSettings
+    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)]
+    texts: Scored
+    inputs: dict[Literal["input_ids", "attention_mask", "token_type_ids"], Token] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a table of texts to classify calls them: `text`; the task's own names where they are two."""
+        return self.task.text if len(self.task.text) > 1 else ("text",)
+
+
+class Measured(Settings):
+    """The trial's figures, the baseline's, and where they were taken.
+
+    `isolated`: whether its latency was measured in a process of its own. The first folders of format 1 do not say.
+    """
+
+    trial: Measurement
+    baseline: Measurement
+    metric: str
+    target: Target
+    machine: dict[str, str]
+    versions: dict[str, str]
+    runtime: dict[str, Any]
+    isolated: bool = False
+
+
+def digest_of(texts: Sequence[tuple[str, ...]], labels: Sequence[int], names: Sequence[str]) -> str:
+    """Equal digests, the same labelled texts in any order."""
+    return digest(sorted([*row, names[label]] for row, label in zip(texts, labels, strict=True)))
+
+
+def read_serving(folder: Path) -> Serving:
+    """Raises `ConfigError` if `folder` is no exported model, or one of a later format."""
+    file = folder / SERVING
+    if not file.is_file():
+        raise ConfigError(
+            f"{folder}: there is no exported model here. `autocompress export STUDY --to {folder}` makes one."
+        )
+    found = _object(file)
+    if (given := found.get("format")) != FORMAT:
+        raise ConfigError(
+            f"{file}: this version reads format {FORMAT}. Got {short(given)}. Install a newer autocompress."
+        )
+    return _checked(Serving, found, file)
+
+
+def read_measured(folder: Path) -> Measured:
+    """Raises `ConfigError` if the file is missing or holds something else."""
+    file = folder / MEASURED
+    if not file.is_file():
+        raise ConfigError(f"{file}: it should hold what was measured. There is no such file. Export the model again.")
+    return _checked(Measured, _object(file), file)
+
+
+Read = TypeVar("Read", bound=Settings)
+
+
+def _checked(kind: type[Read], found: dict[str, Any], file: Path) -> Read:
+    try:
+        return kind(**found)
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        said = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        raise ConfigError(f"{file}: {where}: {said}. Got {short(first['input'])}. Export the model again.") from None
+
+
+def _object(file: Path) -> dict[str, Any]:
+    try:
+        read = not file.is_symlink() and file.stat().st_size <= _LARGEST
+        found = json.loads(file.read_text("utf-8")) if read else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{file}: it should hold a JSON object. Got something else. Export the model again.")
+    return found

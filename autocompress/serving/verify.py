@@ -1,0 +1,148 @@
+"""Measure an exported folder again: are its score, its latency and its size still what its files say?
+
+A score is compared on the same texts only, a latency on the same machine only; otherwise they are just reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autocompress.errors import ConfigError, Unmeasured, foreign
+from autocompress.models.hub import reason
+from autocompress.runtimes import isolated, latency
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.serving.folder import Measured, digest_of, read_measured
+from autocompress.serving.pipeline import Pipeline
+from autocompress.space.settings import TaskSettings
+from autocompress.tasks.data.splits import Split, load_texts
+from autocompress.tasks.data.table_files import FORMATS
+from autocompress.tasks.dataset import Examples
+from autocompress.tasks.metrics import METRICS, Ints, one_answer
+from autocompress.tasks.tokenization import Texts, encode, padding
+
+_LATENCY_SHARE = 0.15  # an unchanged session drifts by this much; what a busy machine measured may get faster by more
+_NEEDED = {"score", "test_score", "latency_ms", "latency_ms_low", "latency_ms_high", "size_mb"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One quantity: as stored, as it is now, and whether they agree. None: they were not compared, and why."""
+
+    quantity: str
+    stored: float
+    now: float | None
+    agrees: bool | None
+    verdict: str
+
+
+def verify(folder: Path, data: str | None = None) -> list[Check]:
+    """Measure `folder` again, the score on `data` (a file, or what `task.data` may be), else on the study's texts.
+
+    Relative paths of the study's own data start at the current folder. Nothing is downloaded unless `data` says so.
+    """
+    pipeline, measured = Pipeline(folder), read_measured(folder)
+    if missing := _NEEDED - set(measured.trial):
+        raise ConfigError(f"{folder}: measurement.json should hold {min(missing)}. Export the model again.")
+    return [_score(pipeline, measured, data), _latency(pipeline, measured), _size(pipeline, measured, folder)]
+
+
+def _score(pipeline: Pipeline, measured: Measured, data: str | None) -> Check:
+    stored = measured.trial["score"]
+    settings = pipeline.serving.task
+    if data is None and not _is_here(settings.data):
+        return Check("score", stored, None, None, "not measured: the study's texts are not here, give --data")
+    name, split, labels = _chosen(pipeline, settings if data is None else _pointed_at(settings, data))
+    answers_N, labels_N = _answered(pipeline, split, labels)
+    now = METRICS[settings.metric](answers_N, labels_N)
+    if name is None:
+        return Check("score", stored, now, None, f"not compared: {len(split.labels)} other texts than the study's")
+    stored = measured.trial[name]
+    worth = one_answer(settings.metric, answers_N, labels_N, len(pipeline.labels))  # another processor rounds otherwise
+    agrees = abs(now - stored) <= worth + 1e-9
+    return Check(name, stored, now, agrees, _word(agrees))
+
+
+def _chosen(pipeline: Pipeline, settings: TaskSettings) -> tuple[str | None, Split, tuple[str, ...]]:
+    """The split of these data that the study scored and what it called the score; else None and all there is."""
+    texts, known = load_texts(settings, pipeline.serving.seed, Path()), pipeline.serving.texts
+    for name, stored, split in (
+        ("score", known.validation, texts.validation), ("test_score", known.test, texts.test)
+    ):  # fmt: skip
+        if digest_of(split.texts, split.labels, texts.labels) == stored:
+            return name, split, texts.labels
+    one_file = isinstance(settings.data, dict) and len(set(settings.data.values())) == 1
+    return None, texts.train if one_file else texts.validation, texts.labels
+
+
+def _answered(pipeline: Pipeline, split: Split, names: tuple[str, ...]) -> tuple[Ints, Ints]:
+    """Answers and labels, (N,) each, as in the study: the texts in its order, in batches of the target's size."""
+    unknown = sorted(set(names) - set(pipeline.labels))
+    if unknown:
+        raise ConfigError(
+            f"--data: every label should be one of the model's: {', '.join(pipeline.labels)}. Got {unknown[0]!r}."
+        )
+    labels = [pipeline.labels.index(names[label]) for label in split.labels]
+    task, tokenizer = pipeline.serving.task, pipeline.tokenizer
+    examples = Examples(_encoded(pipeline, split.texts, task.max_length), labels, padding(tokenizer))
+    logits_NC = latency.logits(pipeline.session, examples, pipeline.target.batch_size)
+    return logits_NC.argmax(-1), np.array(labels)
+
+
+def _latency(pipeline: Pipeline, measured: Measured) -> Check:
+    """In a process of its own. Of any tokens: their values do not matter, their number does."""
+    rows = [("text",) * len(pipeline.serving.task.text)]
+    examples = Examples(_encoded(pipeline, rows, 8), [0], padding(pipeline.tokenizer))
+    batch = latency.latency_batch(examples, pipeline.target)
+    pipeline.session.run(batch)  # a stranger's model that gives no labels is refused, however long it takes
+    trial = measured.trial
+    try:
+        now = isolated.absolute_latency(pipeline.folder, batch, pipeline.target)
+    except (MemoryError, Unmeasured) as e:
+        return Check("latency_ms", trial["latency_ms"], None, False, str(e))
+    if measured.machine != latency.machine(measured.target.device):
+        where = measured.machine.get("cpu", "an unknown machine")
+        return Check("latency_ms", trial["latency_ms"], now, None, f"not compared: it was measured on {where}")
+    agrees = now <= max(trial["latency_ms"] * (1 + _LATENCY_SHARE), trial["latency_ms_high"])
+    faster = now < min(trial["latency_ms"] * (1 - _LATENCY_SHARE), trial["latency_ms_low"])
+    return Check("latency_ms", trial["latency_ms"], now, agrees, "agrees: faster" if faster else _word(agrees))
+
+
+def _encoded(pipeline: Pipeline, texts: Texts, max_length: int) -> dict[str, list[list[int]]]:
+    try:
+        return encode(pipeline.tokenizer, texts, max_length)
+    except BaseException as e:
+        if not foreign(e):
+            raise
+        raise ConfigError(f"{pipeline.folder}: should hold a tokenizer that reads any text. Got: {reason(e)}.") from e
+
+
+def _size(pipeline: Pipeline, measured: Measured, folder: Path) -> Check:
+    now, stored = latency.size_mb(find_runtime(pipeline.target.runtime).artefact(folder)), measured.trial["size_mb"]
+    return Check("size_mb", stored, now, now == stored, _word(now == stored))
+
+
+def _pointed_at(settings: TaskSettings, data: str) -> TaskSettings:
+    """The task with other data. A single file stands for every split, and is not cut."""
+    if Path(data).suffix not in FORMATS:
+        return settings.model_copy(update={"data": data})
+    limit = {split: count for split, count in settings.limit.items() if split != "train"}
+    every = {"train": data, "validation": data, "test": data}
+    return settings.model_copy(update={"data": every, "limit": limit})
+
+
+def _is_here(data: object) -> bool:
+    """Whether these texts lie below the current folder: an exported folder has no say over any other."""
+    if isinstance(data, dict):
+        return all(_is_below(file) and Path(file).is_file() for file in data.values())
+    return str(data).startswith("builtin/") or (_is_below(str(data)) and Path(str(data)).is_dir())
+
+
+def _is_below(place: str) -> bool:
+    return not Path(place).is_absolute() and ".." not in Path(place).parts
+
+
+def _word(agrees: bool) -> str:
+    return "agrees" if agrees else "differs"

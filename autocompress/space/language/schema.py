@@ -1,0 +1,95 @@
+"""A JSON schema of the YAML language, for editors: generated from the methods, so that it cannot fall behind them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from autocompress.space.goals import QUANTITIES
+from autocompress.space.language.sections import KEYS, REQUIRED
+from autocompress.space.method import Method, methods
+from autocompress.space.settings import SearchSettings, Settings, Target, TaskSettings
+
+Schema = dict[str, Any]
+
+
+def schema() -> Schema:
+    """What an editor needs to complete and check a search space as it is typed."""
+    step = {"$ref": "#/$defs/step"}
+    top = {
+        "model": {"type": "string", "description": "hub id, local folder, or builtin/..."},
+        "teacher": {"anyOf": [{"type": ["string", "null"]}, {"$ref": "#/$defs/finetuned"}]},
+        "start": {"enum": ["teacher", "pretrained"]},
+        "task": _settings(TaskSettings),
+        "target": _settings(Target),
+        "objectives": _object({name: {"const": quantity.better} for name, quantity in QUANTITIES.items()}),
+        "constraints": {"type": "array", "items": {"type": "string"}},
+        "search": _settings(SearchSettings),
+        "anchors": {"type": "array", "items": {"type": "array", "items": {"$ref": "#/$defs/decided"}}},
+        "steps": {"type": "array", "minItems": 1, "items": step},
+    }
+    option = {"anyOf": [{"const": "skip"}, step, {"type": "array", "items": step, "minItems": 1}]}
+    one_of = _object({"one_of": {"type": "array", "minItems": 1, "items": option}}, required=["one_of"])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "An autocompress search space",
+        **_object({key: top[key] for key in KEYS}, required=list(REQUIRED)),
+        "$defs": {
+            "step": {"anyOf": [*_forms(opened=True), one_of]},
+            "decided": {"anyOf": _forms(opened=False)},
+            "finetuned": _finetuned(),
+        },
+    }
+
+
+def _forms(*, opened: bool) -> list[Schema]:
+    """A step in either of its forms: a name, or a name with knobs."""
+    every = methods()
+    return [{"enum": list(every)}, *(_form(method, opened=opened) for method in every.values())]
+
+
+def _form(method: type[Method], *, opened: bool) -> Schema:
+    """`{name: {knob: value}}`. `opened`: a knob may be a list or a range too."""
+    knobs = {knob: _open(_knob(method, knob)) if opened else _knob(method, knob) for knob in method.model_fields}
+    inner = _object(knobs)
+    inner["type"] = ["object", "null"]  # `layers:` with nothing behind it is `layers`
+    return {"description": method.__doc__ or "", **_object({method.name: inner}, required=[method.name])}
+
+
+def _finetuned() -> Schema:
+    """The teacher's fine-tuning, which may go on until its score stops rising."""
+    form = _form(methods()["finetune"], opened=False)
+    knobs = form["properties"]["finetune"]["properties"]
+    epochs = {key: value for key, value in knobs["epochs"].items() if key != "default"}
+    knobs["epochs"] = {"anyOf": [{"const": "auto"}, epochs], "default": "auto"}
+    return form
+
+
+def _knob(method: type[Method], knob: str) -> Schema:
+    field = method.model_fields[knob]
+    return TypeAdapter(field.rebuild_annotation()).json_schema() | {"default": field.default}
+
+
+def _open(value: Schema) -> Schema:
+    """A value, a list of values, or for numbers a range."""
+    forms = [value, {"type": "array", "items": value, "minItems": 1}]
+    if value.get("type") in ("integer", "number"):
+        step, log = {"type": "number", "exclusiveMinimum": 0}, {"type": "boolean"}
+        forms.append(_object({"low": value, "high": value, "step": step, "log": log}, required=["low", "high"]))
+    return {"anyOf": forms}
+
+
+def _settings(kind: type[Settings]) -> Schema:
+    """A section's schema, with sections within it in their place. A text column may be written without its list."""
+    made = kind.model_json_schema()
+    inner = {f"#/$defs/{name}": section for name, section in made.pop("$defs", {}).items()}
+    made["properties"] = {name: inner.get(field.get("$ref"), field) for name, field in made["properties"].items()}
+    if "text" in (fields := made["properties"]):
+        fields["text"] = {"anyOf": [{"type": "string"}, fields["text"]]}
+    return made
+
+
+def _object(properties: Schema, *, required: list[str] | None = None) -> Schema:
+    closed = {"type": "object", "properties": properties, "additionalProperties": False}
+    return closed | ({"required": required} if required else {})

@@ -1,0 +1,100 @@
+"""A method: one file, one class, one step of a recipe."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from autocompress.errors import ConfigError, nearest
+from autocompress.space.distributions import Choice, Distribution, Fixed, Range
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from autocompress.methods.context import Context
+
+Stage = Literal["student", "structure", "factor", "train", "lower"]
+
+_METHODS: dict[str, type[Method]] = {}
+
+
+class Method(BaseModel):
+    """One step of a recipe: its knobs are the fields, its work is `apply`.
+
+    The file is the name: `methods/pruning/heads.py` is the method `heads` of the family `pruning`.
+    A knob states its type, its legal values, its default search range and its default, in one line:
+
+        keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.75)] = 0.5
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: ClassVar[str]
+    family: ClassVar[str]
+    stage: ClassVar[Stage]
+    listed: ClassVar[bool] = True  # in the catalogue; else a variety of another method, for another use
+    pending: ClassVar[bool] = False  # leaves losses or hooks that only a later `finetune` carries out
+    trains: ClassVar[bool] = False  # takes steps on the training texts, and carries out what was pending
+    values_only: ClassVar[bool] = False  # changes what weights hold, never a shape, a byte count or a latency
+    revision: ClassVar[int] = 1  # goes up with what it does: equal knobs would give another model
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        if not cls.listed:
+            return
+        *_, cls.family, cls.name = cls.__module__.split(".")
+        if cls.name in _METHODS:
+            raise TypeError(f"two methods are called {cls.name!r}: {_METHODS[cls.name]} and {cls}")
+        _METHODS[cls.name] = cls
+
+    def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
+        """Return the changed model. Raise `NotApplicable` rather than return it unchanged."""
+        raise NotImplementedError
+
+    def training_steps(self, texts: int) -> int:
+        """How many steps it takes on so many training texts."""
+        return 0
+
+    @classmethod
+    def knobs(cls) -> dict[str, Distribution]:
+        """What each knob is when a search space does not mention it: its own range, or its default."""
+        return {
+            name: next((m for m in field.metadata if isinstance(m, Range | Choice)), Fixed(field.default))
+            for name, field in cls.model_fields.items()
+        }
+
+    @classmethod
+    def check(cls, knob: str, value: Any) -> Any:
+        """Return `value` as this knob would hold it. Raise `ConfigError` if it may not."""
+        try:
+            return TypeAdapter(cls.model_fields[knob].rebuild_annotation()).validate_python(value)
+        except ValidationError as e:
+            rule = e.errors()[0]["msg"].removeprefix("Input ")
+            raise ConfigError(f"{cls.name}.{knob} {rule}. Got {value!r}.") from None
+
+
+@cache
+def methods() -> dict[str, type[Method]]:
+    """Every method there is, by name. The folder `methods/` is the registry."""
+    from autocompress import methods as package
+
+    for module in _walk(package.__path__, package.__name__ + "."):
+        importlib.import_module(module)
+    return dict(sorted(_METHODS.items()))
+
+
+def find(name: str) -> type[Method]:
+    """Look a method up by the name that a YAML file uses."""
+    known = methods()
+    if name not in known:
+        raise ConfigError(f"there is no method {name!r}. {nearest(name, known, otherwise='Methods')}")
+    return known[name]
+
+
+def _walk(path: Any, prefix: str) -> Iterator[str]:
+    return (m.name for m in pkgutil.walk_packages(path, prefix) if not m.ispkg)

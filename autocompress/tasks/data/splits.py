@@ -1,0 +1,126 @@
+"""Raw texts and labels in three splits: checked, labels numbered, missing splits made up for, cut to the limits."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from autocompress.errors import ConfigError
+from autocompress.space.settings import TaskSettings
+from autocompress.tasks.data.labels import Labelled, alike, check_known, counted, in_order, labelled
+from autocompress.tasks.data.readers import read
+
+_CUT = 10  # a split that is missing is one in so many training texts
+
+
+@dataclass(frozen=True)
+class Split:
+    """N rows: of each its one text or its two, and its label's number."""
+
+    texts: list[tuple[str, ...]]
+    labels: list[int]
+
+    def __getitem__(self, rows: slice) -> Split:
+        return Split(self.texts[rows], self.labels[rows])
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The three splits, the labels' names by number, and what a person should know of how the splits came about."""
+
+    train: Split
+    validation: Split
+    test: Split
+    labels: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """The labels and how many rows each has in each split, as a sentence."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return counted(self.labels, {name: split.labels for name, split in splits.items()})
+
+
+def load_texts(settings: TaskSettings, seed: int, root: Path) -> Texts:
+    """Read the data that `settings` name; relative paths start at `root`. Equal seeds give equal splits.
+
+    Every split is put into a fair order: any beginning of it has the labels in about their true shares. So a limit, and
+    the first texts taken for calibration, are stratified samples. Raises `ConfigError` for what cannot be used.
+    """
+    notes: list[str] = []
+    named = _named(settings, root, notes)
+    check_known(named)
+    known, used = named["train"].known, set(named["train"].names)
+    labels = known if used <= set(known) else in_order(used)
+    notes += alike(labels)
+    numbers = {name: number for number, name in enumerate(labels)}
+    fair = {s: _fair(rows.texts, [numbers[name] for name in rows.names], seed) for s, rows in named.items()}
+    splits = _arranged(fair, notes)
+    _check_cut(fair["train"], splits["train"], labels, named["train"].origin)
+    return Texts(**_limited(splits, settings), labels=labels, notes=tuple(notes))
+
+
+def _named(settings: TaskSettings, root: Path, notes: list[str]) -> dict[str, Labelled]:
+    """The splits that have labels. The mistakes of all splits are raised at once."""
+    named, wrong = {}, []
+    for split, rows in read(settings, root).items():
+        try:
+            named[split] = labelled(rows, settings.text, settings.label, notes)
+        except ConfigError as e:
+            wrong.append(str(e))
+    if wrong:
+        raise ConfigError("\n".join(dict.fromkeys(wrong)))  # splits may be one file
+    if not named["train"].rows:
+        raise ConfigError(f"task.label: the training texts must have labels. Got none in {named['train'].origin}.")
+    return {split: rows for split, rows in named.items() if rows.rows}
+
+
+def _limited(splits: dict[str, Split], settings: TaskSettings) -> dict[str, Split]:
+    limits = {str(split): count for split, count in settings.limit.items()}
+    limited = {split: rows[: limits.get(split)] for split, rows in splits.items()}
+    if (most := len(set(splits["train"].labels))) > len(set(limited["train"].labels)):
+        raise ConfigError(f"task.limit.train: must be at least {most}, one text for each label. Got {limits['train']}.")
+    return limited
+
+
+def _fair(texts: list[tuple[str, ...]], labels: list[int], seed: int) -> Split:
+    """Shuffle, then spread every label's rows evenly over the whole. One row of each label comes first of all."""
+    rng, rows_of = random.Random(seed), defaultdict(list)
+    for row, label in enumerate(labels):
+        rows_of[label].append(row)
+    places: list[tuple[float, float, int]] = []
+    for label in sorted(rows_of):
+        rng.shuffle(rows_of[label])
+        count = len(rows_of[label])
+        places += [
+            ((rank + 0.5) / count if rank else 0.0, rng.random(), row) for rank, row in enumerate(rows_of[label])
+        ]
+    order = [row for *_, row in sorted(places)]
+    return Split([texts[row] for row in order], [labels[row] for row in order])
+
+
+def _arranged(splits: dict[str, Split], notes: list[str]) -> dict[str, Split]:
+    """Train, validation and test, whichever of them there were. Training texts are cut off the end of a fair order."""
+    splits = dict(splits)
+    if "test" not in splits and "validation" in splits:
+        splits["test"] = splits.pop("validation")
+        notes.append("There is no labelled test split: the validation split is the test split.")
+    for missing in ("test", "validation"):
+        if missing not in splits:
+            train = splits["train"]
+            keep = len(train.labels) - max(1, len(train.labels) // _CUT)
+            splits["train"], splits[missing] = train[:keep], train[keep:]
+            notes.append(f"The {missing} split is {len(train.labels) - keep} of {len(train.labels)} training texts.")
+    return splits
+
+
+def _check_cut(before: Split, after: Split, labels: tuple[str, ...], origin: str) -> None:
+    """Of every label something must be left to train on once other splits are cut off."""
+    if lost := sorted(set(before.labels) - set(after.labels)):
+        raise ConfigError(
+            f"task.data: {origin} has {len(before.labels)} rows for {len(set(before.labels))} labels, too few to cut "
+            f"validation and test splits from: {len(after.labels)} would be left to train on, none with the label "
+            f"{labels[lost[0]]!r}. Give more rows, or name files: {{validation: FILE, test: FILE}}."
+        )

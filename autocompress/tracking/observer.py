@@ -1,0 +1,133 @@
+"""How a study is shown in MLflow, and when it is brought up to date."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from autocompress.errors import Paused
+from autocompress.report.tables import FRONT_COLUMNS, front_rows, markdown
+from autocompress.search.progress import PROGRESS
+from autocompress.search.trial import BASELINE, Trial
+from autocompress.search.trial_table import Standing
+from autocompress.space.settings import Target
+from autocompress.tracking.runs import Status, StudyView, is_evaluated
+from autocompress.tracking.sync import Tracker
+from autocompress.tracking.ui import serve_ui
+from autocompress.trials.work import remeasured, trial_folder
+
+if TYPE_CHECKING:
+    from autocompress.study import Study
+
+_LAG = 10.0  # seconds
+
+
+class Log:
+    """Keeps MLflow up to date while a search runs; on leaving, nothing stays RUNNING."""
+
+    def __init__(self, study: Study, baseline: Trial, on_warning: Callable[[str], None]) -> None:
+        self._study = study
+        self._baseline = baseline
+        self._tracker = Tracker(on_warning=on_warning)
+        self._shown: list[Trial] | None = None
+        self._shown_at = 0.0
+        self.seconds = 0.0  # spent on logging
+
+    def sync(self, trials: list[Trial], status: Status = "RUNNING") -> bool:
+        """Make MLflow hold these trials and the baseline. False if it could not be reached.
+
+        While a search runs, news of nothing but refused recipes and training curves may wait for some seconds.
+        """
+        start = time.perf_counter()
+        shown = [trial for trial in trials if is_evaluated(trial)]
+        if status == "RUNNING" and shown == self._shown and start < self._shown_at + _LAG:
+            return True
+        view = study_view(self._study, self._baseline, trials, status)
+        done = self._tracker.sync(view, [self._baseline, *map(self._with_finals, trials)], self._folder)
+        self._shown, self._shown_at = (shown if done else None), start
+        self.seconds += time.perf_counter() - start
+        return done
+
+    def ended(self, trial: Trial, standing: Standing) -> None:
+        """Hear of a trial that has ended. One that was not trained may wait for others like it."""
+        if is_evaluated(trial) or time.perf_counter() >= self._shown_at + _LAG:
+            self.sync(standing.marked())
+
+    def sync_now(self, *, restore: bool = False) -> str:
+        """Bring MLflow up to date now, outside a search; returns its address. Raises `Paused` if that cannot be done.
+
+        `restore`: first bring the study's experiment back if it was deleted there.
+        """
+        if restore:
+            self._tracker.restore(study_view(self._study, self._baseline, [], "FINISHED"))
+        if not self.sync(self._study.trials, "FINISHED"):
+            raise Paused(f"{self._tracker.trouble}. Mend that, then say this again.")
+        return self._tracker.place
+
+    def run_of(self, trial: Trial) -> tuple[str, str]:
+        """MLflow's address and the id of the trial's run there. Raises `Paused` if it cannot be had."""
+        view = study_view(self._study, self._baseline, [], "FINISHED")
+        return self._tracker.uri, self._tracker.run_of(view, trial)
+
+    def serve(self, port: int | None) -> None:
+        """Show the study's trials on MLflow's web pages, until Ctrl-C."""
+        view = study_view(self._study, self._baseline, self._study.trials, "FINISHED")
+        serve_ui(self._tracker.uri, self._tracker.page(view), port)
+
+    def _with_finals(self, trial: Trial) -> Trial:
+        """With what was measured of it in a process of its own, beside what the search measured."""
+        again = remeasured(self._study.folder, trial.number) if trial.front else {}
+        more = {f"isolated/{name}": value for name, value in again.items()}
+        return replace(trial, measurement=trial.measurement | more)
+
+    def _folder(self, trial: Trial) -> Path | None:
+        return None if trial.number == BASELINE else trial_folder(self._study.folder, trial.number)
+
+    def __enter__(self) -> Log:
+        self.sync(self._study.trials)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        ended = not kind or issubclass(kind, Exception)
+        self.sync(self._study.trials, "FINISHED" if ended else "KILLED")
+
+
+def study_view(study: Study, baseline: Trial, trials: list[Trial], status: Status) -> StudyView:
+    """The study's own run: its constants, and what it has found so far as a text that MLflow renders."""
+    space, record = study.space, study.record
+    target = space.target
+    data = space.task.data if isinstance(space.task.data, str) else Path(space.task.data["train"]).stem
+    front = front_rows(baseline, [t for t in trials if t.front])
+    limits = "\n".join(f"- `{c.text}` ({c.limit(baseline.measurement):.4g})" for c in space.goals.constraints)
+    story = [
+        f"Recipe: `{space.model}` on `{data}`",
+        "**Constraints**",
+        limits,
+        "**Front**",
+        markdown(FRONT_COLUMNS, front),
+    ]
+    return StudyView(
+        id=record["id"],
+        name=study.name,
+        experiment=_experiment(data, target),
+        description="\n\n".join(story),
+        tags={"autocompress.machine": record["machine"]["cpu"]},
+        params={
+            "model": space.model, "task": data, "metric": space.task.metric,
+            **{f"target.{k}": v for k, v in target.model_dump(mode="json").items()},
+            **{f"search.{k}": v for k, v in space.search.model_dump(mode="json").items() if k != "trials"},
+        },
+        artifacts=(study.folder / "space.yaml", study.folder / "study.json"),
+        curve=study.folder / PROGRESS,
+        status=status,
+    )  # fmt: skip
+
+
+def _experiment(data: str, target: Target) -> str:
+    """All runs of one task on one target can be compared. MLflow's pages cut a name at a slash."""
+    where = f"{target.runs_in} {target.device}, {target.threads} thread{'s' * (target.threads > 1)}"
+    return f"{data.replace('/', ' ')} on {where}, {target.batch_size} x {target.sequence_length} tokens"

@@ -1,0 +1,62 @@
+"""What runs in a worker process: settling in, ending with the coordinator, and the jobs."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from multiprocessing.connection import Connection
+
+import torch
+
+from autocompress.trials.job import Job, Result, perform
+
+_BETWEEN_STEPS = 0.25  # seconds: a person cannot read faster
+
+_line: Connection | None = None
+_stopping = threading.Event()
+
+
+def settle(index: int, count: int, line: Connection) -> None:
+    """Take this worker's share of the machine, before its first job."""
+    global _line
+    _line = line
+    threading.Thread(target=_end_with_the_line, args=(line,), daemon=True).start()
+    torch.set_num_threads(max(1, torch.get_num_threads() // count))
+    if gpus := torch.cuda.device_count():
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu_for(index, gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def gpu_for(index: int, gpus: int, visible: str | None) -> str:
+    """The GPU of a worker, out of those that this machine or the user's CUDA_VISIBLE_DEVICES shows."""
+    names = visible.split(",") if visible else [str(gpu) for gpu in range(gpus)]
+    return names[index % gpus]
+
+
+def _end_with_the_line(line: Connection) -> None:
+    """One word may come down the line: to stop after this step. `recv` fails once the coordinator is no more."""
+    try:
+        line.recv()
+        _stopping.set()
+        line.recv()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def work(job: Job) -> Result:
+    """Do the job, telling of the first step, the last, and a few every second."""
+    said = 0.0
+
+    def tell(step: int, steps: int, loss: float) -> None:
+        nonlocal said
+        if step == steps or time.monotonic() - said > _BETWEEN_STEPS:
+            said = time.monotonic()
+            assert _line
+            _line.send((step, steps, loss))
+        if _stopping.is_set():
+            raise KeyboardInterrupt  # by which a training is put aside
+
+    try:
+        return perform(job, tell)
+    except KeyboardInterrupt:
+        os._exit(0)

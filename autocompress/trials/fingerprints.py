@@ -1,0 +1,51 @@
+"""What a study's figures come from besides its space: texts, checkpoints, tokenizer, a line each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from autocompress.machine.entries import sha256
+from autocompress.models import loading
+from autocompress.models.hub import FILES
+from autocompress.space.search_space import SearchSpace
+from autocompress.tasks.data.splits import Texts, load_texts
+
+_TOKENIZER = ("token", "vocab", "merges", "special_tokens", "added_tokens", "sentencepiece", "spiece")
+
+
+def inputs(space: SearchSpace) -> dict[str, str]:
+    """By the name of each input, what it holds now. Raises `ConfigError` for what is not there."""
+    source = loading.locate(space.model, space.root)
+    found = {"model": _files(source, tokenizer=False), "tokenizer": _files(source, tokenizer=True)}
+    if isinstance(space.teacher, str) and space.teacher != "as_given":
+        found["teacher"] = _files(loading.locate(space.teacher, space.root), tokenizer=False)
+    return found | texts(load_texts(space.task, space.search.seed, space.root))
+
+
+def texts(read: Texts) -> dict[str, str]:
+    """The labels, and of every split how many texts it has and a digest of them and their labels."""
+    splits = {"training": read.train, "validation": read.validation, "test": read.test}
+    found = {}
+    for name, split in splits.items():
+        rows = [split.texts, [read.labels[i] for i in split.labels]]
+        found[f"{name} texts"] = f"{len(split.labels)} (sha256 {_digest(rows)})"
+    return {"labels": ", ".join(read.labels)} | found
+
+
+def _files(source: str, *, tokenizer: bool) -> str:
+    """Those of a checkpoint's tokenizer, or all others. A folder of the hub's cache has its commit for a name."""
+    folder = Path(source)
+    if folder.parent.name == "snapshots":
+        return f"commit {folder.name}"
+    files = sorted(file for pattern in FILES for file in folder.glob(pattern))
+    chosen = [file for file in files if file.name.startswith(_TOKENIZER) == tokenizer]
+    return f"sha256 {_digest([[file.name, sha256(file)] for file in chosen])}"
+
+
+def _digest(data: object) -> str:
+    digest, encoder = hashlib.sha256(), json.JSONEncoder(ensure_ascii=False)
+    for piece in encoder.iterencode(data):
+        digest.update(piece.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:12]

@@ -1,0 +1,152 @@
+"""Which model the teacher and baseline is: a checkpoint as given, if its head fits the labels, else fine-tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autocompress.errors import ConfigError, NotFinite
+from autocompress.machine import cache
+from autocompress.methods.context import forward
+from autocompress.methods.early_stopping import AutoFinetune
+from autocompress.methods.training.finetune import Finetune
+from autocompress.models import loading, same_tokens
+from autocompress.space import keys
+from autocompress.space.search_space import SearchSpace
+from autocompress.tasks import finite, guessing
+from autocompress.tasks.dataset import Examples
+from autocompress.tasks.task import Task
+
+_BATCH = 32
+_JUDGED = 1000  # validation texts that a head must answer to be used as it is
+
+
+class Plan(NamedTuple):
+    """Where the teacher begins, how it is fine-tuned (None: not at all), and why, where that is for us to decide."""
+
+    source: str
+    training: Finetune | None
+    reason: str = ""
+
+
+def locate(space: SearchSpace, source: str) -> str:
+    """The folder of the checkpoint that the teacher is or starts from; `source` is the model's."""
+    if not isinstance(space.teacher, str) or space.teacher == "as_given":
+        return source
+    with _of_the_teacher():
+        return loading.locate(space.teacher, space.root)
+
+
+def plan(space: SearchSpace, source: str, task: Task) -> Plan:
+    """Decide it. Raises `ConfigError` for a named teacher with other labels or another tokenizer than the model's."""
+    named, place = space.teacher, locate(space, source)
+    if place != source:
+        _check_tokens(place, task)
+    if isinstance(named, Finetune):
+        return Plan(place, named)
+    other = _other_head(place, task.labels)
+    if isinstance(named, str):
+        if other:
+            raise ConfigError(
+                f"teacher: {named} should be fine-tuned for the labels of this task ({_listed(task.labels)}). "
+                f"Got a checkpoint that is not: {other}. Leave `teacher` out, or write `teacher: finetune`, to have "
+                "one fine-tuned first; if only the names differ, correct id2label in its config.json."
+            )
+        return Plan(place, None)
+    reason = other or _poor_head(place, task)
+    return Plan(place, AutoFinetune() if reason else None, reason)
+
+
+def _other_head(source: str, labels: tuple[str, ...]) -> str:
+    """How the checkpoint's head is not one for these labels, or nothing."""
+    theirs = loading.head_labels(source)
+    if theirs is None:
+        return "it has no head for classifying texts"
+    if not loading.has_head(source, labels):
+        return f"its head is for other labels ({_listed(theirs)}) than the data's ({_listed(labels)})"
+    return ""
+
+
+def _poor_head(source: str, task: Task) -> str:
+    """How the head is no better than guessing on validation texts, as far as they are read; or nothing."""
+
+    def judged() -> dict[str, str]:
+        validation = task.validation
+        rows = np.unique(np.linspace(0, len(validation) - 1, _JUDGED).astype(int)).tolist()
+        model = loading.load_classifier(source, task.labels).eval()
+        predicted_N = finite_logits(model, validation.of(rows), source).argmax(-1).numpy()
+        truth_N = np.array([validation.labels[row] for row in rows])
+        return {"fault": guessing.fault(task.settings.metric, predicted_N, truth_N, task.labels)}
+
+    key = keys.head(loading.identity(source), task.fingerprint, task.settings.metric)
+    found: str = cache.value("heads", key, judged)["fault"]
+    return found and f"its head is no better than guessing: {found}"
+
+
+def finite_logits(model: nn.Module, examples: Examples, source: str) -> Tensor:
+    """(N, C) in the texts' order. Raises `ConfigError`, naming the checkpoint, if they are no finite numbers."""
+    length = [len(row) for row in examples.fields["input_ids"]]
+    order = sorted(range(len(examples)), key=lambda row: length[row])  # of like length together: little is padded
+    runs = [order[at : at + _BATCH] for at in range(0, len(order), _BATCH)]
+    with torch.no_grad():
+        found = [forward(model, examples.batch(run), frozenset({"logits"})).logits for run in runs]
+    logits_NC = torch.cat(found).float()[torch.tensor(order).argsort()].contiguous()
+    try:
+        finite.check(logits_NC)
+    except NotFinite as e:
+        raise not_finite(source, e) from e
+    return logits_NC
+
+
+def guesses(plan: Plan, fault: str) -> ConfigError:
+    """The sentence for a baseline that is no better than guessing: what it may be."""
+    if plan.training:
+        knobs = ", ".join(f"{k} {v}" for k, v in plan.training.model_dump(include={"epochs", "lr"}).items())
+        how = f"fine-tuned with {knobs}"
+        advice = "More epochs, or auto, or another lr may help; else the labels may not belong to the texts."
+    else:
+        how = "as given"
+        advice = (
+            "The rows of its head may stand for the labels in another order, it may have been trained for another "
+            "task, with another tokenizer, or not at all. Correct that, or write `teacher: finetune`."
+        )
+    return ConfigError(
+        f"teacher: the baseline must be better than guessing. Got {plan.source!r} {how}: {fault}. {advice}"
+    )
+
+
+def not_finite(source: str, error: NotFinite) -> ConfigError:
+    """The sentence for a baseline that answers with no numbers."""
+    return ConfigError(
+        f"model: a checkpoint must answer with finite numbers. Got {source!r}: {error}. "
+        "Its weights may hold NaN, or overflow: save a sound checkpoint."
+    )
+
+
+def _check_tokens(place: str, task: Task) -> None:
+    with _of_the_teacher():
+        theirs = loading.load_tokenizer(place)
+    types = loading.limits(place, task.tokenizer).types
+    if difference := same_tokens.difference(task.tokenizer, theirs, task, pair_types=types is not None and types > 1):
+        raise ConfigError(
+            f"teacher: its tokenizer must give the same numbers as the model's. Got {place!r}: {difference}. "
+            "Take a teacher with the model's own vocabulary, or write `teacher: finetune`."
+        )
+
+
+@contextmanager
+def _of_the_teacher() -> Iterator[None]:
+    """What is wrong with a checkpoint is said of the key that names it."""
+    try:
+        yield
+    except ConfigError as e:
+        raise ConfigError(str(e).replace("model:", "teacher:", 1)) from e
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:8]) + (f", ... {len(names)} in all" if len(names) > 8 else "")
