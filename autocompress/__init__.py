@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-    from autocompress.search.events import Observer
+    from autocompress.engine.events import Observer
     from autocompress.serving.pipeline import Pipeline
     from autocompress.study import Study
 

@@ -70,3 +70,8 @@ def short(value: object) -> str:
     """A value for a sentence: as Python writes it, at most 80 characters of it, however large or deep it is."""
     said = _REPR.repr(value)
     return said if len(said) < 80 else f"{said[:76]}..."
+
+
+def reason(error: BaseException) -> str:
+    """What another library's error says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].removeprefix("Got: ").rstrip(".")

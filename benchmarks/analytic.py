@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from autocompress.search.front.hypervolume import hypervolume
-from autocompress.search.trial import Measurement
-from autocompress.space.goals import dominates
+from autocompress.engine.front.hypervolume import hypervolume
+from autocompress.space.goals import Measurement, dominates
 from autocompress.space.recipe import Recipe
 from autocompress.space.search_space import SearchSpace
 from autocompress.trials.job import Job

@@ -22,11 +22,11 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from autocompress.search.budget import Budget
-from autocompress.search.coordinator import Coordinator
-from autocompress.search.events import Observer
-from autocompress.search.optuna.store import Store
-from autocompress.search.scheduler import drive
+from autocompress.engine.budget import Budget
+from autocompress.engine.coordinator import Coordinator
+from autocompress.engine.events import Observer
+from autocompress.engine.optuna.store import Store
+from autocompress.engine.scheduler import drive
 from autocompress.space.recipe import Recipe
 from autocompress.space.rungs import share_name
 from autocompress.study import Study
@@ -133,7 +133,7 @@ def _fill(study: Study) -> None:
     assert baseline
     settings = space.search.model_copy(update={"sampler": "random"})
     store = Store(study.folder / "study.db", space.objectives, settings)
-    filling = Coordinator(study.folder, space, store, baseline.measurement, Observer(), lambda *_: None)
+    filling = Coordinator(study.data, space, store, baseline.measurement, Observer(), lambda *_: None)
     drive(filling.lives(Budget(FILLED)), Cluster(1, refused=0.75))
 
 

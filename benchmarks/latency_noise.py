@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from autocompress.machine import fingerprint
 from autocompress.methods.context import Context, Teacher
 from autocompress.methods.pruning.neurons import Neurons
 from autocompress.models import loading
@@ -131,8 +132,8 @@ def table(found: Found) -> str:
     lines = [
         "# How far a latency can be trusted", "",
         f"MiniLM of 6 layers x 384 on ONNX Runtime, one thread, one text of {TARGET.sequence_length} tokens; `faster` "
-        f"keeps {KEEP:.0%} of the feed-forward neurons. {latency.machine()['cpu']}, {os.cpu_count()} cores; busy: a "
-        "loop on one of them. Every repeat opens the candidate anew and measures as a worker does.", "",
+        f"keeps {KEEP:.0%} of the feed-forward neurons. {fingerprint.machine()['cpu']}, {os.cpu_count()} cores; busy: "
+        "a loop on one of them. Every repeat opens the candidate anew and measures as a worker does.", "",
         "| case | passed | speedup, median [lowest, highest] | interval's width, median (widest) "
         "| intervals that hold the median of all | seconds |",
         "|---|---|---|---|---|---|",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +16,12 @@ from autocompress.methods.context import Teacher
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.runtimes import latency
 from autocompress.runtimes.runtime import Session, find_runtime
+from autocompress.space.search_space import SearchSpace
 from autocompress.space.settings import Target
+from autocompress.space.stored_space import plain
 from autocompress.tasks.dataset import Batch, Examples
 from autocompress.trials.bench import Workbench
+from autocompress.trials.job import StudyData
 
 ROOT = Path(__file__).parent.parent
 LENGTHS, BATCH = (32, 128), 8  # tokens; texts
@@ -106,8 +108,8 @@ def bert_base(folder: Path) -> Subject:
 def quickstart(folder: Path) -> Workbench:
     """The workbench of a study of search_spaces/quickstart.yaml."""
     (folder / "space.yaml").write_text((ROOT / "search_spaces" / "quickstart.yaml").read_text())
-    (folder / "study.json").write_text(json.dumps({"root": str(ROOT)}))
-    return Workbench(folder)
+    space = SearchSpace.load(folder / "space.yaml", root=ROOT)
+    return Workbench(StudyData("precisions", plain(space), str(ROOT), str(folder)))
 
 
 MODELS: dict[str, Callable[[Path], Subject]] = {"minilm": minilm, "bert-base": bert_base}

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 from typing import Any
 
-from autocompress.runtimes import latency
+from autocompress.machine import fingerprint
 
 Rows = dict[str, dict[str, Any]]  # precision -> what was measured
 Found = dict[str, dict[str, Rows]]  # model -> runtime -> rows
@@ -48,7 +48,7 @@ def table(found: Found, runtimes: list[str], recipes: list[str], absent: dict[st
 def _preface(absent: dict[str, str]) -> Iterator[str]:
     versions = ", ".join(f"{package} {number}" for package in _PACKAGES if (number := _version(package)))
     yield (
-        f"{latency.machine()['cpu']}, one thread, one text, in turn with float32 on onnxruntime. Ratios "
+        f"{fingerprint.machine()['cpu']}, one thread, one text, in turn with float32 on onnxruntime. Ratios "
         "are those of CPU times [95 % interval], milliseconds the ratio times the median of that float32. The "
         "simulation is the torch module with the rounded numbers that the plan says. torch is eager; compiled it is "
         f"`target.compile: true`. {versions}."

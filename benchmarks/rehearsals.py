@@ -29,12 +29,12 @@ from typing import Any
 
 import torch
 
-from autocompress.machine import cache
-from autocompress.runtimes import latency
-from autocompress.search.trial import Measurement
+from autocompress.machine import cache, fingerprint
+from autocompress.space.goals import Measurement
 from autocompress.space.recipe import Recipe, Steps
 from autocompress.study import Study
-from autocompress.trials.job import Job, Result, perform
+from autocompress.trials.job import Job, Result
+from autocompress.trials.perform import perform
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SPACE = {
@@ -77,10 +77,13 @@ NOTE = (
 )
 STARTED = """
 import sys
-from autocompress.trials.job import Job, perform
+from autocompress.study import Study
+from autocompress.trials.job import Job
+from autocompress.trials.perform import perform
 import json, torch
 torch.set_num_threads(1)
-print(json.dumps(perform(Job("rehearse", sys.argv[1], recipe=json.loads(sys.argv[2])), lambda *_: None).seconds))
+job = Job("rehearse", Study.open(sys.argv[1]).data, recipe=json.loads(sys.argv[2]))
+print(json.dumps(perform(job, lambda *_: None).seconds))
 """
 
 
@@ -125,7 +128,7 @@ def prepared() -> Study:
 
 
 def do(study: Study, kind: Any, number: int = -1, steps: Steps | None = None) -> Result:
-    result = perform(Job(kind, str(study.folder), number, steps or []), lambda *_: None)
+    result = perform(Job(kind, study.data, number, steps or []), lambda *_: None)
     if result.failure:
         raise RuntimeError(f"{kind} of {steps}: {result.failure.reason}\n{result.failure.traceback}")
     return result
@@ -201,7 +204,7 @@ def table(found: dict[str, Any]) -> str:
     """As markdown."""
     lines = [
         "# Rehearsals", "",
-        f"MiniLM of 6 layers x 384 on ONNX Runtime, one thread, one text of 64 tokens. {latency.machine()['cpu']}, "
+        f"MiniLM of 6 layers x 384 on ONNX Runtime, one thread, one text of 64 tokens. {fingerprint.machine()['cpu']}, "
         f"{os.cpu_count()} cores.", "",
     ]  # fmt: skip
     lines += [f"- {'met' if met else 'MISSED'}: {text} allowed." for text, met in bars(found)]

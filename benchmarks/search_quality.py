@@ -26,14 +26,15 @@ import numpy as np
 from optuna._hypervolume import compute_hypervolume
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from autocompress.search.budget import Budget
-from autocompress.search.coordinator import Coordinator
-from autocompress.search.events import Observer
-from autocompress.search.front.hypervolume import hypervolume
-from autocompress.search.optuna.store import Store
-from autocompress.search.scheduler import drive
-from autocompress.search.trial import Trial
+from autocompress.engine.budget import Budget
+from autocompress.engine.coordinator import Coordinator
+from autocompress.engine.events import Observer
+from autocompress.engine.front.hypervolume import hypervolume
+from autocompress.engine.optuna.store import Store
+from autocompress.engine.scheduler import drive
+from autocompress.engine.trial import Trial
 from autocompress.space import anchors
+from autocompress.trials.job import StudyData
 from benchmarks.analytic import Analytic
 from benchmarks.simulation import Problem, Simulation
 from benchmarks.table import Tabulated
@@ -105,7 +106,7 @@ def search(problem: str, name: str, seed: int, trials: int = 0, seconds: float =
     simulation = Simulation(posed, screening=variant.screening)
     with tempfile.TemporaryDirectory() as folder:
         coordinator = Coordinator(
-            Path(folder), space, store, posed.baseline, Observer(), lambda *_: None, simulation.clock
+            StudyData(artefacts=folder), space, store, posed.baseline, Observer(), lambda *_: None, simulation.clock
         )
         drive(coordinator.lives(Budget(trials, seconds, clock=simulation.clock)), simulation)
     every = store.trials()

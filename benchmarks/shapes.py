@@ -15,6 +15,7 @@ from typing import Any
 
 import onnxruntime
 
+from autocompress.machine import fingerprint
 from autocompress.methods.context import Context, Teacher
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.profiling.profile import Profile, profile
@@ -55,7 +56,7 @@ def main() -> None:
                 label = name + (" + int8" if int8 else "")
                 rows.append({"shape": label, **measured(subject, label, steps, ceilings, Path(folder))})
                 print(rows[-1], flush=True)
-    found = {"machine": latency.machine(), "speeds": ceilings.model_dump(), "shapes": rows}
+    found = {"machine": fingerprint.machine(), "speeds": ceilings.model_dump(), "shapes": rows}
     (RESULTS / "shapes.json").write_text(json.dumps(found, indent=1) + "\n")
     (RESULTS / "shapes.md").write_text(table(ceilings, rows))
 
@@ -92,13 +93,13 @@ def table(ceilings: Speeds, rows: list[dict[str, Any]]) -> str:
     """As markdown."""
     lines = [
         "# Pruned shapes against their multiply-adds", "",
-        f"MiniLM of 6 layers x 384, pruned and factored, not trained. {latency.machine()['cpu']}, one thread, one text "
-        f"of {TARGET.sequence_length} tokens, onnxruntime {onnxruntime.__version__}. Matrix products alone run there "
-        f"at {ceilings.float32:.0f} GFLOP/s in float32 and {ceilings.int8 or 0:.0f} in 8 bits: `needs` is what its "
-        "multiply-adds take at that speed, `rest` the time beyond it (softmax, GELU, norms, adds, which factors and "
-        "fewer heads leave as they are, and what products lose by being thin), `times` the measured time over `needs`, "
-        "also of attention projections, attention products and feed-forward alone. The speedup over `dense` is "
-        "measured in turn with it [95 % "
+        f"MiniLM of 6 layers x 384, pruned and factored, not trained. {fingerprint.machine()['cpu']}, one thread, one "
+        f"text of {TARGET.sequence_length} tokens, onnxruntime {onnxruntime.__version__}. Matrix products alone run "
+        f"there at {ceilings.float32:.0f} GFLOP/s in float32 and {ceilings.int8 or 0:.0f} in 8 bits: `needs` is what "
+        "its multiply-adds take at that speed, `rest` the time beyond it (softmax, GELU, norms, adds, which factors "
+        "and fewer heads leave as they are, and what products lose by being thin), `times` the measured time over "
+        "`needs`, also of attention projections, attention products and feed-forward alone. The speedup over `dense` "
+        "is measured in turn with it [95 % "
         "interval]; `deserved` is the ratio of what both need.", "",
         "| shape | ms | needs | rest | times | projections | products | feed-forward | speedup | deserved |",
         "|---|---|---|---|---|---|---|---|---|---|",

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import count
 from typing import NamedTuple, Protocol
 
-from autocompress.search.trial import Measurement
+from autocompress.space.goals import Measurement
 from autocompress.space.rungs import share_name
 from autocompress.space.search_space import SearchSpace
 from autocompress.trials.executors.executor import Executor

@@ -10,9 +10,8 @@ from typing import Any
 
 from pyarrow import parquet
 
-from autocompress.search.front.hypervolume import hypervolume
-from autocompress.search.trial import Measurement
-from autocompress.space.goals import Goals
+from autocompress.engine.front.hypervolume import hypervolume
+from autocompress.space.goals import Goals, Measurement
 from autocompress.space.recipe import Recipe
 from autocompress.space.rungs import share_name
 from autocompress.space.search_space import SearchSpace

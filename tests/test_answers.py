@@ -10,6 +10,7 @@ import pytest
 from autocompress.tasks.metrics import METRICS, without_each
 from autocompress.trials import answers
 from autocompress.trials.answers import Answers
+from autocompress.trials.artefacts import LocalArtefacts
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 3, 60)
@@ -18,8 +19,8 @@ ONE, OTHER = (np.where(RNG.random(60) < 0.7, LABELS, RNG.integers(0, 3, 60)) for
 
 def compared(study: Path, metric: str, *predicted: np.ndarray) -> Answers:
     for number, each in enumerate(predicted):
-        answers.keep(study, number, each, LABELS.tolist())
-    return Answers(study, metric)
+        answers.keep(LocalArtefacts(study), number, each, LABELS.tolist())
+    return Answers(LocalArtefacts(study), metric)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -58,4 +59,4 @@ def test_the_same_answers_are_no_difference_and_one_text_is_noise(metric: str, t
 def test_what_is_not_known_is_not_compared(tmp_path: Path) -> None:
     known = compared(tmp_path, "accuracy", ONE)
     assert known.difference(0, 1) is None
-    assert Answers(tmp_path / "nowhere", "accuracy").difference(0, 0) is None
+    assert Answers(LocalArtefacts(tmp_path / "nowhere"), "accuracy").difference(0, 0) is None

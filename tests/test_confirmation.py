@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from autocompress.search.confirmation import mean
-from autocompress.search.front.finalists import Finalists
-from autocompress.search.trial import Measurement, Trial
-from autocompress.space.goals import DEFAULT_OBJECTIVES, Constraint, Goals
+from autocompress.engine.confirmation import mean
+from autocompress.engine.front.finalists import Finalists
+from autocompress.engine.trial import Trial
+from autocompress.space.goals import DEFAULT_OBJECTIVES, Constraint, Goals, Measurement
 from autocompress.space.recipe import Recipe
 
 GOALS = Goals(DEFAULT_OBJECTIVES, (Constraint.parse("score >= 0.9 * baseline"),))

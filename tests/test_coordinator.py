@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from tiny_project import SPACE, make_project
 
+from autocompress.engine.budget import Budget
+from autocompress.engine.coordinator import Coordinator
+from autocompress.engine.events import Observer
+from autocompress.engine.optuna.store import Store
+from autocompress.engine.scheduler import drive
+from autocompress.engine.trial import Trial
+from autocompress.engine.trial_table import TrialTable
 from autocompress.errors import Paused
-from autocompress.search.budget import Budget
-from autocompress.search.coordinator import Coordinator
-from autocompress.search.events import Observer
-from autocompress.search.optuna.store import Store
-from autocompress.search.scheduler import drive
-from autocompress.search.trial import Trial
-from autocompress.search.trial_table import Standing
 from autocompress.space.recipe import Recipe
 from autocompress.space.search_space import SearchSpace
 from autocompress.trials.executors.executor import Executor
-from autocompress.trials.job import Failure, Job, Result
+from autocompress.trials.job import Failure, Job, Result, StudyData
 
 BASELINE = {"score": 0.9, "latency_ms": 2.0, "size_mb": 2.0}
 
@@ -71,7 +71,7 @@ def space(tmp_path: Path) -> SearchSpace:
 def coordinate(folder: Path, space: SearchSpace, executor: Workers, budget: int) -> list[Trial]:
     folder.mkdir(exist_ok=True)
     store = Store(folder / "study.db", space.objectives, space.search)
-    coordinator = Coordinator(folder, space, store, BASELINE, Observer(), lambda *_: None)
+    coordinator = Coordinator(StudyData(artefacts=str(folder)), space, store, BASELINE, Observer(), lambda *_: None)
     drive(coordinator.lives(Budget(budget)), executor)
     return store.trials()
 
@@ -122,7 +122,7 @@ def test_a_pause_leaves_those_under_way_to_be_resumed(tmp_path: Path, space: Sea
 def test_limits_that_cannot_be_met_end_the_search_with_several_workers_too(
     tmp_path: Path, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autocompress.search.budget._MOST_REFUSED", 6)
+    monkeypatch.setattr("autocompress.engine.budget._MOST_REFUSED", 6)
     executor = Workers(3, size_mb=(9.0,))
     trials = coordinate(tmp_path, space, executor, 9)
     assert {t.state for t in trials} <= {"refused", "duplicate"}
@@ -162,7 +162,7 @@ def test_a_search_that_finds_nothing_new_to_train_ends(tmp_path: Path, monkeypat
     make_project(tmp_path)
     steps = "\n  - one_of: [skip, layers]\n  - finetune: {epochs: 1, lr: 1e-3}\n  - one_of: [skip, int8_dynamic]\n"
     (tmp_path / "space.yaml").write_text(SPACE.split("anchors:")[0] + "steps:" + steps)
-    monkeypatch.setattr("autocompress.search.budget._MOST_IDLE", 15)
+    monkeypatch.setattr("autocompress.engine.budget._MOST_IDLE", 15)
     space = SearchSpace.load(tmp_path / "space.yaml")
     assert space.size is None, "layers.keep is a range: it is never exhausted"
     trials = coordinate(tmp_path, space, Picky(1), 3)
@@ -175,13 +175,13 @@ def test_a_trial_that_ends_is_no_reason_to_look_at_all_of_them(
 ) -> None:
     looks: Counter[str] = Counter()
     for name in ("__iter__", "marked"):
-        real = getattr(Standing, name)
+        real = getattr(TrialTable, name)
 
-        def counted(self: Standing, real: Any = real, name: str = name) -> Any:
+        def counted(self: TrialTable, real: Any = real, name: str = name) -> Any:
             looks[name] += 1
             return real(self)
 
-        monkeypatch.setattr(Standing, name, counted)
+        monkeypatch.setattr(TrialTable, name, counted)
     some = coordinate(tmp_path / "a", space, Workers(1), 2)
     few = dict(looks)
     many = coordinate(tmp_path / "b", space, Workers(1), 8)

@@ -15,12 +15,12 @@ import pytest
 from tiny_project import make_project
 
 import autocompress
+from autocompress.engine import progress
+from autocompress.engine.optuna.database import Database
 from autocompress.errors import Paused
 from autocompress.machine import cache, disk
 from autocompress.models import storage
 from autocompress.runtimes.onnxruntime.runtime import OnnxRuntime
-from autocompress.search import progress
-from autocompress.search.optuna.database import Database
 from autocompress.study import Study
 
 NO_SPACE = OSError(errno.ENOSPC, "No space left on device", "model.onnx")

@@ -8,17 +8,17 @@ from io import StringIO
 
 from rich.console import Console
 
+from autocompress.engine.trial import Trial
 from autocompress.report.live import Display
-from autocompress.search.trial import BASELINE, Trial
 from autocompress.space.recipe import Recipe
-from autocompress.trials.job import Job
+from autocompress.trials.job import BASELINE, Job, StudyData
 
 FIGURES = {"score": 0.5, "latency_ms": 3.0, "speedup": 1.0, "size_mb": 2.0}
 
 
 def test_two_seeds_of_one_finalist_may_be_under_way_at_once() -> None:
     trial = Trial(0, "complete", Recipe.load([{"finetune": {}}]), measurement={"score": 0.5})
-    first, second = (Job("train", "study", 0, trial.recipe.dump(), repeat=repeat) for repeat in (1, 2))
+    first, second = (Job("train", StudyData(), 0, trial.recipe.dump(), repeat=repeat) for repeat in (1, 2))
     said = StringIO()
     with Display(Console(file=said), 1, []) as display:
         display.begin(first)
@@ -36,9 +36,9 @@ def test_two_seeds_of_one_finalist_may_be_under_way_at_once() -> None:
 def test_without_a_terminal_a_long_silence_is_broken_by_how_far_it_is() -> None:
     said = StringIO()
     with Display(Console(file=said), 4, [], every=0.05) as display:
-        display.begin(Job("baseline", "study"))
+        display.begin(Job("baseline", StudyData()))
         for step in range(1, 4):
-            display.step(Job("baseline", "study"), step, 90, 0.25)
+            display.step(Job("baseline", StudyData()), step, 90, 0.25)
             time.sleep(0.05)
         time.sleep(0.1)
         display.finished(Trial(BASELINE, "complete", Recipe(), measurement=FIGURES))
@@ -74,8 +74,8 @@ def test_a_terminal_shows_bars_and_no_such_lines() -> None:
 def test_a_finalist_that_fails_takes_its_bar_away_and_says_why() -> None:
     trial = Trial(0, "complete", Recipe.load([{"finetune": {}}]), measurement={"score": 0.5})
     again, seed = (
-        Job("remeasure", "study", 0, trial.recipe.dump()),
-        Job("train", "study", 0, trial.recipe.dump(), repeat=1),
+        Job("remeasure", StudyData(), 0, trial.recipe.dump()),
+        Job("train", StudyData(), 0, trial.recipe.dump(), repeat=1),
     )
     said = StringIO()
     with Display(Console(file=said, width=200), 1, []) as display:

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autocompress.search.front.dominance import Front, front
-from autocompress.search.trial import Measurement
-from autocompress.space.goals import DEFAULT_OBJECTIVES, Goals
+from autocompress.engine.front.dominance import Front, front
+from autocompress.space.goals import DEFAULT_OBJECTIVES, Goals, Measurement
 
 GOALS = Goals(DEFAULT_OBJECTIVES)
 ERROR = 0.01  # of every difference between two scores

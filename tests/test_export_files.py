@@ -11,7 +11,8 @@ import pytest
 
 from autocompress.errors import ConfigError
 from autocompress.export import files
-from autocompress.trials import folders
+from autocompress.trials import artefacts
+from autocompress.trials.artefacts import LocalArtefacts
 
 AWAY = "Move them away, or give another folder with --to."
 CHANGED = "out: it cannot be replaced, because these files in it were added or changed since it was exported: "
@@ -71,23 +72,23 @@ def test_a_file_is_no_folder(out: Path) -> None:
 
 def test_a_trials_folder_that_is_being_exported_is_not_tidied_away(tmp_path: Path) -> None:
     place = tmp_path / "trials" / "007"
-    with folders.kept(place):
+    with artefacts.kept(place):
         (place / "artefact").mkdir()
-        assert not folders.remove(place)
+        assert not LocalArtefacts(place.parent).drop(place.name)
         assert (place / "artefact").is_dir()
-    assert folders.remove(place)
+    assert LocalArtefacts(place.parent).drop(place.name)
     assert not place.exists()
-    assert folders.remove(place)
+    assert LocalArtefacts(place.parent).drop(place.name)
 
 
 def test_who_waited_for_a_folder_that_was_removed_gets_a_new_one(tmp_path: Path) -> None:
     place, kept = tmp_path / "007", threading.Event()
     place.mkdir()
     handle = os.open(place, os.O_RDONLY)
-    folders.flock(handle, folders.LOCK_EX)
+    artefacts.flock(handle, artefacts.LOCK_EX)
 
     def wait() -> None:
-        with folders.kept(place):
+        with artefacts.kept(place):
             if place.is_dir():
                 kept.set()
 

@@ -10,8 +10,9 @@ from conftest import context, fresh, tiny, toy
 from torch import Tensor, nn
 
 from autocompress.errors import Diverged
-from autocompress.methods.context import Course, Loss, Outputs
+from autocompress.methods.context import Course, Loss
 from autocompress.methods.training.finetune import Finetune, Trend, lr_factor, parameter_groups
+from autocompress.models.forward import Outputs
 from autocompress.tasks.dataset import Batch, inputs
 
 

@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autocompress.engine.front.relaxation import Admission, relaxation
+from autocompress.engine.front.rules import RULES, ranked
 from autocompress.errors import ConfigError
-from autocompress.search.front.relaxation import Admission, relaxation
-from autocompress.search.front.rules import RULES, ranked
-from autocompress.search.trial import Measurement
-from autocompress.space.goals import DEFAULT_OBJECTIVES, QUANTITIES, Constraint, Goals
+from autocompress.space.goals import DEFAULT_OBJECTIVES, QUANTITIES, Constraint, Goals, Measurement
 
 BASELINE: Measurement = {"score": 0.9, "latency_ms": 20.0, "size_mb": 80.0, "parameters": 2e7, "speedup": 1.0}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from optuna._hypervolume import compute_hypervolume
 
-from autocompress.search.front.hypervolume import hypervolume
+from autocompress.engine.front.hypervolume import hypervolume
 
 
 def test_known_volumes() -> None:

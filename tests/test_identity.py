@@ -14,14 +14,14 @@ from conftest import tiny
 from tiny_project import SPACE, make_project
 
 import autocompress
+from autocompress.engine import identity, study_file
+from autocompress.engine.events import Observer
+from autocompress.engine.optuna.store import Store
+from autocompress.engine.trial import Trial
 from autocompress.errors import ConfigError
 from autocompress.methods.pruning.layers import Layers
 from autocompress.models import storage
 from autocompress.report.tables import compare_rows, trial_rows
-from autocompress.search import identity, study_file
-from autocompress.search.events import Observer
-from autocompress.search.optuna.store import Store
-from autocompress.search.trial import Trial
 from autocompress.space import keys
 from autocompress.space.method import find
 from autocompress.space.recipe import Recipe
@@ -76,7 +76,7 @@ def test_corrected_texts_are_not_mixed_with_the_old_ones(study: Study, project: 
 def test_texts_that_change_while_it_runs_are_noticed(study: Study, project: Path) -> None:
     relabel(project.parent, "validation")
     with pytest.raises(ConfigError, match=r"task\.data: the texts must be those that the study was made with"):
-        _ = work.workbench(study.folder).task
+        _ = work.workbench(study.data).task
 
 
 @pytest.mark.parametrize(("file", "named"), [("model.safetensors", "model"), ("tokenizer.json", "tokenizer")])

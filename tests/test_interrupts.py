@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import autocompress
+from autocompress.engine.events import Observer
+from autocompress.engine.optuna.database import Database
 from autocompress.machine import interrupts
-from autocompress.search.events import Observer
-from autocompress.search.optuna.database import Database
 from autocompress.study import Study
 from autocompress.tracking.sync import Tracker
 from autocompress.trials.job import Job

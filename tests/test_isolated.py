@@ -11,15 +11,16 @@ from mlflow import MlflowClient
 from tiny_project import SPACE
 
 import autocompress
+from autocompress.engine.events import Observer
+from autocompress.engine.trial import Trial
 from autocompress.errors import Unmeasured
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.runtimes import isolated
 from autocompress.runtimes.latency import latency_batch
 from autocompress.runtimes.runtime import find_runtime
-from autocompress.search.events import Observer
-from autocompress.search.trial import Measurement, Trial
+from autocompress.space.goals import Measurement
 from autocompress.space.settings import Target
-from autocompress.trials import work
+from autocompress.trials import artefacts
 from autocompress.trials.job import Job
 
 TARGET = Target(batch_size=2, sequence_length=12)
@@ -150,7 +151,7 @@ def test_finalists_are_measured_again_before_the_winner_is_chosen(
     assert heard.kinds.index("remeasure") > max(i for i, kind in enumerate(heard.kinds) if kind == "rehearse")
     first = heard.again[0]
     assert study.best().number == first, "it lost least"
-    assert work.remeasured(study.folder, first)["latency_ms"] == pytest.approx(3.0 / 1.3)
+    assert artefacts.remeasured(study.artefacts, first)["latency_ms"] == pytest.approx(3.0 / 1.3)
     assert study.trial(first).measurement["latency_ms"] == 2.0, "the search's own figure stays"
     uri, run = study.run_of(study.trial(first))
     metrics = MlflowClient(uri).get_run(run).data.metrics

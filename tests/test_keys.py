@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import context, tiny
 
-from autocompress.machine import cache, gpu
+from autocompress.machine import cache, fingerprint, gpu
 from autocompress.methods import importance
 from autocompress.methods.training.finetune import Finetune
-from autocompress.runtimes import latency
 from autocompress.space import keys
 from autocompress.space.method import find
 from autocompress.space.recipe import Recipe
@@ -120,10 +119,10 @@ def test_figures_of_a_gpu_name_it_and_its_driver(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
     gpu._asked.cache_clear()
-    found = latency.machine("cuda")
+    found = fingerprint.machine("cuda")
     assert (found["gpu"], found["driver"]) == ("NVIDIA H200, on 3", "580.1")
-    assert "gpu" not in latency.machine("cpu")
+    assert "gpu" not in fingerprint.machine("cpu")
     asked.unlink()
     gpu._asked.cache_clear()
-    assert latency.machine("cuda")["gpu"] == "unknown"
+    assert fingerprint.machine("cuda")["gpu"] == "unknown"
     gpu._asked.cache_clear()

@@ -20,9 +20,8 @@ from typer.testing import CliRunner
 import autocompress
 from autocompress import cli
 from autocompress.machine import entries, eviction, fault_points
-from autocompress.search.run import held
 from autocompress.study import Study
-from autocompress.trials import work
+from autocompress.trials.artefacts import trial_key
 
 KILLED = -signal.SIGKILL
 THOROUGH = SPACE.replace("variants: 0, confirm: {top: 0}", "rungs: watch, variants: 0, confirm: {top: 1, seeds: 3}")
@@ -75,7 +74,7 @@ def test_one_worker_killed_at_every_point_equals_uninterrupted(home: Path, lives
     assert facts(study) == facts(expected)
     assert study.confirmed == expected.confirmed
     for member in expected.front:
-        files = [work.trial_folder(s.folder, member.number) / "artefact" / "model.onnx" for s in (expected, study)]
+        files = [s.folder / trial_key(member.number) / "artefact" / "model.onnx" for s in (expected, study)]
         assert files[0].read_bytes() == files[1].read_bytes()
     check(study, 4)
 
@@ -136,7 +135,7 @@ def check(study: Study, charged: int) -> None:
     for lock in entries.cache_root().glob("*/*.lock"):
         with entries.builder_lock(lock.with_suffix(""), timeout=0):
             pass
-    with held(study):
+    with study.held():
         assert said("studies")[0]["trained"] == charged
     assert [row["number"] for row in said("trials", study.name)][1:] == [t.number for t in study.listed()][1:]
 

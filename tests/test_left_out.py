@@ -10,10 +10,10 @@ from tiny_project import SPACE
 from torch import nn
 
 import autocompress
+from autocompress.engine.events import Observer
 from autocompress.errors import ConfigError, NotApplicable
 from autocompress.machine import cache
 from autocompress.methods.context import Context
-from autocompress.search.events import Observer
 from autocompress.space.language.steps import every_method
 from autocompress.space.method import Method, find, methods
 from autocompress.space.search_space import SearchSpace
@@ -120,8 +120,8 @@ def test_every_method_acts_on_a_model_of_a_known_family(project: Path) -> None:
     head = SPACE.split("constraints:")[0]
     project.write_text(head + f"steps:\n  - one_of: [skip, {', '.join(offered)}]\n  - finetune\n")
     study = Study.create(project)
-    InlineExecutor(lambda *_: None).submit(Job("baseline", str(study.folder))).result()
-    left_out = InlineExecutor(lambda *_: None).submit(Job("applies", str(study.folder))).result().left_out
+    InlineExecutor(lambda *_: None).submit(Job("baseline", study.data)).result()
+    left_out = InlineExecutor(lambda *_: None).submit(Job("applies", study.data)).result().left_out
     assert left_out == {}
 
 

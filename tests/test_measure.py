@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import toy
 
+from autocompress.machine import fingerprint
 from autocompress.runtimes import latency
 from autocompress.space.settings import Target
 from autocompress.tasks.dataset import Batch
@@ -126,5 +127,5 @@ def test_one_thread_is_timed_by_its_own_clock() -> None:
 
 
 def test_the_machine_says_what_it_is() -> None:
-    assert set(latency.machine()) == {"cpu", "arch", "system", "cores"}
+    assert set(fingerprint.machine()) == {"cpu", "arch", "system", "cores"}
     assert torch.get_num_threads() == 1, "conftest keeps tests on one thread"

@@ -20,16 +20,18 @@ from lives import workers_of
 from pebble import ProcessFuture
 from tiny_project import SPACE, make_project
 
+from autocompress.engine.confirmation import REMAKE
+from autocompress.engine.events import Observer
 from autocompress.errors import ConfigError
-from autocompress.search.confirmation import REMAKE
-from autocompress.search.events import Observer
 from autocompress.space.method import find
 from autocompress.space.recipe import Recipe
 from autocompress.study import Study
 from autocompress.trials import work
+from autocompress.trials.artefacts import trial_key
 from autocompress.trials.executors.processes import ProcessExecutor, _Worker
 from autocompress.trials.executors.worker import gpu_for
-from autocompress.trials.job import Job, Result, perform
+from autocompress.trials.job import Job, Result, StudyData
+from autocompress.trials.perform import perform
 
 LONG = SPACE.replace("finetune: {epochs: 2", "finetune: {epochs: 60")  # a second or two: time to strike
 
@@ -75,9 +77,9 @@ def test_two_workers_find_what_one_finds(project: Path) -> None:
     assert not workers_of(os.getpid())
     best = study.best()
     for kind in REMAKE:
-        again = perform(Job(kind, str(study.folder), 900, best.recipe.dump()), lambda *_: None)
+        again = perform(Job(kind, study.data, 900, best.recipe.dump()), lambda *_: None)
     assert again.measurement["score"] == best.measurement["score"]
-    files = [work.trial_folder(study.folder, n) / "artefact" / "model.onnx" for n in (best.number, 900)]
+    files = [study.folder / trial_key(n) / "artefact" / "model.onnx" for n in (best.number, 900)]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
@@ -114,7 +116,7 @@ def test_a_killed_or_hung_worker_fails_its_own_trial_only(project: Path) -> None
 
 def test_what_a_job_raises_on_purpose_arrives_and_a_worker_without_a_job_may_die(project: Path) -> None:
     project.write_text(SPACE.replace("sequence_length: 16", "sequence_length: 64"))
-    job = Job("baseline", str(Study.create(project).folder))
+    job = Job("baseline", Study.create(project).data)
     executor, killed = ProcessExecutor(1, lambda *_: None), set[int]()
     promised = executor.submit(job)
     while len(killed) < 2:  # on their way to the job: a worker takes a second or two to start
@@ -148,7 +150,7 @@ def test_a_job_that_pebble_forgets_is_begun_again(project: Path, monkeypatch: py
 
     monkeypatch.setattr(worker, "begin", begin_with_a_dead_worker)
     with pytest.raises(ConfigError, match=r"target\.sequence_length: must be at most 32"):
-        executor.submit(Job("baseline", str(Study.create(project).folder))).result(timeout=120)
+        executor.submit(Job("baseline", Study.create(project).data)).result(timeout=120)
     executor.close()
 
 
@@ -222,16 +224,16 @@ def test_nothing_is_left_behind_by_ctrl_c_or_kill_9_and_the_budget_is_met_exactl
 def test_a_worker_puts_its_training_aside_when_the_search_ends(project: Path) -> None:
     began, steps = threading.Event(), list[int]()
     executor = ProcessExecutor(1, lambda job, step, of, loss: began.set() if job.kind == "train" else None)
-    folder = str(Study.create(project).folder)
+    study = Study.create(project)
     recipe = Recipe([find("finetune")(epochs=500, lr=1e-3)]).dump()
-    executor.submit(Job("baseline", folder)).result(timeout=120)
-    training = executor.submit(Job("train", folder, 0, recipe))
+    executor.submit(Job("baseline", study.data)).result(timeout=120)
+    training = executor.submit(Job("train", study.data, 0, recipe))
     assert began.wait(60)
     executor.close()
     with pytest.raises(CancelledError):
         training.result()
-    note = json.loads((Path(folder) / "trials" / "000" / "aside" / "aside.json").read_text())
-    job = Job("train", folder, 0, recipe, deadline=0.0)
+    note = json.loads((study.folder / "trials" / "000" / "aside" / "aside.json").read_text())
+    job = Job("train", study.data, 0, recipe, deadline=0.0)
     assert not perform(job, lambda step, of, loss: steps.append(step)).trained
     assert steps == [note["step"] + 1]
 
@@ -251,7 +253,7 @@ def test_the_limit_of_a_trial_counts_all_of_its_jobs(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(_Worker, "begin", begin)
     executor = ProcessExecutor(1, lambda *_: None, trial_timeout=5)
     for number in (3, 3, 4):
-        executor.submit(Job("train", "", number)).result(timeout=10)
+        executor.submit(Job("train", StudyData(), number)).result(timeout=10)
     executor.close()
     first, second, other = limits
     assert first == other == 5

@@ -14,16 +14,17 @@ from tiny_project import SPACE
 from torch import nn
 
 import autocompress
+from autocompress.engine import confirmed, run
+from autocompress.engine.budget import Budget
+from autocompress.engine.events import Observer
 from autocompress.errors import ConfigError, NothingFeasible
-from autocompress.search import confirmation, run
-from autocompress.search.budget import Budget
-from autocompress.search.events import Observer
 from autocompress.space.recipe import Recipe
 from autocompress.study import Study
 from autocompress.trials import put_aside, work
 from autocompress.trials.bench import Workbench
 from autocompress.trials.executors.inline import InlineExecutor
-from autocompress.trials.job import Job, perform
+from autocompress.trials.job import Job
+from autocompress.trials.perform import perform
 from autocompress.trials.stages import Ascent
 
 FINETUNE = {"finetune": {"epochs": 2, "lr": 5e-3, "freeze_embeddings": False}}  # 8 steps
@@ -37,8 +38,8 @@ Steps = list[int]
 @pytest.fixture
 def bench(project: Path) -> Workbench:
     study = Study.create(project)
-    InlineExecutor(lambda *_: None).submit(Job("baseline", str(study.folder))).result()
-    return work.workbench(study.folder)
+    InlineExecutor(lambda *_: None).submit(Job("baseline", study.data)).result()
+    return work.workbench(study.data)
 
 
 def weights(model: nn.Module) -> torch.Tensor:
@@ -66,24 +67,24 @@ def test_put_aside_without_rungs_and_taken_up_is_as_if_nothing_had_been(
     bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     bench.start.eval()
-    whole = Ascent(bench, RECIPE, tmp_path / "whole", lambda *_: None)
+    whole = Ascent(bench, RECIPE, "whole", lambda *_: None)
     expected = weights(whole.model().module)
     elsewhere(monkeypatch, tmp_path / "another")
     steps: Steps = []
     if by == "an interrupt":
         with pytest.raises(KeyboardInterrupt):
-            Ascent(bench, RECIPE, tmp_path / "part", counting(steps, 5)).train()
+            Ascent(bench, RECIPE, "part", counting(steps, 5)).train()
     elif by == "time":
         monkeypatch.setenv("AUTOCOMPRESS_SAVE_MINUTES", "0")
         with pytest.raises(ZeroDivisionError):  # a crash, after which nothing could be written
-            Ascent(bench, RECIPE, tmp_path / "part", counting(steps, 6, ZeroDivisionError)).train()
+            Ascent(bench, RECIPE, "part", counting(steps, 6, ZeroDivisionError)).train()
         assert steps == [1, 2, 3, 4, 5, 6]
         steps.pop()
     else:
         late = lambda: NEVER + 1 if len(steps) >= 5 else 0.0  # noqa: E731
         monkeypatch.setattr(put_aside, "time", SimpleNamespace(time=late, monotonic=time.monotonic))
-        assert not Ascent(bench, RECIPE, tmp_path / "part", counting(steps), deadline=NEVER).train()
-    part = Ascent(bench, RECIPE, tmp_path / "part", counting(steps))
+        assert not Ascent(bench, RECIPE, "part", counting(steps), deadline=NEVER).train()
+    part = Ascent(bench, RECIPE, "part", counting(steps))
     assert part.train()
     assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
     assert torch.equal(weights(part.model().module), expected)
@@ -93,24 +94,25 @@ def test_put_aside_without_rungs_and_taken_up_is_as_if_nothing_had_been(
 
 def test_where_hooks_wait_a_training_ends_at_the_deadline_and_begins_anew(bench: Workbench, tmp_path: Path) -> None:
     steps: Steps = []
-    assert not Ascent(bench, WITH_HOOKS, tmp_path / "part", counting(steps), deadline=0.0).train()
-    assert Ascent(bench, WITH_HOOKS, tmp_path / "part", counting(steps)).train()
+    assert not Ascent(bench, WITH_HOOKS, "part", counting(steps), deadline=0.0).train()
+    assert Ascent(bench, WITH_HOOKS, "part", counting(steps)).train()
     assert steps == [1, *range(1, 9)]
 
 
 def test_the_teacher_is_put_aside_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, steps = Study.create(project).folder, Steps()
+    study, steps = Study.create(project), Steps()
+    data = study.data
     elsewhere(monkeypatch, project.parent / "whole")
-    expected = weights(Workbench(folder).teacher.model)
+    expected = weights(Workbench(data).teacher.model)
     elsewhere(monkeypatch, project.parent / "parts")
-    assert not perform(Job("baseline", str(folder), deadline=0.0), counting(steps)).trained
+    assert not perform(Job("baseline", data, deadline=0.0), counting(steps)).trained
     with pytest.raises(KeyboardInterrupt):
-        perform(Job("baseline", str(folder)), counting(steps, 4))
-    done = perform(Job("baseline", str(folder)), counting(steps))
+        perform(Job("baseline", data), counting(steps, 4))
+    done = perform(Job("baseline", data), counting(steps))
     assert done.trained
     assert steps == list(range(1, 17)), "of 4 epochs of 4 steps"
-    assert torch.equal(weights(Workbench(folder).teacher.model), expected)
-    assert not (folder / "aside").exists()
+    assert torch.equal(weights(Workbench(data).teacher.model), expected)
+    assert study.artefacts.get("aside") is None
 
 
 class Late(Observer):
@@ -175,7 +177,7 @@ def test_confirmation_is_put_aside_at_the_deadline_and_counts_as_training(
     study.run(trials=1, observer=late)
     assert late.steps == [1, 2, 3, 4, 5, 6, 7, 8]
     assert len(study.confirmed) == 1
-    assert confirmation.training_seconds(study.folder) > 0
+    assert confirmed.training_seconds(study.artefacts) > 0
 
 
 def test_how_often_is_a_number_of_minutes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from autocompress.space.method import methods
 FILE = Path(__file__).parent / "revisions.json"
 SHARED = {  # what a revision stands for besides methods -> it, and where its code begins
     "trainer": (keys.TRAINER, {
-        "autocompress.methods.training.finetune": ["Training"], "autocompress.methods.context": ["Context", "forward"],
+        "autocompress.methods.training.finetune": ["Training"], "autocompress.methods.context": ["Context"], "autocompress.models.forward": ["forward"],
         "autocompress.tasks.dataset": ["Examples"], "autocompress.tasks.tokenization": ["encode", "padding"],
         "autocompress.models.loading": ["load_classifier"], "autocompress.trials.stages": ["apply"],
         "autocompress.trials.bench": ["Workbench._teach", "Workbench.calibration", "Workbench.start"],
@@ -45,7 +45,7 @@ def now() -> dict[str, list[object]]:
     }
     found |= {name: [revision, combined(places)] for name, (revision, places) in SHARED.items()}
     for name, runtime in LOWERING.items():
-        places = {f"autocompress.runtimes.{name}": [f"{runtime}.lower", f"{runtime}.open"]}
+        places = {f"autocompress.runtimes.{name}.runtime": [f"{runtime}.lower", f"{runtime}.open"]}
         found[f"graphs of {name}"] = [find_runtime(name).describe()["graph"], combined(places)]
     return dict(sorted(found.items()))
 

@@ -5,9 +5,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from autocompress.search.scheduler import Life, drive
+from autocompress.engine.scheduler import Life, drive
 from autocompress.trials.executors.executor import Executor
-from autocompress.trials.job import Job, Result
+from autocompress.trials.job import Job, Result, StudyData
 
 
 class Threads(Executor):
@@ -31,10 +31,10 @@ def test_every_life_gets_its_own_results_in_order(workers: int) -> None:
     ended = {}
 
     def life(number: int) -> Life:
-        first = yield Job("rehearse", "", number)
+        first = yield Job("rehearse", StudyData(), number)
         if number % 2:
             return
-        second = yield Job("train", "", number)
+        second = yield Job("train", StudyData(), number)
         ended[number] = (first.measurement["score"], second.measurement["score"])
 
     executor = Threads(workers)
@@ -47,7 +47,7 @@ def test_a_new_life_is_asked_for_only_when_a_worker_is_free() -> None:
     alive, most = [0], [0]
 
     def life() -> Life:
-        yield Job("rehearse", "")
+        yield Job("rehearse", StudyData())
         alive[0] -= 1
 
     def lives() -> Iterator[Life]:
@@ -88,7 +88,7 @@ def test_an_executor_with_a_clock_of_its_own_says_when_jobs_end() -> None:
     order = []
 
     def life(number: int) -> Life:
-        result = yield Job("train", "", number)
+        result = yield Job("train", StudyData(), number)
         order.append((number, result.measurement["ended"] / 3600))
 
     drive((life(n) for n in range(5)), Clock())
@@ -103,7 +103,7 @@ def test_what_an_executor_raises_reaches_the_caller() -> None:
             return future
 
     def life() -> Life:
-        yield Job("rehearse", "")
+        yield Job("rehearse", StudyData())
 
     with pytest.raises(OSError, match="the node is gone"):
         drive(iter([life()]), Broken(1))

@@ -15,19 +15,20 @@ from tiny_project import SPACE, train_checkpoint
 
 import autocompress
 from autocompress import cli
+from autocompress.engine.coordinator import Coordinator
+from autocompress.engine.events import Observer
+from autocompress.engine.front.dominance import Front
+from autocompress.engine.trial import Trial
 from autocompress.errors import ConfigError, NothingFeasible, Paused
 from autocompress.models import storage
 from autocompress.models.loading import load_classifier
 from autocompress.runtimes import isolated, latency
 from autocompress.runtimes.onnxruntime.runtime import OnnxRuntime
-from autocompress.search.coordinator import Coordinator
-from autocompress.search.events import Observer
-from autocompress.search.front.dominance import Front
-from autocompress.search.run import held
-from autocompress.search.trial import Measurement, Trial
+from autocompress.space.goals import Measurement
 from autocompress.study import Study
 from autocompress.trials import work
 from autocompress.trials.answers import Answers
+from autocompress.trials.artefacts import trial_key
 from autocompress.trials.job import Job
 from autocompress.trials.scoring import Scorer
 
@@ -194,7 +195,7 @@ def test_nothing_feasible_names_what_binds_and_what_would_help(project: Path) ->
 def test_a_space_whose_limits_cannot_be_met_ends_without_training(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autocompress.search.budget._MOST_REFUSED", 5)
+    monkeypatch.setattr("autocompress.engine.budget._MOST_REFUSED", 5)
     project.write_text(SPACE.replace("size_mb <= 0.95 * baseline", "size_mb <= 0.0001"))
     with pytest.raises(NothingFeasible) as found:
         autocompress.search(project)
@@ -262,7 +263,7 @@ def test_a_study_is_not_continued_on_another_machine(project: Path, monkeypatch:
 def test_a_second_coordinator_is_refused(project: Path) -> None:
     study = Study.create(project)
     with (
-        held(study),
+        study.held(),
         pytest.raises(ConfigError, match=r"the study 'space' is being searched by process \d+ on \S+\. "),
     ):
         study.run()
@@ -273,12 +274,12 @@ def test_a_trial_that_left_the_front_is_made_again_for_export(project: Path, mon
     left = [t for t in study.trials if t.state == "complete" and not t.front]
     if not left:
         pytest.fail("this seed's trials are all on the front: choose another")
-    place, removed, judged = work.trial_folder(study.folder, left[0].number), list[bool](), Study.judged
+    place, removed, judged = study.folder / trial_key(left[0].number), list[bool](), Study.judged
     assert not place.exists()
 
     def tidied_meanwhile(study: Study, chosen: Trial) -> dict[str, float]:
         """A search that begins just now tidies up whatever is not on the front."""
-        Coordinator(study.folder, study.space, study.store, {}, Observer(), print)
+        Coordinator(study.data, study.space, study.store, {}, Observer(), print)
         removed.append(not (place / "artefact").exists())
         return judged(study, chosen)
 
@@ -313,7 +314,7 @@ def test_a_checkpoint_with_a_head_is_the_teacher_as_given(project: Path, teacher
     train_checkpoint(project)
     autocompress.search(project, trials=1, observer=notes)
     assert any(note.endswith("model as given: it is fine-tuned already.") for note in notes.said)
-    bench = work.workbench(autocompress.open_study("space").folder)
+    bench = work.workbench(autocompress.open_study("space").data)
     assert bench.schooling is None
     assert torch.equal(weights(bench.teacher.model), weights(load_classifier(bench.source, bench.task.labels)))
 
@@ -321,10 +322,10 @@ def test_a_checkpoint_with_a_head_is_the_teacher_as_given(project: Path, teacher
 def test_another_checkpoint_is_the_teacher_and_trials_may_begin_from_the_models_own_weights(project: Path) -> None:
     study = autocompress.search(project, trials=1)
     shutil.copytree(project.parent / "model", project.parent / "other")
-    storage.save(work.workbench(study.folder).teacher.model, project.parent / "other")
+    storage.save(work.workbench(study.data).teacher.model, project.parent / "other")
     with_teacher(project, "teacher: ./other\nstart: pretrained")
     second = autocompress.search(project, trials=1, name="second")
-    bench = work.workbench(second.folder)
+    bench = work.workbench(second.data)
     assert second.baseline.measurement["score"] == study.baseline.measurement["score"]
     assert torch.equal(weights(bench.start), weights(load_classifier(bench.source, bench.task.labels)))
     assert not torch.equal(weights(bench.start), weights(bench.teacher.model))
@@ -441,7 +442,7 @@ def test_finalists_are_trained_with_other_seeds_and_the_rule_goes_by_their_means
     assert len(finalists) == min(2, len(study.front))
     assert {repeat for number, repeat in steps if number in finalists} >= {1, 2}
     done = [t for t in study.trials if t.state == "complete"]
-    answers = Answers(study.folder, "accuracy")
+    answers = Answers(study.artefacts, "accuracy")
     for t in done:
         gain, _ = answers.difference(t.number, done[0].number) or (None, None)
         assert gain == pytest.approx(t.measurement["score"] - done[0].measurement["score"]), "of the first seed"
@@ -522,7 +523,7 @@ def test_a_choice_that_was_not_confirmed_says_so(
     project.write_text(CONFIRMED)
     monkeypatch.setattr("sys.argv", ["autocompress", "search", "space.yaml", "--trials", "1"])
     with monkeypatch.context() as patch:
-        patch.setattr("autocompress.search.confirmation.lives", lambda *a: iter(()))
+        patch.setattr("autocompress.engine.confirmation.lives", lambda *a: iter(()))
         with suppress(SystemExit):
             cli.main()
     assert (

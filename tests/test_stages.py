@@ -12,14 +12,15 @@ from tiny_project import SPACE
 from torch import nn
 
 import autocompress
+from autocompress.engine.events import Observer
 from autocompress.errors import Diverged
 from autocompress.machine import cache
 from autocompress.methods.context import Context
 from autocompress.methods.training.finetune import Finetune
-from autocompress.search.events import Observer
 from autocompress.space.recipe import Recipe
 from autocompress.study import Study
 from autocompress.trials import work
+from autocompress.trials.artefacts import trial_key
 from autocompress.trials.bench import Workbench
 from autocompress.trials.executors.inline import InlineExecutor
 from autocompress.trials.job import Job
@@ -33,18 +34,18 @@ TWO = [*ONE, {"layers": {"keep": 0.5}}, {"soft_labels": {}}, FINETUNE, {"int8_dy
 @pytest.fixture
 def bench(project: Path) -> Workbench:
     study = Study.create(project)
-    InlineExecutor(lambda *_: None).submit(Job("baseline", str(study.folder))).result()
-    return work.workbench(study.folder)
+    InlineExecutor(lambda *_: None).submit(Job("baseline", study.data)).result()
+    return work.workbench(study.data)
 
 
 def test_a_study_made_again_in_the_place_of_another_is_loaded_anew(project: Path) -> None:
-    before = work.workbench(Study.create(project).folder)
+    before = work.workbench(Study.create(project).data)
     assert before.space.task.max_length == 16
-    shutil.rmtree(before.folder)
+    shutil.rmtree(before.study.artefacts)
     project.write_text(SPACE.replace("max_length: 16", "max_length: 12"))
-    after = work.workbench(Study.create(project).folder)
+    after = work.workbench(Study.create(project).data)
     assert (after.folder, after.space.task.max_length) == (before.folder, 12)
-    assert work.workbench(after.folder) is after
+    assert work.workbench(after.study) is after
 
 
 class Steps:
@@ -66,12 +67,12 @@ def test_put_aside_and_taken_up_is_as_if_nothing_had_been(
     bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[dict[str, dict[str, object]]]
 ) -> None:
     recipe, total = Recipe.load(steps), 8 * len(Recipe.load(steps).stages)
-    whole = Ascent(bench, recipe, tmp_path / "whole", Steps())
+    whole = Ascent(bench, recipe, "whole", Steps())
     assert whole.train()
     expected = weights(whole.model().module)
     monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "another"))
     shutil.copytree(cache.cache_root().parent / "cache" / "teachers", cache.cache_root() / "teachers")
-    said, place = Steps(), tmp_path / "parts"
+    said, place = Steps(), "parts"
     for share, names in ((1 / 9, ["0.111"]), (1 / 3, ["0.111", "0.333"])):
         ascent = Ascent(bench, recipe, place, said, share)
         assert not ascent.train()
@@ -85,15 +86,15 @@ def test_put_aside_and_taken_up_is_as_if_nothing_had_been(
     assert said.taken == [(i, total) for i in range(1, total + 1)], "no step was taken twice"
     assert [point["step"] for point in last.record.curve] == [float(i) for i in range(1, total + 1)]
     assert torch.equal(weights(last.model().module), expected)
-    assert not (place / "aside").exists()
+    assert bench.artefacts.get("parts/aside") is None
 
 
 def test_equal_beginnings_are_trained_once(bench: Workbench, tmp_path: Path) -> None:
     first, second, third = Steps(), Steps(), Steps()
-    Ascent(bench, Recipe.load(TWO), tmp_path / "0", first).train()
-    Ascent(bench, Recipe.load([*ONE, {"int8_dynamic": {}}]), tmp_path / "1", second).train()
+    Ascent(bench, Recipe.load(TWO), "0", first).train()
+    Ascent(bench, Recipe.load([*ONE, {"int8_dynamic": {}}]), "1", second).train()
     other_end = [*ONE, {"layers": {"keep": 0.5}}, FINETUNE]
-    Ascent(bench, Recipe.load(other_end), tmp_path / "2", third).train()
+    Ascent(bench, Recipe.load(other_end), "2", third).train()
     assert [len(s.taken) for s in (first, second, third)] == [16, 0, 8]
 
 
@@ -102,24 +103,24 @@ def test_rungs_are_of_the_recipe_that_was_scored_and_of_no_other_that_begins_ali
 ) -> None:
     short, long = Recipe.load(ONE), Recipe.load(TWO)
     for share in (1 / 9, 1 / 3, 1.0):
-        first = Ascent(bench, short, tmp_path / "short", Steps(), share)
+        first = Ascent(bench, short, "short", Steps(), share)
         first.train()
     assert list(first.record.rungs) == ["0.111", "0.333"]
     for share in (1 / 9, 1 / 3, 0.75):
-        after = Ascent(bench, long, tmp_path / "long", Steps(), share)
+        after = Ascent(bench, long, "long", Steps(), share)
         assert not after.train()
     assert list(after.record.rungs) == ["0.750"], "at a ninth and a third of its steps it was trained already"
-    again = Ascent(bench, short, tmp_path / "again", Steps(), 1 / 3)
+    again = Ascent(bench, short, "again", Steps(), 1 / 3)
     assert again.train()
     assert again.record.rungs == first.record.rungs, "a recipe's own are kept with what it trained"
 
 
 def test_a_stage_that_a_longer_recipe_trained_brings_none_of_its_rungs(bench: Workbench, tmp_path: Path) -> None:
     for share in (1 / 9, 1 / 3, 1.0):
-        long = Ascent(bench, Recipe.load(TWO), tmp_path / "long", Steps(), share)
+        long = Ascent(bench, Recipe.load(TWO), "long", Steps(), share)
         long.train()
     assert list(long.record.rungs) == ["0.111", "0.333"]
-    short = Ascent(bench, Recipe.load(ONE), tmp_path / "short", Steps(), 1 / 9)
+    short = Ascent(bench, Recipe.load(ONE), "short", Steps(), 1 / 9)
     assert short.train()
     assert (short.record.rungs, short.record.rung_seconds) == ({}, {})
     assert len(short.record.curve) == 8
@@ -135,11 +136,11 @@ def test_a_training_with_hooks_is_not_put_aside_before_they_are_done(
         return whole(self, model, ctx)
 
     monkeypatch.setattr(Finetune, "apply", with_a_schedule)
-    assert Ascent(bench, Recipe.load(ONE), tmp_path, Steps(), 1 / 3).train()
+    assert Ascent(bench, Recipe.load(ONE), "0", Steps(), 1 / 3).train()
 
 
 def test_another_seed_trains_another_model(bench: Workbench, tmp_path: Path) -> None:
-    models = [Ascent(bench, Recipe.load(ONE), tmp_path, Steps(), repeat=r).model().module for r in (0, 1)]
+    models = [Ascent(bench, Recipe.load(ONE), "0", Steps(), repeat=r).model().module for r in (0, 1)]
     assert not torch.equal(*map(weights, models))
 
 
@@ -156,9 +157,9 @@ def test_importance_is_computed_once_for_the_same_model_and_texts(
 
     monkeypatch.setattr(importance, "taylor", counting)
     for keep in (0.25, 0.5, 0.75):
-        Ascent(bench, Recipe.load([{"neurons": {"keep": keep, "multiple": 8}}, FINETUNE]), tmp_path, Steps()).train()
+        Ascent(bench, Recipe.load([{"neurons": {"keep": keep, "multiple": 8}}, FINETUNE]), "0", Steps()).train()
     assert len(computed) == 1
-    Ascent(bench, Recipe.load([{"layers": {}}, {"neurons": {"multiple": 8}}, FINETUNE]), tmp_path, Steps()).train()
+    Ascent(bench, Recipe.load([{"layers": {}}, {"neurons": {"multiple": 8}}, FINETUNE]), "0", Steps()).train()
     assert len(computed) == 2
 
 
@@ -188,7 +189,7 @@ def test_a_trained_stage_that_was_lost_is_trained_again(project: Path) -> None:
     score = best.measurement["score"]
     for kind in ("trained", "shapes"):
         shutil.rmtree(cache.cache_root() / kind)
-    shutil.rmtree(work.trial_folder(study.folder, best.number))
+    shutil.rmtree(study.folder / trial_key(best.number))
     out = study.export("out", best.number)
     assert json.loads((out / "measurement.json").read_text())["trial"]["score"] == score
     assert autocompress.pipeline(out)("honey stone")[0]["label"] == "sweet"
@@ -202,7 +203,7 @@ def test_a_training_that_diverges_says_which(bench: Workbench, monkeypatch: pyte
     monkeypatch.setattr("autocompress.methods.training.finetune.Training._advance", diverge)
     recipe = Recipe.load(TWO)
     for kind in ("train", "evaluate"):
-        result = InlineExecutor(lambda *_: None).submit(Job(kind, str(bench.folder), 0, recipe.dump())).result()
+        result = InlineExecutor(lambda *_: None).submit(Job(kind, bench.study, 0, recipe.dump())).result()
         assert result.failure
         assert result.failure.diverged == recipe.stages[0].key
 

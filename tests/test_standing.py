@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autocompress.search.front.dominance import front
-from autocompress.search.progress import Progress
-from autocompress.search.trial import Trial
-from autocompress.search.trial_table import Standing
+from autocompress.engine.front.dominance import front
+from autocompress.engine.progress import Progress
+from autocompress.engine.trial import Trial
+from autocompress.engine.trial_table import TrialTable
 from autocompress.space.goals import DEFAULT_OBJECTIVES, Goals
 from autocompress.space.recipe import Recipe
 
@@ -39,23 +39,23 @@ TAIL = [{"int8_dynamic": {}}]
 @given(trials())
 @settings(max_examples=60, deadline=None)
 def test_one_by_one_is_all_at_once(every: list[Trial]) -> None:
-    standing = Standing([], GOALS)
+    table = TrialTable([], GOALS)
     for trial in every:
-        standing.keep(Trial(trial.number, "running", trial.recipe, variant_of=trial.variant_of))
-        standing.keep(trial)
-    assert standing.front == front({t.number: t.measurement for t in every if t.feasible}, GOALS)
-    assert standing.count("charged") == sum(t.charged for t in every)
-    assert standing.count("running") == sum(t.state == "running" for t in every)
-    assert standing.count("training") == sum(t.state == "running" and t.variant_of is None for t in every)
-    assert standing.evaluated() == [t for t in every if t.state in ("complete", "failed")]
-    assert standing.evaluated(latest=2) == standing.evaluated()[-2:]
-    assert standing.training_seconds == sum(t.seconds["train"] for t in every)
-    assert standing.count("recipes") == len({t.recipe.key for t in every})
+        table.keep(Trial(trial.number, "running", trial.recipe, variant_of=trial.variant_of))
+        table.keep(trial)
+    assert table.front == front({t.number: t.measurement for t in every if t.feasible}, GOALS)
+    assert table.count("charged") == sum(t.charged for t in every)
+    assert table.count("running") == sum(t.state == "running" for t in every)
+    assert table.count("training") == sum(t.state == "running" and t.variant_of is None for t in every)
+    assert table.evaluated() == [t for t in every if t.state in ("complete", "failed")]
+    assert table.evaluated(latest=2) == table.evaluated()[-2:]
+    assert table.training_seconds == sum(t.seconds["train"] for t in every)
+    assert table.count("recipes") == len({t.recipe.key for t in every})
     for trial in every:
         before = [t for t in every if t.number < trial.number and t.recipe == trial.recipe]
-        assert standing.twin(trial) == (before[0] if before else None)
-        assert standing.trained_alike(trial) == [t for t in every if t.recipe.trained == trial.recipe.trained]
-    assert {t.number for t in standing.marked() if t.front} == standing.front
+        assert table.twin(trial) == (before[0] if before else None)
+        assert table.trained_alike(trial) == [t for t in every if t.recipe.trained == trial.recipe.trained]
+    assert {t.number for t in table.marked() if t.front} == table.front
 
 
 def measured(score: float, latency_ms: float, size_mb: float, width: float = 0.0) -> dict[str, float]:
@@ -68,8 +68,8 @@ def test_the_front_goes_by_the_difference_on_the_same_texts() -> None:
         Trial(0, "complete", Recipe(), measurement={"score": 0.7625, "latency_ms": 7.3, "size_mb": 27.7}),
         Trial(1, "complete", Recipe(), measurement={"score": 0.760, "latency_ms": 5.3, "size_mb": 20.2}),
     ]
-    assert Standing(every, GOALS, lambda one, other: (0.0025 * (other - one), 0.01)).front == {1}
-    assert Standing(every, GOALS, lambda one, other: (0.0025 * (other - one), 0.001)).front == {0, 1}
+    assert TrialTable(every, GOALS, lambda one, other: (0.0025 * (other - one), 0.01)).front == {1}
+    assert TrialTable(every, GOALS, lambda one, other: (0.0025 * (other - one), 0.001)).front == {0, 1}
 
 
 def test_progress_is_the_hypervolume_after_every_charged_trial() -> None:

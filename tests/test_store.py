@@ -17,10 +17,10 @@ import pytest
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 
+from autocompress.engine.optuna import samplers
+from autocompress.engine.optuna.store import Store
+from autocompress.engine.trial import Trial
 from autocompress.errors import ConfigError
-from autocompress.search.optuna import samplers
-from autocompress.search.optuna.store import Store
-from autocompress.search.trial import Trial
 from autocompress.space.method import find
 from autocompress.space.recipe import Recipe
 from autocompress.space.search_space import SearchSpace

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from autocompress.engine.trial import Trial
 from autocompress.report.tables import front_rows, short, trial_rows
-from autocompress.search.trial import BASELINE, Trial
 from autocompress.space.recipe import Recipe
+from autocompress.trials.job import BASELINE
 
 FIGURES = {"score": 0.7, "latency_ms": 1.0, "speedup": 2.0, "speedup_low": 2.0, "speedup_high": 2.0, "size_mb": 20.0}
 

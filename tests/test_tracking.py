@@ -25,14 +25,15 @@ from mlflow.protos.databricks_pb2 import (
     TEMPORARILY_UNAVAILABLE,
 )
 
+from autocompress.engine.trial import Trial
 from autocompress.errors import ConfigError, Paused
-from autocompress.search.trial import BASELINE, Trial
 from autocompress.space.recipe import Recipe
 from autocompress.tracking import sync as tracking
 from autocompress.tracking.runs import StudyView, points, study_run, trial_run
 from autocompress.tracking.sync import Tracker, tracking_uri
 from autocompress.tracking.trouble import sentence
 from autocompress.tracking.ui import serve_ui, server
+from autocompress.trials.job import BASELINE
 
 NO_SERVER = "http://127.0.0.1:9"
 
@@ -47,7 +48,7 @@ VIEW = StudyView(
 
 FIRST_USE = """
 import sys
-from autocompress.search.trial import Trial
+from autocompress.engine.trial import Trial
 from autocompress.space.recipe import Recipe
 from autocompress.tracking.runs import StudyView
 from autocompress.tracking.sync import Tracker

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from autocompress.search.front.undertrained import sentence
-from autocompress.search.trial import Measurement, State, Trial
-from autocompress.space.goals import DEFAULT_OBJECTIVES, Constraint, Goals
+from autocompress.engine.front.undertrained import sentence
+from autocompress.engine.trial import State, Trial
+from autocompress.space.goals import DEFAULT_OBJECTIVES, Constraint, Goals, Measurement
 from autocompress.space.recipe import Recipe
 
 GOALS = Goals(DEFAULT_OBJECTIVES, (Constraint.parse("score >= 0.9 * baseline"), Constraint.parse("size_mb <= 20")))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from autocompress.engine.trial import Trial
     from autocompress.report.tables import Row
-    from autocompress.search.trial import Trial
 
 
 def print_json(data: Any) -> None:

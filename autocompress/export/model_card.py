@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from autocompress.engine.trial import Trial
 from autocompress.report.tables import FRONT_COLUMNS, Row, front_rows, markdown, short
-from autocompress.search.trial import Trial
 from autocompress.serving.folder import Measured, Serving
 
 if TYPE_CHECKING:

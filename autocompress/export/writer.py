@@ -11,47 +11,48 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from autocompress.engine import identity
+from autocompress.engine.state import StudyState
+from autocompress.engine.trial import Trial
 from autocompress.errors import ConfigError
 from autocompress.export import files
 from autocompress.export.model_card import card
 from autocompress.machine import cache
-from autocompress.search import identity
-from autocompress.search.trial import Measurement, Trial
 from autocompress.serving.folder import MEASURED, SERVING, Measured, Scored, Serving, digest_of
+from autocompress.space.goals import Measurement
 from autocompress.space.language.yaml_lines import write_yaml
 from autocompress.tasks.task import Task
 from autocompress.tasks.tokenization import padding
-from autocompress.trials import folders
+from autocompress.trials.artefacts import kept, remeasured, trial_key
 from autocompress.trials.executors.inline import InlineExecutor
 from autocompress.trials.job import Job
-from autocompress.trials.work import remeasured, trial_folder, workbench
+from autocompress.trials.work import workbench
 
-if TYPE_CHECKING:
-    from autocompress.study import Study
+Judged = Callable[[Trial], dict[str, float]]
 
 
-def export(study: Study, trial: Trial, to: Path) -> Path:
-    """Write `trial` to `to`: a new or empty folder, or an export that is replaced (see `export_files`).
+def export(study: StudyState, trial: Trial, to: Path, judged: Judged, remake: Callable[[Trial], None]) -> Path:
+    """Write `trial` to `to`: a new or empty folder, or an export that is replaced (see `files`).
 
-    A trial that left the front is made again first.
+    A trial that left the front is made again first, by `remake`; `judged` gives its score on the test split.
     """
     if trial.state != "complete":
         raise ConfigError(f"{trial.label} is {trial.state}: only a complete trial can be exported. {trial.reason}")
     files.check(to)
-    place = trial_folder(study.folder, trial.number)
-    with folders.kept(place):
+    place = study.folder / trial_key(trial.number)
+    with kept(place):
         if not (place / "artefact").exists():
-            study.remake(trial)
-        scores = study.judged(trial)
+            remake(trial)
+        scores = judged(trial)
         cache.write_folder(to.resolve(), lambda draft: _fill(draft, study, trial, place, scores))
     return to
 
 
-def _fill(draft: Path, study: Study, trial: Trial, place: Path, scores: dict[str, float]) -> None:
-    bench = workbench(study.folder)
+def _fill(draft: Path, study: StudyState, trial: Trial, place: Path, scores: dict[str, float]) -> None:
+    bench = workbench(study.data)
     for source in (place / "model", place / "artefact"):
         shutil.copytree(source, draft, dirs_exist_ok=True)
     bench.task.tokenizer.save_pretrained(draft)
@@ -69,7 +70,7 @@ def _fill(draft: Path, study: Study, trial: Trial, place: Path, scores: dict[str
     files.note(draft)
 
 
-def _serving(study: Study, task: Task) -> Serving:
+def _serving(study: StudyState, task: Task) -> Serving:
     texts, space = task.texts, study.space
     scored = {
         which: digest_of(split.texts, split.labels, texts.labels)
@@ -81,7 +82,7 @@ def _serving(study: Study, task: Task) -> Serving:
     )  # fmt: skip
 
 
-def _measured(study: Study, trial: Trial, scores: dict[str, float]) -> Measured:
+def _measured(study: StudyState, trial: Trial, scores: dict[str, float]) -> Measured:
     assert study.baseline
     record, several = study.record, study.confirmed.get(trial.number, {})
     again = _remeasured(study, trial)
@@ -91,16 +92,16 @@ def _measured(study: Study, trial: Trial, scores: dict[str, float]) -> Measured:
         baseline=study.baseline.measurement | {"test_score": scores["baseline_test_score"]},
         metric=study.space.task.metric, target=study.space.target,
         machine=record["machine"], versions=record["versions"],
-        runtime=record.get("runtime") or workbench(study.folder).runtime.describe(),
+        runtime=record.get("runtime") or workbench(study.data).runtime.describe(),
         isolated=bool(again),
     )  # fmt: skip
 
 
-def _remeasured(study: Study, trial: Trial) -> Measurement:
+def _remeasured(study: StudyState, trial: Trial) -> Measurement:
     """Its latency in a process of its own; nothing, and a warning, if that cannot be measured."""
     if not identity.unchanged(study):  # of this machine or version, its figures would say nothing beside the study's
-        return remeasured(study.folder, trial.number)
-    job = Job("remeasure", str(study.folder), trial.number, trial.recipe.dump())
+        return remeasured(study.artefacts, trial.number)
+    job = Job("remeasure", study.data, trial.number, trial.recipe.dump())
     result = InlineExecutor(lambda *_: None).submit(job).result()
     if result.failure:
         said = f"{trial.label} keeps the latency that the search measured: {result.failure.reason}"

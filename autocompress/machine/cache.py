@@ -71,7 +71,7 @@ def value(kind: str, key: str, compute: Callable[[], dict[str, Any]]) -> dict[st
     return known
 
 
-def write_folder(place: Path, build: Callable[[Path], None]) -> None:
+def write_folder(place: Path, build: Callable[[Path], object]) -> None:
     """Fill a folder beside `place`, then rename it there: `place` exists whole or not at all."""
     place.parent.mkdir(parents=True, exist_ok=True)
     draft, old = entries.draft_of(place), entries.draft_of(place)
@@ -97,11 +97,16 @@ def write_folder(place: Path, build: Callable[[Path], None]) -> None:
 
 def write_json(place: Path, data: Any) -> None:
     """Write `data` so that a reader sees the old file or the new one, never half of it."""
+    write_text(place, json.dumps(data, indent=1))
+
+
+def write_text(place: Path, text: str) -> None:
+    """The same of a text."""
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = entries.draft_of(place)
     try:
         with draft.open("w") as file:
-            json.dump(data, file, indent=1)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(place)

@@ -10,9 +10,10 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from autocompress.models.forward import Outputs, forward
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.space.settings import Target
-from autocompress.tasks.dataset import Batch, Examples, inputs
+from autocompress.tasks.dataset import Batch, Examples
 
 Hook = Callable[[float], None]  # called after every optimizer step with progress in (0, 1]
 OnStep = Callable[[int, int, float], None]  # (step, of how many, loss)
@@ -47,13 +48,6 @@ class Course:
         self.on_step(training.step, training.steps, loss)
 
 
-class Outputs(Protocol):
-    """What a forward pass gave. Hugging Face's model outputs fit."""
-
-    logits: Tensor  # (B, C)
-    hidden_states: tuple[Tensor, ...] | None  # embeddings, then every layer: (B, T, D) each
-
-
 @dataclass
 class Remembered:
     """Outputs of which only the logits were kept."""
@@ -70,11 +64,6 @@ class Loss(nn.Module):
 
     def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
         raise NotImplementedError
-
-
-def forward(model: nn.Module, batch: Batch, needs: frozenset[str]) -> Outputs:
-    """Run `model` on `batch` and ask for no more than `needs`."""
-    return model(**inputs(batch), output_hidden_states="hidden_states" in needs)  # type: ignore[no-any-return]
 
 
 class Teacher:

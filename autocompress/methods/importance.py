@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autocompress.machine import cache
-from autocompress.methods.context import Context, forward
+from autocompress.methods.context import Context
+from autocompress.models.forward import forward
 from autocompress.models.surgery import LowRankLinear, features, weight_OI
 from autocompress.space import keys
 from autocompress.tasks.dataset import Batch

@@ -10,7 +10,7 @@ from weakref import ref
 import torch
 from torch import Tensor, nn
 
-from autocompress.methods.context import forward
+from autocompress.models.forward import forward
 from autocompress.tasks.dataset import Batch
 
 Observer = Literal["minmax", "percentile", "entropy"]

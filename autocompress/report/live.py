@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn
 
+from autocompress.engine.events import Observer
+from autocompress.engine.trial import Trial
 from autocompress.machine.heartbeat import EVERY, Heartbeat
 from autocompress.report.tables import short
-from autocompress.search.events import Observer
-from autocompress.search.trial import BASELINE, Measurement, Trial
+from autocompress.space.goals import Measurement
 from autocompress.space.recipe import Recipe
-from autocompress.trials.job import Job
+from autocompress.trials.job import BASELINE, Job
 
 _DOING = {
     "baseline": "fine-tunes and measures the baseline", "applies": "asks which methods can act on this model",

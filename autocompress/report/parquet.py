@@ -15,17 +15,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from autocompress.search.trial import Trial
-
-if TYPE_CHECKING:
-    from autocompress.study import Study
+from autocompress.engine.state import StudyState
+from autocompress.engine.trial import Trial
 
 _EVALUATED = ("complete", "stopped", "failed", "refused")
 
 
-def tabulate(study: Study, to: Path) -> int:
+def tabulate(study: StudyState, to: Path) -> int:
     """Write the file; returns how many rows it has."""
     import pyarrow
     from pyarrow import parquet
@@ -60,10 +58,10 @@ def _named(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
     return {f"{prefix}_{name}": value for name, value in values.items()}
 
 
-def _facts(study: Study) -> dict[str, Any]:
+def _facts(study: StudyState) -> dict[str, Any]:
     """What the rows are about."""
     record = study.record
     return {
-        "study": study.name, "space": study.space.dump(), "machine": record["machine"], "versions": record["versions"],
+        "study": study.name, "space": study.brief.dump(), "machine": record["machine"], "versions": record["versions"],
         "baseline": study.baseline.measurement if study.baseline else {},
     }  # fmt: skip

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Sequence
 
+from autocompress.engine.trial import Trial
 from autocompress.machine.eviction import Usage
-from autocompress.search.trial import BASELINE, Measurement, Trial
+from autocompress.space.goals import Measurement
+from autocompress.trials.job import BASELINE
 
 Row = tuple[str, ...]
 Knob = tuple[int, str]  # by the step's place in the recipe and its own name

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from autocompress.search.trial import Measurement
+from autocompress.space.goals import Measurement
 from autocompress.tasks.dataset import Batch, inputs
 
 

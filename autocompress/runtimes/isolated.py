@@ -24,7 +24,7 @@ import numpy as np
 from autocompress.errors import Unmeasured
 from autocompress.runtimes import latency as timing
 from autocompress.runtimes.runtime import Runtime, find_runtime
-from autocompress.search.trial import Measurement
+from autocompress.space.goals import Measurement
 from autocompress.space.settings import Target
 
 if TYPE_CHECKING:

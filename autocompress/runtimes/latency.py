@@ -11,8 +11,6 @@ baseline of 15.5 ms), and it is by itself that it will be served.
 from __future__ import annotations
 
 import math
-import os
-import platform
 import time
 import zlib
 from collections.abc import Callable
@@ -21,10 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autocompress.machine import gpu
 from autocompress.machine.exclusive import quiet
 from autocompress.runtimes.runtime import Session
-from autocompress.search.trial import Measurement
+from autocompress.space.goals import Measurement
 from autocompress.space.settings import Target
 from autocompress.tasks import finite
 
@@ -181,23 +178,3 @@ def archive_mb(artefact: Path) -> float:
 
 def _files(artefact: Path) -> list[Path]:
     return sorted(artefact.iterdir()) if artefact.is_dir() else [artefact]
-
-
-def machine(device: str = "cpu") -> dict[str, str]:
-    """The fingerprint that every figure carries: figures from two machines are not compared. On cuda with its GPU."""
-    cpu = {"cpu": _cpu_model(), "arch": platform.machine(), "system": platform.system(), "cores": str(_cores())}
-    return cpu | gpu.facts(device)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return platform.processor()
-    facts = dict(line.split(":", 1) for line in info.read_text().split("\n\n")[0].splitlines() if ":" in line)
-    plain = {k.strip(): v.strip() for k, v in facts.items()}
-    vnni = "vnni" if "vnni" in plain.get("flags", "") else "no vnni"
-    return f"{plain.get('model name', platform.processor())} ({vnni})"

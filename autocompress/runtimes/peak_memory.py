@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from autocompress.errors import ConfigError
 from autocompress.runtimes import isolated
 from autocompress.runtimes.runtime import Runtime
-from autocompress.search.trial import Measurement
+from autocompress.space.goals import Measurement
 from autocompress.space.settings import Target
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from autocompress.errors import ConfigError, short
-from autocompress.search.trial import Measurement
+from autocompress.space.goals import Measurement
 from autocompress.space.recipe import digest
 from autocompress.space.settings import Settings, Target, TaskSettings
 

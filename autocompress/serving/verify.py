@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from autocompress.errors import ConfigError, Unmeasured, foreign
-from autocompress.models.hub import reason
+from autocompress.errors import ConfigError, Unmeasured, foreign, reason
+from autocompress.machine import fingerprint
 from autocompress.runtimes import isolated, latency
 from autocompress.runtimes.runtime import find_runtime
 from autocompress.serving.folder import Measured, digest_of, read_measured
@@ -102,7 +102,7 @@ def _latency(pipeline: Pipeline, measured: Measured) -> Check:
         now = isolated.absolute_latency(pipeline.folder, batch, pipeline.target)
     except (MemoryError, Unmeasured) as e:
         return Check("latency_ms", trial["latency_ms"], None, False, str(e))
-    if measured.machine != latency.machine(measured.target.device):
+    if measured.machine != fingerprint.machine(measured.target.device):
         where = measured.machine.get("cpu", "an unknown machine")
         return Check("latency_ms", trial["latency_ms"], now, None, f"not compared: it was measured on {where}")
     agrees = now <= max(trial["latency_ms"] * (1 + _LATENCY_SHARE), trial["latency_ms_high"])

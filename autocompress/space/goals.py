@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from autocompress.errors import ConfigError, nearest
-from autocompress.search.trial import Measurement
 
+Measurement = dict[str, float]  # units in the names: score, latency_ms, size_mb, parameters, ...
 Direction = Literal["maximize", "minimize"]
 Cost = tuple[float, ...]  # of the objectives, each turned so that less is better
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from autocompress.space.method import Method, find
-from autocompress.space.recorded import read_step
+from autocompress.space.recorded import Traits, read_step
 
 Steps = list[dict[str, dict[str, Any]]]
 
@@ -56,12 +56,13 @@ class Recipe(tuple[Method, ...]):
         return cls(find(name)(**knobs) for step in steps for name, knobs in step.items())
 
     @classmethod
-    def read(cls, steps: Steps) -> Recipe:
+    def read(cls, steps: Steps, traits: Traits | None = None) -> Recipe:
         """The same of what another version may have written: a step that this one does not know is kept as it is.
 
-        Such a recipe can be shown and compared with others, and not be carried out.
+        Such a recipe can be shown and compared with others, and not be carried out. With the `traits` that a study has
+        written down of its methods, every step is kept as it is, and no method is loaded.
         """
-        return cls(read_step(name, knobs) for step in steps for name, knobs in step.items())
+        return cls(read_step(name, knobs, traits) for step in steps for name, knobs in step.items())
 
     def fault(self) -> str | None:
         """Why this order of steps cannot work, or None. Known before anything runs."""

@@ -25,8 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from autocompress.search.trial import Measurement
-from autocompress.space.goals import Cost, Goals, dominates
+from autocompress.space.goals import Cost, Goals, Measurement, dominates
 from autocompress.space.recipe import Recipe
 
 SHARES = (1 / 9, 1 / 3)  # of all training steps

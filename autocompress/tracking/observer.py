@@ -5,23 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
+from autocompress.engine.progress import PROGRESS
+from autocompress.engine.state import StudyState
+from autocompress.engine.trial import Trial
+from autocompress.engine.trial_table import TrialTable
 from autocompress.errors import Paused
 from autocompress.report.tables import FRONT_COLUMNS, front_rows, markdown
-from autocompress.search.progress import PROGRESS
-from autocompress.search.trial import BASELINE, Trial
-from autocompress.search.trial_table import Standing
 from autocompress.space.settings import Target
 from autocompress.tracking.runs import Status, StudyView, is_evaluated
 from autocompress.tracking.sync import Tracker
 from autocompress.tracking.ui import serve_ui
-from autocompress.trials.work import remeasured, trial_folder
-
-if TYPE_CHECKING:
-    from autocompress.study import Study
+from autocompress.trials.artefacts import remeasured, trial_key
+from autocompress.trials.job import BASELINE
 
 _LAG = 10.0  # seconds
 
@@ -29,13 +28,18 @@ _LAG = 10.0  # seconds
 class Log:
     """Keeps MLflow up to date while a search runs; on leaving, nothing stays RUNNING."""
 
-    def __init__(self, study: Study, baseline: Trial, on_warning: Callable[[str], None]) -> None:
+    def __init__(self, study: StudyState, on_warning: Callable[[str], None]) -> None:
+        """The study's baseline is measured by the time anything is logged."""
         self._study = study
-        self._baseline = baseline
         self._tracker = Tracker(on_warning=on_warning)
         self._shown: list[Trial] | None = None
         self._shown_at = 0.0
         self.seconds = 0.0  # spent on logging
+
+    @cached_property
+    def _baseline(self) -> Trial:
+        assert self._study.baseline
+        return self._study.baseline
 
     def sync(self, trials: list[Trial], status: Status = "RUNNING") -> bool:
         """Make MLflow hold these trials and the baseline. False if it could not be reached.
@@ -52,10 +56,10 @@ class Log:
         self.seconds += time.perf_counter() - start
         return done
 
-    def ended(self, trial: Trial, standing: Standing) -> None:
+    def ended(self, trial: Trial, table: TrialTable) -> None:
         """Hear of a trial that has ended. One that was not trained may wait for others like it."""
         if is_evaluated(trial) or time.perf_counter() >= self._shown_at + _LAG:
-            self.sync(standing.marked())
+            self.sync(table.marked())
 
     def sync_now(self, *, restore: bool = False) -> str:
         """Bring MLflow up to date now, outside a search; returns its address. Raises `Paused` if that cannot be done.
@@ -80,12 +84,12 @@ class Log:
 
     def _with_finals(self, trial: Trial) -> Trial:
         """With what was measured of it in a process of its own, beside what the search measured."""
-        again = remeasured(self._study.folder, trial.number) if trial.front else {}
+        again = remeasured(self._study.artefacts, trial.number) if trial.front else {}
         more = {f"isolated/{name}": value for name, value in again.items()}
         return replace(trial, measurement=trial.measurement | more)
 
     def _folder(self, trial: Trial) -> Path | None:
-        return None if trial.number == BASELINE else trial_folder(self._study.folder, trial.number)
+        return None if trial.number == BASELINE else self._study.folder / trial_key(trial.number)
 
     def __enter__(self) -> Log:
         self.sync(self._study.trials)
@@ -96,9 +100,9 @@ class Log:
         self.sync(self._study.trials, "FINISHED" if ended else "KILLED")
 
 
-def study_view(study: Study, baseline: Trial, trials: list[Trial], status: Status) -> StudyView:
+def study_view(study: StudyState, baseline: Trial, trials: list[Trial], status: Status) -> StudyView:
     """The study's own run: its constants, and what it has found so far as a text that MLflow renders."""
-    space, record = study.space, study.record
+    space, record = study.brief, study.record
     target = space.target
     data = space.task.data if isinstance(space.task.data, str) else Path(space.task.data["train"]).stem
     front = front_rows(baseline, [t for t in trials if t.front])

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from autocompress.engine.state import StudyState
+from autocompress.engine.trial import Trial
 from autocompress.errors import Paused
 from autocompress.export.model_card import figures
 from autocompress.runtimes.runtime import find_runtime
-from autocompress.search.trial import Trial
 from autocompress.serving.folder import read_measured, read_serving
 from autocompress.serving.pipeline import PACKAGES
 from autocompress.tracking import registry
 from autocompress.tracking.registry import Card, Registered
 
-if TYPE_CHECKING:
-    from autocompress.study import Study
+RunOf = Callable[[Trial], tuple[str, str]]
 
 
-def register(study: Study, trial: Trial, folder: Path, name: str) -> Registered:
-    """Make `folder`, which `trial` was exported to, the champion of the model `name`.
+def register(study: StudyState, trial: Trial, folder: Path, name: str, run_of: RunOf) -> Registered:
+    """Make `folder`, which `trial` was exported to, the champion of the model `name`. `run_of`: its run in MLflow.
 
     Raises `Paused` for trouble at MLflow. The folder is kept.
     """
     registry.checked_name(name)
     card = _card(study, trial, folder)
     try:
-        uri, run = study.run_of(trial)
+        uri, run = run_of(trial)
         return registry.register(uri, run, folder, name, card)
     except Paused as error:
         again = f"autocompress export {study.name} --trial {trial.number} --to {folder} --register {name}"
         raise Paused(f"{folder}/ is exported, but it is not registered: {error} Mend that, then: {again}") from error
 
 
-def _card(study: Study, trial: Trial, folder: Path) -> Card:
+def _card(study: StudyState, trial: Trial, folder: Path) -> Card:
     serving, measured = read_serving(folder), read_measured(folder)
     said = [
-        f"`{study.space.model}`, compressed: {trial.recipe.title}. Trial {trial.number} of the study `{study.name}`.",
+        f"`{study.brief.model}`, compressed: {trial.recipe.title}. Trial {trial.number} of the study `{study.name}`.",
         figures(measured),
         f"Latency is that of {serving.target.batch_size} x {serving.target.sequence_length} tokens on "
         f"{measured.machine['cpu']}. The source run holds the recipe, `artifacts/` the exported folder.",

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from autocompress.search.trial import BASELINE, Trial
+from autocompress.engine.trial import Trial
+from autocompress.trials.job import BASELINE
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 Point = tuple[str, float, int]  # metric, value, step

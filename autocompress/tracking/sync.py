@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from autocompress.engine.trial import Trial
 from autocompress.errors import Paused
 from autocompress.machine import interrupts
-from autocompress.search.trial import Trial
 from autocompress.tracking.runs import (  # fmt: skip
     STUDY,
     Run,

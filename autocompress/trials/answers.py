@@ -11,28 +11,27 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from autocompress.machine import cache
 from autocompress.tasks.metrics import METRICS, without_each
+from autocompress.trials.artefacts import Artefacts
 
 _FOLDER, _LABELS = "answers", "labels"
 
 
-def keep(study: Path, number: int, predicted_N: np.ndarray, labels_N: Sequence[int]) -> None:
+def keep(artefacts: Artefacts, number: int, predicted_N: np.ndarray, labels_N: Sequence[int]) -> None:
     """Write down what a trial answered; known labels stay as they are."""
-    if not _file(study, _LABELS).exists():
-        cache.write_json(_file(study, _LABELS), list(labels_N))
-    cache.write_json(_file(study, f"{number:03d}"), predicted_N.tolist())
+    if artefacts.read(_key(_LABELS)) is None:
+        artefacts.write(_key(_LABELS), json.dumps(list(labels_N)))
+    artefacts.write(_key(f"{number:03d}"), json.dumps(predicted_N.tolist()))
 
 
 class Answers:
-    """Of the study in this folder. Each trial's are read once."""
+    """Of a study. Each trial's are read once."""
 
-    def __init__(self, study: Path, metric: str) -> None:
-        self._study = study
+    def __init__(self, artefacts: Artefacts, metric: str) -> None:
+        self._artefacts = artefacts
         self._metric = METRICS[metric]
         self._known: dict[int, tuple[float, np.ndarray] | None] = {}  # its score, and the scores without each text
 
@@ -53,10 +52,10 @@ class Answers:
 
     def _of(self, number: int) -> tuple[float, np.ndarray] | None:
         if number not in self._known:
-            files = [_file(self._study, name) for name in (f"{number:03d}", _LABELS)]
+            texts = [self._artefacts.read(_key(name)) for name in (f"{number:03d}", _LABELS)]
             found = None
-            if all(file.is_file() for file in files):
-                predicted_N, labels_N = (np.array(json.loads(file.read_text())) for file in files)
+            if texts[0] is not None and texts[1] is not None:
+                predicted_N, labels_N = (np.array(json.loads(text or "[]")) for text in texts)
                 if predicted_N.shape == labels_N.shape and len(labels_N) > 1:
                     score = self._metric(predicted_N, labels_N)
                     found = score, without_each(self._metric, predicted_N, labels_N)
@@ -64,5 +63,5 @@ class Answers:
         return self._known[number]
 
 
-def _file(study: Path, name: str) -> Path:
-    return study / _FOLDER / f"{name}.json"
+def _key(name: str) -> str:
+    return f"{_FOLDER}/{name}.json"

@@ -9,32 +9,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from autocompress.errors import NotFinite
-from autocompress.machine import cache, disk
+from autocompress.machine import cache, disk, fingerprint
 from autocompress.methods.context import Context, Course, OnStep, Teacher
 from autocompress.methods.training.finetune import Finetune
 from autocompress.models import input_limits, loading, storage
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.runtimes import flops, latency, peak_memory
 from autocompress.runtimes.runtime import Runtime, Session, find_runtime
-from autocompress.search import identity, study_file
-from autocompress.search.trial import Measurement
-from autocompress.space import keys
+from autocompress.space import keys, stored_space
+from autocompress.space.goals import Measurement
 from autocompress.space.recipe import Recipe
 from autocompress.space.search_space import SearchSpace
 from autocompress.space.settings import Target
 from autocompress.tasks.dataset import Batch
 from autocompress.tasks.task import Task
+from autocompress.trials import fingerprints
 from autocompress.trials import teacher as teachers
+from autocompress.trials.artefacts import Artefacts, find
+from autocompress.trials.job import StudyData
 from autocompress.trials.put_aside import Aside, Resumable
 from autocompress.trials.scoring import Scorer
 
+_BASELINE = "baseline"  # the key of its artefact
 _CALIBRATION_TEXTS, _CALIBRATION_BATCH = 128, 32
 _NO_GPU_TRAINING = (
     "This machine has a GPU, but autocompress trains on the CPU only: expect trainings to take CPU time. "
@@ -43,19 +45,24 @@ _NO_GPU_TRAINING = (
 
 
 class Workbench:
-    """What the jobs of the study in `folder` share."""
+    """What the jobs of one study share."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, study: StudyData) -> None:
+        self.study = study  # as the latest job has it
 
     @cached_property
     def space(self) -> SearchSpace:
-        return study_file.space_of(self.folder)
+        return stored_space.read(self.study.space, Path(self.study.root))
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """What the coordinator wrote about the study."""
-        return study_file.read(self.folder)
+    @cached_property
+    def artefacts(self) -> Artefacts:
+        return find(self.study.artefacts)
+
+    def made(self, key: str) -> Path:
+        """The folder that an earlier job made. Raises `FileNotFoundError`."""
+        if (place := self.artefacts.get(key)) is None:
+            raise FileNotFoundError(f"{key}: there is no such artefact of this study")
+        return place
 
     @cached_property
     def target(self) -> Target:
@@ -80,7 +87,7 @@ class Workbench:
         input_limits.fit(tokenizer, limits.values())
         input_limits.check(tokenizer, limits, self.target, self.space.task)
         task = Task.load(self.space.task, tokenizer, self.space.search.seed, self.space.root)
-        identity.check_texts(self.record, task.texts)
+        fingerprints.check(self.study.inputs, task.texts)
         return task
 
     @cached_property
@@ -136,7 +143,7 @@ class Workbench:
 
         Raises `PutAside` if its training is not done at the deadline, in seconds since 1970.
         """
-        aside = Aside(self.folder / "aside", deadline)
+        aside = Aside(self.artefacts, "aside", deadline)
         place = cache.folder("teachers", self.teacher_key, lambda draft: self._teach(draft, on_step, aside))
         aside.forget()
         return place
@@ -186,7 +193,8 @@ class Workbench:
 
     @property
     def baseline_folder(self) -> Path:
-        return self.folder / "baseline"
+        """Where the baseline's artefact lies."""
+        return self.made(_BASELINE)
 
     def check_target(self) -> None:
         """Raise `NotApplicable` if nothing at all runs there. Asked before anything is trained for it."""
@@ -194,11 +202,9 @@ class Workbench:
 
     def lower_baseline(self) -> None:
         """Write the baseline's artefact, unless it is there."""
-        if not self.baseline_folder.exists():
-            lower = self.runtime.lower
-            cache.write_folder(
-                self.baseline_folder, lambda draft: lower(self.teacher.model, PrecisionPlan(), self.example, draft)
-            )
+        if self.artefacts.get(_BASELINE) is None:
+            lower, model = self.runtime.lower, self.teacher.model
+            self.artefacts.put(_BASELINE, lambda draft: lower(model, PrecisionPlan(), self.example, draft))
 
     @cached_property
     def baseline(self) -> Session:
@@ -207,13 +213,13 @@ class Workbench:
     @property
     def reference_ms(self) -> float:
         """The baseline's latency on this machine, to which every ratio is applied."""
-        return float(self.record["baseline"]["measurement"]["latency_ms"])
+        return self.study.reference_ms
 
     @cached_property
     def surroundings(self) -> str:
         """What, besides a candidate's shapes, decides its size and latency."""
         signatures = [storage.signature(model, PrecisionPlan()) for model in (self.teacher.model, self.start)]
-        target, machine = self.target.model_dump(mode="json"), latency.machine(self.target.device)
+        target, machine = self.target.model_dump(mode="json"), fingerprint.machine(self.target.device)
         return keys.surroundings(signatures, target, self.runtime.describe(), machine, [self._measures_memory])
 
     @property
@@ -247,7 +253,7 @@ class Workbench:
 
     @cached_property
     def scorer(self) -> Scorer:
-        return Scorer(self.folder, self.task, self.target.batch_size, lambda: self.baseline)
+        return Scorer(self.artefacts, self.task, self.target.batch_size, lambda: self.baseline)
 
     def baseline_score(self) -> float:
         """On the validation split. Raises `ConfigError` where it is no better than guessing, or no number."""

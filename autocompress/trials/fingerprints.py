@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
+from autocompress.errors import ConfigError
 from autocompress.machine.entries import sha256
 from autocompress.models import loading
 from autocompress.models.hub import FILES
-from autocompress.space.search_space import SearchSpace
+from autocompress.space.search_space import SearchSpace, differences
 from autocompress.tasks.data.splits import Texts, load_texts
 
 _TOKENIZER = ("token", "vocab", "merges", "special_tokens", "added_tokens", "sentencepiece", "spiece")
@@ -32,6 +34,21 @@ def texts(read: Texts) -> dict[str, str]:
         rows = [split.texts, [read.labels[i] for i in split.labels]]
         found[f"{name} texts"] = f"{len(split.labels)} (sha256 {_digest(rows)})"
     return {"labels": ", ".join(read.labels)} | found
+
+
+def check(known: Mapping[str, str], read: Texts) -> None:
+    """Raise `ConfigError` if these are not the texts that the study is made of: they may change while it runs.
+
+    `known`: the `inputs` of the study; nothing, if that was not written down.
+    """
+    now = texts(read)
+    then = {name: line for name, line in known.items() if name in now}
+    if changes := differences(then, now) if then else []:
+        raise ConfigError(
+            "task.data: the texts must be those that the study was made with. Got others:\n  "
+            + "\n  ".join(changes)
+            + "\nRestore them, or start a study of its own: autocompress search SPACE.yaml --study NAME"
+        )
 
 
 def _files(source: str, *, tokenizer: bool) -> str:

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import math
-import traceback
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from autocompress.errors import AutocompressError, ConfigError, Diverged, NotApplicable, NotFinite, Paused, Unmeasured
-from autocompress.machine import cache, disk
-from autocompress.machine.exclusive import Floor
-from autocompress.methods.context import OnStep
-from autocompress.search.trial import Measurement
-from autocompress.space.recipe import Recipe, Steps
-from autocompress.trials import work
-from autocompress.trials.put_aside import PutAside
+from autocompress.space.goals import Measurement
+from autocompress.space.recipe import Steps
+
+BASELINE = -1  # the baseline's trial number
 
 Kind = Literal["baseline", "applies", "rehearse", "train", "evaluate", "remeasure", "judge"]
 
 
 @dataclass(frozen=True)
+class StudyData:
+    """What every job of a study needs to know of it: nothing else is read of the study where the job is done."""
+
+    id: str = ""
+    space: dict[str, Any] = field(default_factory=dict)  # filled, as `SearchSpace.dump` gives it
+    root: str = ""  # the folder that relative paths in the space start from
+    artefacts: str = ""  # where what jobs make is kept: see `artefacts.find`
+    inputs: dict[str, str] = field(default_factory=dict)  # what texts and checkpoints held when the study was made
+    machine: dict[str, str] = field(default_factory=dict)  # the kind of machine whose latencies count
+    reference_ms: float = math.nan  # the baseline's latency there
+
+
+@dataclass(frozen=True)
 class Job:
-    """One piece of work on one recipe of the study in `folder`."""
+    """One piece of work on one recipe of a study."""
 
     kind: Kind
-    folder: str
-    number: int = -1
+    study: StudyData = StudyData()
+    number: int = BASELINE
     recipe: Steps = field(default_factory=list)
     share: float = 1.0  # train: up to this share of the recipe's steps
     repeat: int = 0  # train, evaluate: 0 with the search's own seed, 1 and more with others
@@ -55,45 +62,4 @@ class Result:
     rung_seconds: dict[str, float] = field(default_factory=dict)  # share -> seconds of training steps by then
     trained: bool = True  # no training is left to do
     left_out: dict[str, str] = field(default_factory=dict)  # applies: where a method stands -> why it cannot act
-
-
-def perform(job: Job, on_step: OnStep) -> Result:
-    """Do the job in this process. A recipe's own trouble becomes a `Failure`; trouble around it is raised."""
-    bench = work.workbench(Path(job.folder))
-    do = getattr(work, job.kind)
-    try:
-        with disk.pausing(), cache.lease(), Floor() as floor:
-            recipe, told = Recipe.read(job.recipe), _pausing(on_step, floor)
-            done = do(work.Work(bench, recipe, job.number, told, job.share, job.repeat, job.deadline))
-        return Result(
-            done.measurement, done.seconds, done.notes, rungs=done.rungs, rung_seconds=done.rung_seconds,
-            trained=done.trained, left_out=done.left_out,
-        )  # fmt: skip
-    except PutAside:
-        return Result(trained=False)
-    except Diverged as e:
-        return Result(failure=Failure(str(e), expected=True, diverged=e.stage))
-    except (NotApplicable, NotFinite, Unmeasured) as e:
-        return Result(failure=Failure(str(e), expected=True))
-    except (ConfigError, Paused):
-        raise
-    except Exception as e:
-        return Result(failure=_classify(e))
-
-
-def _pausing(on_step: OnStep, floor: Floor) -> OnStep:
-    """Training pauses after a step while somebody on this machine measures."""
-
-    def after(step: int, steps: int, loss: float) -> None:
-        on_step(step, steps, loss)
-        floor.after_step(last=step == steps)
-
-    return after
-
-
-def _classify(error: Exception) -> Failure:
-    """Out of memory is the recipe's fault; anything else is ours."""
-    text = f"{type(error).__name__}: {error}".splitlines()[0]
-    memory = isinstance(error, MemoryError) or "out of memory" in text.lower() or "can't allocate memory" in text
-    expected = memory or isinstance(error, AutocompressError)
-    return Failure(f"out of memory ({text})" if memory else text, expected, traceback.format_exc())
+    machine: dict[str, str] = field(default_factory=dict)  # where it was done

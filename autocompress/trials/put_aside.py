@@ -1,7 +1,7 @@
 """A training that is put aside and taken up again bit for bit: every few minutes, and where the search has to end.
 
-    <folder>/state.safetensors   every tensor that the steps to come depend on
-    <folder>/aside.json          whose training it is, its step, and what else its course wants to know again
+    <key>/state.safetensors   every tensor that the steps to come depend on
+    <key>/aside.json          whose training it is, its step, and what else its course wants to know again
 
 `AUTOCOMPRESS_SAVE_MINUTES` says how often (5 if it is not set). A training in which hooks wait begins anew: what they
 hold, such as the schedules of `qat`, cannot be saved yet.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +20,9 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from autocompress.errors import ConfigError
-from autocompress.machine import cache, fault_points
+from autocompress.machine import fault_points
 from autocompress.methods.context import Course, OnStep, Training
+from autocompress.trials.artefacts import Artefacts
 
 _STATE, _NOTE = "state.safetensors", "aside.json"
 _MINUTES = "5"
@@ -49,17 +49,17 @@ def save_seconds() -> float:
 class Aside:
     """Where one training at a time is put aside."""
 
-    def __init__(self, folder: Path, deadline: float = math.inf) -> None:
+    def __init__(self, artefacts: Artefacts, key: str, deadline: float = math.inf) -> None:
         """`deadline`: seconds since 1970 at which no step is taken any more."""
-        self._folder, self._deadline = folder, deadline
+        self._artefacts, self._place, self._deadline = artefacts, key, deadline
         self._every, self._saved_at = save_seconds(), time.monotonic()
 
     def restore(self, training: Training, key: str) -> Any:
         """Go on where the training of this key was put aside; what was noted then. None: it was not."""
-        file = self._folder / _NOTE
-        if not file.is_file() or (known := json.loads(file.read_text()))["key"] != key:
+        folder = self._artefacts.get(self._place)
+        if folder is None or (known := json.loads((folder / _NOTE).read_text()))["key"] != key:
             return None
-        training.restore(load_file(self._folder / _STATE), known["step"])
+        training.restore(load_file(folder / _STATE), known["step"])
         return known["told"]
 
     def step(self, training: Training, key: str, tell: Callable[[], object], told: Callable[[], Any]) -> None:
@@ -85,13 +85,13 @@ class Aside:
             save_file({name: tensor.contiguous() for name, tensor in training.state().items()}, draft / _STATE)
             (draft / _NOTE).write_text(json.dumps({"key": key, "step": training.step, "told": told}))
 
-        cache.write_folder(self._folder, write)
+        self._artefacts.put(self._place, write)
         fault_points.point("aside")
         self._saved_at = time.monotonic()
 
     def forget(self) -> None:
         """Nothing is needed of it any more."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._artefacts.drop(self._place)
 
     def _save(self, training: Training, key: str, told: Any) -> None:
         if not training.ctx.hooks:

@@ -5,37 +5,36 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from autocompress.machine import cache
-from autocompress.methods.context import forward
+from autocompress.models.forward import forward
 from autocompress.runtimes import latency
 from autocompress.runtimes.runtime import Session
-from autocompress.search.trial import Measurement
+from autocompress.space.goals import Measurement
 from autocompress.tasks import finite, guessing
 from autocompress.tasks.task import Task
 from autocompress.trials import answers
+from autocompress.trials.artefacts import Artefacts
 
+_BASELINE = "baseline_answers.json"
 _RUNG_TEXTS, _EPOCH_TEXTS, _RUNG_BATCH = 200, 1000, 32
 
 
 class Scorer:
-    """Of the study in `folder`. Artefacts are scored in batches of the target's size, as they will be run."""
+    """Artefacts are scored in batches of the target's size, as they will be run. Answers are kept with the study."""
 
-    def __init__(self, folder: Path, task: Task, batch_size: int, baseline: Callable[[], Session]) -> None:
-        self._folder, self._file = folder, folder / "baseline_answers.json"
-        self._task = task
+    def __init__(self, artefacts: Artefacts, task: Task, batch_size: int, baseline: Callable[[], Session]) -> None:
+        self._artefacts, self._task = artefacts, task
         self._batch_size = batch_size
         self._baseline = baseline
 
     def baseline(self) -> float:
         """The baseline's score on the validation split. Its answers are kept, to compare every candidate with."""
         predicted_N = self._predicted(self._baseline())
-        cache.write_json(self._file, predicted_N.tolist())
+        self._artefacts.write(_BASELINE, json.dumps(predicted_N.tolist()))
         return self._task.metric_of(predicted_N, self._task.validation.labels)
 
     def baseline_fault(self) -> str:
@@ -51,7 +50,7 @@ class Scorer:
         """
         predicted_N, labels = self._predicted(session), self._task.validation.labels
         if number is not None:
-            answers.keep(self._folder, number, predicted_N, labels)
+            answers.keep(self._artefacts, number, predicted_N, labels)
         low, high = self._task.difference(predicted_N, self._baseline_answers, labels)
         score, baseline = (self._task.metric_of(each, labels) for each in (predicted_N, self._baseline_answers))
         return {"score": score, "score_low": baseline + low, "score_high": baseline + high}
@@ -94,9 +93,10 @@ class Scorer:
 
     @cached_property
     def _baseline_answers(self) -> np.ndarray:
-        if not self._file.is_file():  # a study of an earlier version
+        if (known := self._artefacts.read(_BASELINE)) is None:  # a study of an earlier version
             self.baseline()
-        return np.array(json.loads(self._file.read_text()))
+            known = self._artefacts.read(_BASELINE)
+        return np.array(json.loads(known or "[]"))
 
     def _predicted(self, session: Session) -> np.ndarray:
         logits_NC = latency.logits(session, self._task.validation, self._batch_size)

@@ -1,7 +1,7 @@
 """What training leaves, stage by stage: a stage ends with a method that trains, and is trained once.
 
 The stages of a recipe are in the cache, under a key of everything that they depend on, so recipes and studies that
-begin alike share them. A training under way is put aside (see `put_aside`) in its trial's folder: at its rungs, every
+begin alike share them. A training under way is put aside (see `put_aside`) under its trial's key: at its rungs, every
 few minutes, and where the search has to end. To go on, the stage is built anew up to the training, which is quick, and
 the training takes up its tensors from there. No stage is put aside while hooks wait in it.
 """
@@ -53,12 +53,12 @@ class Ascent(Course):
     """The training of one recipe, up to a share of its steps."""
 
     def __init__(
-        self, bench: Workbench, recipe: Recipe, place: Path, on_step: OnStep, share: float = 1.0, repeat: int = 0,
+        self, bench: Workbench, recipe: Recipe, key: str, on_step: OnStep, share: float = 1.0, repeat: int = 0,
         deadline: float = math.inf,
     ) -> None:  # fmt: skip
-        """`place`: the trial's folder, where the training is put aside. `deadline`: when, in seconds since 1970."""
+        """`key`: the trial's, under which the training is put aside. `deadline`: when, in seconds since 1970."""
         super().__init__(on_step)
-        self._bench, self._recipe, self._aside = bench, recipe.trained, Aside(place / "aside", deadline)
+        self._bench, self._recipe, self._aside = bench, recipe.trained, Aside(bench.artefacts, f"{key}/aside", deadline)
         self._share, self._repeat = share, repeat
         self._rungs_key = keys.rungs(self._recipe, bench.space.task.metric)
         self.record = Record(recipe=self._rungs_key)

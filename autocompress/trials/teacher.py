@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from autocompress.errors import ConfigError, NotFinite
 from autocompress.machine import cache
-from autocompress.methods.context import forward
 from autocompress.methods.early_stopping import AutoFinetune
 from autocompress.methods.training.finetune import Finetune
 from autocompress.models import loading, same_tokens
+from autocompress.models.forward import forward
 from autocompress.space import keys
 from autocompress.space.search_space import SearchSpace
 from autocompress.tasks import finite, guessing

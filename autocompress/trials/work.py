@@ -6,7 +6,6 @@ import copy
 import functools
 import json
 import math
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,16 +14,32 @@ from autocompress.machine.timer import Seconds, Stopwatch
 from autocompress.methods.context import OnStep
 from autocompress.models import storage
 from autocompress.runtimes import isolated, latency
-from autocompress.search import study_file
-from autocompress.search.trial import Measurement
 from autocompress.space import keys
+from autocompress.space.goals import Measurement
 from autocompress.space.recipe import Recipe
 from autocompress.space.rungs import share_name
 from autocompress.trials.applicability import not_applicable
+from autocompress.trials.artefacts import REMEASURED, remeasured, trial_key
 from autocompress.trials.bench import Workbench
+from autocompress.trials.job import StudyData
 from autocompress.trials.stages import Ascent, Model, apply, save_model
 
-_REMEASURED = "remeasured.json"  # in the trial's folder
+
+@dataclass(frozen=True)
+class _Same:
+    """A study, the same whatever has become known of it since."""
+
+    data: StudyData
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return self.data.id, self.data.artefacts
 
 
 @dataclass(frozen=True)
@@ -40,9 +55,9 @@ class Work:
     deadline: float = math.inf  # of its training, in seconds since 1970
 
     @property
-    def place(self) -> Path:
-        """The trial's folder."""
-        return trial_folder(self.bench.folder, self.number, self.repeat)
+    def key(self) -> str:
+        """Under which what is made of the trial is kept."""
+        return trial_key(self.number, self.repeat)
 
 
 @dataclass(frozen=True)
@@ -58,20 +73,17 @@ class Done:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def workbench(folder: Path) -> Workbench:
-    """This process's workbench of the study in `folder`: another study that was made there since has one of its own."""
-    return loaded(folder, study_file.read(folder)["id"])
+def workbench(study: StudyData) -> Workbench:
+    """This process's workbench of a study: another one that was made in its place has one of its own."""
+    bench = loaded(_Same(study))
+    bench.study = study
+    return bench
 
 
 @functools.lru_cache(maxsize=4)
-def loaded(folder: Path, study: str) -> Workbench:
-    """`study`: its id."""
-    return Workbench(folder)
-
-
-def trial_folder(study: Path, number: int, repeat: int = 0) -> Path:
-    """Where a trial keeps what was made of it: aside/, model/, artefact/, curve.jsonl, ... A repeat has its own."""
-    return study / "trials" / (f"{number:03d}" + (f"-{repeat}" if repeat else ""))
+def loaded(study: _Same) -> Workbench:
+    """What was loaded for one study is good for all of its jobs."""
+    return Workbench(study.data)
 
 
 def baseline(work: Work) -> Done:
@@ -126,13 +138,13 @@ def rehearse(work: Work) -> Done:
 def train(work: Work) -> Done:
     """Train up to a share of the recipe's steps. What was trained before, by whomever, is not trained again."""
     clock = Stopwatch()
-    _sweep(work.place)
-    ascent = Ascent(work.bench, work.recipe, work.place, work.on_step, work.share, work.repeat, work.deadline)
+    work.bench.artefacts.sweep(work.key)
+    ascent = Ascent(work.bench, work.recipe, work.key, work.on_step, work.share, work.repeat, work.deadline)
     with clock("train"):
         trained = ascent.train()
         record = ascent.record
-        work.place.mkdir(parents=True, exist_ok=True)
-        (work.place / "curve.jsonl").write_text("".join(json.dumps(point) + "\n" for point in record.curve))
+        curve = "".join(json.dumps(point) + "\n" for point in record.curve)
+        work.bench.artefacts.write(f"{work.key}/curve.jsonl", curve)
     measured = {"training_steps": float(len(record.curve))} | _training_seconds(work.bench, record.seconds)
     spent = record.rung_seconds | ({share_name(1.0): record.seconds} if trained else {})
     return Done(measured, clock.seconds, rungs=record.rungs, rung_seconds=spent, trained=trained)
@@ -140,16 +152,16 @@ def train(work: Work) -> Done:
 
 def evaluate(work: Work) -> Done:
     """Do what follows the training, lower the module, and measure the artefact that would ship."""
-    bench, place, clock = work.bench, work.place, Stopwatch()
-    _sweep(place)
+    bench, artefacts, clock = work.bench, work.bench.artefacts, Stopwatch()
+    artefacts.sweep(work.key)
     with clock("train"):
         model = _finished(work)
-    artefact = place / "artefact"
     with clock("lower"):
         bench.runtime.support(model.plan, bench.target)
-        cache.write_folder(place / "model", lambda draft: save_model(model, draft))
+        artefacts.put(f"{work.key}/model", lambda draft: save_model(model, draft))
         lower = bench.runtime.lower
-        cache.write_folder(artefact, lambda draft: lower(model.module, model.plan, bench.example, draft))
+        artefacts.put(f"{work.key}/artefact", lambda draft: lower(model.module, model.plan, bench.example, draft))
+        artefact = bench.made(f"{work.key}/artefact")
         session = bench.runtime.open(artefact, bench.target)
     fault_points.point("lowered")
     with clock("evaluate"):
@@ -163,41 +175,30 @@ def evaluate(work: Work) -> Done:
 
 def remeasure(work: Work) -> Done:
     """The artefact's latency in a process of its own, which has loaded this artefact and the baseline's only. Once."""
-    bench, clock, file = work.bench, Stopwatch(), work.place / _REMEASURED
+    bench, clock = work.bench, Stopwatch()
     with clock("remeasure"):
-        if not file.exists():
-            ratios = isolated.latency(work.place / "artefact", bench.baseline_folder, bench.example, bench.target)
-            cache.write_json(file, latency.in_milliseconds(ratios, bench.reference_ms))
-    return Done(json.loads(file.read_text()), clock.seconds)
-
-
-def remeasured(study: Path, number: int) -> Measurement:
-    """What that job measured of a trial; nothing, if it was not done."""
-    file = trial_folder(study, number) / _REMEASURED
-    known: Measurement = json.loads(file.read_text()) if file.is_file() else {}
-    return known
+        if not (known := remeasured(bench.artefacts, work.number)):
+            artefact = bench.made(f"{work.key}/artefact")
+            ratios = isolated.latency(artefact, bench.baseline_folder, bench.example, bench.target)
+            known = latency.in_milliseconds(ratios, bench.reference_ms)
+            bench.artefacts.write(f"{work.key}/{REMEASURED}", json.dumps(known, indent=1))
+    return Done(known, clock.seconds)
 
 
 def judge(work: Work) -> Done:
     """Score the chosen artefact and the baseline on the untouched test split."""
     bench, clock = work.bench, Stopwatch()
     with clock("judge"):
-        chosen = bench.runtime.open(work.place / "artefact", bench.target)
+        chosen = bench.runtime.open(bench.made(f"{work.key}/artefact"), bench.target)
         scores = {"test_score": bench.scorer.test(chosen), "baseline_test_score": bench.scorer.test(bench.baseline)}
     return Done(scores, clock.seconds)
-
-
-def _sweep(place: Path) -> None:
-    """Delete what a process that was killed at it was writing there."""
-    for draft in place.glob(".*"):
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _finished(work: Work) -> Model:
     """The trained module once what follows the training is done."""
     bench, trained = work.bench, work.recipe.trained
     module, plan = Ascent(
-        bench, work.recipe, work.place, work.on_step, repeat=work.repeat, deadline=work.deadline
+        bench, work.recipe, work.key, work.on_step, repeat=work.repeat, deadline=work.deadline
     ).model()
     ctx = bench.context(bench.seed_of(trained, work.repeat), plan)
     return Model(apply(bench, module, ctx, work.recipe, len(trained), work.repeat), ctx.precision)

@@ -22,8 +22,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
-from autocompress.methods.context import Context, Loss, Outputs
+from autocompress.methods.context import Context, Loss
 from autocompress.models.families.anatomy import anatomy
+from autocompress.models.forward import Outputs
 from autocompress.space.distributions import Choice, Range
 from autocompress.space.method import Method, Stage
 from autocompress.tasks.dataset import Batch

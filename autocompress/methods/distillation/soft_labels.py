@@ -14,7 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress.methods.context import Context, Loss, Outputs
+from autocompress.methods.context import Context, Loss
+from autocompress.models.forward import Outputs
 from autocompress.space.distributions import Range
 from autocompress.space.method import Method, Stage
 from autocompress.tasks.dataset import Batch

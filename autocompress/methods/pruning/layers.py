@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autocompress.errors import NotApplicable
-from autocompress.methods.context import Context, forward
+from autocompress.methods.context import Context
 from autocompress.models.families.anatomy import Stack, anatomy, drop_blocks
+from autocompress.models.forward import forward
 from autocompress.models.surgery import best
 from autocompress.space.distributions import Choice, Range
 from autocompress.space.method import Method, Stage

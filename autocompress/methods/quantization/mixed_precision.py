@@ -22,7 +22,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress.methods.context import Context, forward
+from autocompress.methods.context import Context
+from autocompress.models.forward import forward
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.models.rotation import spread_pairs
 from autocompress.models.simulation import round_weight, simulate

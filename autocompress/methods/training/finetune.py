@@ -28,7 +28,8 @@ from torch.nn import functional as F
 
 from autocompress.errors import ConfigError, Diverged
 from autocompress.machine import interrupts
-from autocompress.methods.context import Context, forward
+from autocompress.methods.context import Context
+from autocompress.models.forward import forward
 from autocompress.space.distributions import Range
 from autocompress.space.method import Method, Stage
 from autocompress.tasks.dataset import Batch, Examples

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autocompress.errors import ConfigError, nearest
-from autocompress.models.hub import quiet, reason
+from autocompress.errors import ConfigError, nearest, reason
+from autocompress.machine.silence import quiet
 from autocompress.space.settings import TaskSettings
 from autocompress.tasks.data import docstrings
 from autocompress.tasks.data.table_files import FORMATS, Columns, read_file

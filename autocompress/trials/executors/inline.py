@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 from autocompress.machine import interrupts
 from autocompress.trials.executors.executor import Executor, OnStep
-from autocompress.trials.job import Job, Result, perform
+from autocompress.trials.job import Job, Result
 
 
 class InlineExecutor(Executor):
@@ -18,6 +18,7 @@ class InlineExecutor(Executor):
         self._on_step = on_step
 
     def submit(self, job: Job) -> Future[Result]:
+        from autocompress.trials.perform import perform  # loads torch
 
         def tell(step: int, steps: int, loss: float) -> None:
             interrupts.check()

@@ -22,10 +22,9 @@ from queue import SimpleQueue
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from autocompress.errors import Paused
-from autocompress.search.trial import BASELINE
 from autocompress.trials.executors.executor import Executor, OnStep
 from autocompress.trials.executors.worker import settle, work
-from autocompress.trials.job import Failure, Job, Result
+from autocompress.trials.job import BASELINE, Failure, Job, Result
 
 _SAFE_PATH = "PYTHONSAFEPATH"  # else a new worker would run a `socket.py` that lies in the working directory
 _TICK = 0.02  # seconds between two looks at whether a job is done

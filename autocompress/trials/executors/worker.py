@@ -7,9 +7,7 @@ import threading
 import time
 from multiprocessing.connection import Connection
 
-import torch
-
-from autocompress.trials.job import Job, Result, perform
+from autocompress.trials.job import Job, Result
 
 _BETWEEN_STEPS = 0.25  # seconds: a person cannot read faster
 
@@ -20,6 +18,8 @@ _stopping = threading.Event()
 def settle(index: int, count: int, line: Connection) -> None:
     """Take this worker's share of the machine, before its first job."""
     global _line
+    import torch  # here: the coordinator imports this module too
+
     _line = line
     threading.Thread(target=_end_with_the_line, args=(line,), daemon=True).start()
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
@@ -45,6 +45,8 @@ def _end_with_the_line(line: Connection) -> None:
 
 def work(job: Job) -> Result:
     """Do the job, telling of the first step, the last, and a few every second."""
+    from autocompress.trials.perform import perform
+
     said = 0.0
 
     def tell(step: int, steps: int, loss: float) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from autocompress.errors import ConfigError, nearest
-from autocompress.search.trial import Measurement
-from autocompress.space.goals import DEFAULT_OBJECTIVES, QUANTITIES
+from autocompress.space.goals import DEFAULT_OBJECTIVES, QUANTITIES, Measurement
 
 Front = Mapping[int, Measurement]
 Rule = Callable[[Front, tuple[str, ...], int], tuple[float, ...]]  # what is lowest for the one that it prefers

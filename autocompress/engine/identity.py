@@ -10,19 +10,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autocompress.engine import study_file
 from autocompress.errors import ConfigError
-from autocompress.runtimes import latency
-from autocompress.runtimes.runtime import find_runtime
-from autocompress.search import study_file
+from autocompress.machine import fingerprint
 from autocompress.space import keys
 from autocompress.space.method import methods
+from autocompress.space.recorded import traits
 from autocompress.space.search_space import SearchSpace, differences
-from autocompress.tasks.data.splits import Texts
-from autocompress.trials import fingerprints
+from autocompress.space.stored_space import plain
 
 if TYPE_CHECKING:
-    from autocompress.search.events import Observer
-    from autocompress.study import Study
+    from autocompress.engine.events import Observer
+    from autocompress.engine.state import StudyState
 
 _PACKAGES = ("autocompress", "torch", "transformers", "optuna")  # and those of the runtime
 _FREE = ("autocompress", "optuna")  # versions that no figure depends on: revisions stand for our own code
@@ -31,25 +30,30 @@ _SECTIONS = {"inputs": "", "space": "", "versions": "", "revisions": "revision o
 
 def versions(space: SearchSpace) -> dict[str, str]:
     """Of the packages that a figure may depend on, as they are installed."""
+    from autocompress.runtimes.runtime import find_runtime  # what it finds may load torch
+
     return {package: version(package) for package in (*_PACKAGES, *find_runtime(space.target.runtime).packages)}
 
 
 def made_of(space: SearchSpace) -> dict[str, dict[str, Any]]:
     """What a study of `space` would be made of now. Raises `ConfigError` for data or a model that is not there."""
+    from autocompress.runtimes.runtime import find_runtime
+    from autocompress.trials import fingerprints
+
     return {
-        "inputs": fingerprints.inputs(space), "space": study_file.plain(space), "versions": versions(space),
-        "revisions": _revisions(space), "runtime": find_runtime(space.target.runtime).describe(),
+        "inputs": fingerprints.inputs(space), "space": plain(space), "versions": versions(space),
+        "revisions": _revisions(space), "methods": traits(), "runtime": find_runtime(space.target.runtime).describe(),
     }  # fmt: skip
 
 
-def settle(study: Study, observer: Observer) -> None:
+def settle(study: StudyState, observer: Observer) -> None:
     """Before the baseline is measured, write down what the study is made of; from then on, hold it to that.
 
     Raises `ConfigError` with what has changed.
     """
     now = made_of(SearchSpace.load(study.folder / "space.yaml", root=study.root))
     if study.baseline is None:
-        study_file.update(study.folder, machine=latency.machine(study.space.target.device), **now)
+        study_file.update(study.folder, machine=fingerprint.machine(study.space.target.device), **now)
         return
     if unknown := {section: facts for section, facts in now.items() if section not in study.record}:
         observer.note(
@@ -66,40 +70,30 @@ def settle(study: Study, observer: Observer) -> None:
         )
 
 
-def unchanged(study: Study) -> bool:
+def unchanged(study: StudyState) -> bool:
     """Whether what is measured now, on this machine with these versions, can stand beside the study's figures."""
+    from autocompress.runtimes.runtime import find_runtime
+
     record = study.record
     now = {"versions": versions(study.space), "runtime": find_runtime(study.space.target.runtime).describe()}
     known = {section: record.get(section, facts) for section, facts in now.items()}
-    return record["machine"] == latency.machine(study.space.target.device) and not _changes(known, now)
+    return record["machine"] == fingerprint.machine(study.space.target.device) and not _changes(known, now)
 
 
-def check_texts(record: dict[str, Any], texts: Texts) -> None:
-    """Raise `ConfigError` if these are not the texts that the study is made of: they may change while it runs."""
-    now = fingerprints.texts(texts)
-    known = {name: line for name, line in record.get("inputs", {}).items() if name in now}
-    if changes := differences(known, now) if known else []:
-        raise ConfigError(
-            "task.data: the texts must be those that the study was made with. Got others:\n  "
-            + "\n  ".join(changes)
-            + "\nRestore them, or start a study of its own: autocompress search SPACE.yaml --study NAME"
-        )
-
-
-def adopt(study: Study, space: SearchSpace, path: Path) -> None:
+def adopt(study: StudyState, space: SearchSpace, path: Path) -> None:
     """Let the study end as `space` says, which lies in `path` and is otherwise its own. The caller holds the study."""
     draft = study.folder / ".space.yaml"
     shutil.copyfile(path, draft)
     draft.replace(study.folder / "space.yaml")
-    study_file.update(study.folder, space=study_file.plain(space))
+    study_file.update(study.folder, space=plain(space))
 
 
-def check_space(study: Study, space: SearchSpace, path: Path) -> None:
+def check_space(study: StudyState, space: SearchSpace, path: Path) -> None:
     """Raise `ConfigError` if the file `path` holds another space than the study's, or lies beside other data."""
-    known = study.record.get("space") or study_file.plain(study.space)
+    known = study.record.get("space") or plain(study.space)
     own = f"Give this one a name of its own: --study {study.name}-2"
     copy = study.folder / "space.yaml"
-    if changes := _changes({"space": known}, {"space": study_file.plain(space)}):
+    if changes := _changes({"space": known}, {"space": plain(space)}):
         maker = f"autocompress {study.record['versions']['autocompress']}, which filled this file with other defaults"
         before = maker if copy.read_bytes() == path.read_bytes() else "another space"
         lines = [f"{path}: the study {study.name!r} was made with {before}:", *(f"  {line}" for line in changes), own]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from autocompress.engine.events import Observer
+from autocompress.engine.trial import Trial
+from autocompress.engine.trial_table import TrialTable
 from autocompress.errors import Paused
-from autocompress.search.events import Observer
-from autocompress.search.trial import Trial
-from autocompress.search.trial_table import Standing
 
 _SHOWN_AFTER = 20  # refusals in a row: say what comes nearest
 _MOST_FAILED = 5  # in a row: something is wrong with more than the recipes
 _MOST_ALIKE = 3  # in a row, of something nobody expects: likewise
 
 
-class Lookout:
+class Alerts:
     """Is shown every trial that has ended."""
 
-    def __init__(self, standing: Standing, observer: Observer) -> None:
-        self._standing = standing
+    def __init__(self, table: TrialTable, observer: Observer) -> None:
+        self._table = table
         self._observer = observer
 
     def see(self, trial: Trial) -> None:
@@ -26,7 +26,7 @@ class Lookout:
 
     def _stop_a_losing_streak(self) -> None:
         for count, alike in ((_MOST_FAILED, False), (_MOST_ALIKE, True)):
-            latest = self._standing.evaluated(latest=count)
+            latest = self._table.evaluated(latest=count)
             failed = len(latest) == count and all(t.state == "failed" and (t.unexpected or not alike) for t in latest)
             if failed and (not alike or len({t.reason for t in latest}) == 1):
                 raise Paused(
@@ -34,11 +34,11 @@ class Lookout:
                 )
 
     def _show_the_nearest(self, trial: Trial) -> None:
-        refused = self._standing.streak(lambda t: t.state == "refused")
+        refused = self._table.streak(lambda t: t.state == "refused")
         if trial.state == "refused" and len(refused) == _SHOWN_AFTER:
             broken = {t.number: sum(v for v in t.violations.values() if v > 0) for t in refused if t.violations}
             if broken:
-                near = self._standing[min(broken, key=lambda number: broken[number])]
+                near = self._table[min(broken, key=lambda number: broken[number])]
                 self._observer.note(
                     f"the last {_SHOWN_AFTER} recipes were refused before training. "
                     f"The nearest is {near.label}: {near.reason}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from autocompress.search.trial import Measurement, Trial
-from autocompress.space.goals import Goals
+from autocompress.engine.trial import Trial
+from autocompress.space.goals import Goals, Measurement
 
 
 def sentence(

@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import os
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
+from autocompress.engine import confirmation, confirmed, identity, left_out, progress
+from autocompress.engine.budget import Budget
+from autocompress.engine.coordinator import Coordinator
+from autocompress.engine.events import Journal, Observer
+from autocompress.engine.front import undertrained
+from autocompress.engine.scheduler import drive
+from autocompress.engine.state import StudyState
+from autocompress.engine.trial import Trial
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible
-from autocompress.machine import cache, disk, interrupts
-from autocompress.runtimes import latency
-from autocompress.search import confirmation, identity, left_out, progress
-from autocompress.search.budget import Budget
-from autocompress.search.coordinator import Coordinator
-from autocompress.search.events import Observer
-from autocompress.search.front import undertrained
-from autocompress.search.scheduler import drive
-from autocompress.search.trial import BASELINE, Trial
+from autocompress.machine import cache, disk, fingerprint, interrupts
 from autocompress.space import anchors
 from autocompress.space.recipe import Recipe
 from autocompress.trials.executors.executor import Executor
 from autocompress.trials.executors.inline import InlineExecutor
-from autocompress.trials.executors.processes import ProcessExecutor
-from autocompress.trials.job import Job
-
-if TYPE_CHECKING:
-    from autocompress.study import Study
-
+from autocompress.trials.job import BASELINE, Job
 
 _NO_TIME = "the time is up before the baseline was measured. Its training goes on from there with the same command"
 
@@ -52,16 +39,18 @@ class Limits:
     rule: str | None = None  # which finalists are confirmed
 
 
-def run(study: Study, limits: Limits, observer: Observer, executor: Executor | None = None) -> str:
+def run(
+    study: StudyState, limits: Limits, observer: Observer, journal: Journal, executor: Executor | None = None
+) -> str:
     """Search until a limit is reached. Says why it ended, if before its trials were done.
 
-    `executor`, if given, is used instead of what the limits ask for, and closed. Raises `NothingFeasible` if nothing
-    meets every constraint at the end.
+    `journal`: keeps a copy of the study somewhere else. `executor`, if given, is used instead of what the limits ask
+    for, and closed. Raises `NothingFeasible` if nothing meets every constraint at the end.
     """
     with (
         interrupts.remembered(),
         disk.pausing(),
-        held(study),
+        study.held(),
         contextlib.closing(executor or _executor(limits, observer)) as executor,
     ):
         if study.baseline is not None:
@@ -75,14 +64,13 @@ def run(study: Study, limits: Limits, observer: Observer, executor: Executor | N
         observer.finished(baseline)
         for anchor in anchors.tried_first(space):
             study.store.enqueue(space.locate(anchor))
-        log = study.log(observer.note)
-        coordinator = Coordinator(study.folder, space, study.store, baseline.measurement, observer, log.ended)
-        with log:
+        coordinator = Coordinator(study.data, space, study.store, baseline.measurement, observer, journal.ended)
+        with journal:
             drive(coordinator.lives(budget), executor, budget.ends_at)
             _confirm(study, limits, budget, executor, observer)
             _doubt_the_baseline(study, baseline, observer)
             progress.write(study.progress, study.folder / progress.PROGRESS)
-        spent = study.record.get("log_seconds", 0.0) + log.seconds
+        spent = study.record.get("log_seconds", 0.0) + journal.seconds
         cache.write_json(study.folder / "study.json", study.record | {"log_seconds": spent})
     if not study.front:
         early = f"{coordinator.ended_because}. " if coordinator.ended_because else ""
@@ -90,18 +78,18 @@ def run(study: Study, limits: Limits, observer: Observer, executor: Executor | N
     return coordinator.ended_because
 
 
-def _budget(study: Study, limits: Limits) -> Budget:
+def _budget(study: StudyState, limits: Limits) -> Budget:
     hours = limits.training_hours * 3600
     return Budget(
         limits.trials or study.space.search.trials,
         time.monotonic() + limits.timeout,
         hours,
-        confirmation.training_seconds(study.folder),
+        confirmed.training_seconds(study.artefacts),
         variants=study.space.search.variants,
     )
 
 
-def _confirm(study: Study, limits: Limits, budget: Budget, executor: Executor, observer: Observer) -> None:
+def _confirm(study: StudyState, limits: Limits, budget: Budget, executor: Executor, observer: Observer) -> None:
     """Down the front, while there is time, until a finalist keeps every limit.
 
     The first ones also after an early end, as far as the budget goes: what is shown is then as sure as can be.
@@ -109,21 +97,21 @@ def _confirm(study: Study, limits: Limits, budget: Budget, executor: Executor, o
 
     def may_train() -> bool:
         trained = sum(t.seconds.get("train", 0.0) for t in study.trials)
-        return not budget.trained_out(trained, confirmation.training_seconds(study.folder))
+        return not budget.trained_out(trained, confirmed.training_seconds(study.artefacts))
 
     confirm, done = study.space.search.confirm, set[int]()
     while confirm.top and study.front and not (done and budget.late()):
         left = [t for t in study.finalists(limits.rule).trials if t.number not in done]
         if not left:
             break
-        lives = confirmation.lives(study.folder, left, confirm, observer, may_train)
+        lives = confirmation.lives(study.data, left, confirm, observer, may_train)
         drive(takewhile(lambda _: not budget.late(), lives), executor, budget.ends_at)
         done |= {t.number for t in left}
     if may_train() and not budget.late():  # else what was put aside is gone on with by the next run
-        confirmation.tidy(study.folder)
+        confirmation.tidy(study.folder, study.artefacts)
 
 
-def _doubt_the_baseline(study: Study, baseline: Trial, observer: Observer) -> None:
+def _doubt_the_baseline(study: StudyState, baseline: Trial, observer: Observer) -> None:
     """Said once all trials are known, and finalists by the means of their seeds."""
     tuned = any("fine-tuned first" in note for note in study.record["baseline"].get("notes", []))
     advice = (
@@ -135,28 +123,9 @@ def _doubt_the_baseline(study: Study, baseline: Trial, observer: Observer) -> No
         observer.note(said)
 
 
-@contextmanager
-def held(study: Study) -> Iterator[None]:
-    """One coordinator a study: the operating system's lock, which a killed process cannot leave behind."""
-    lock, holder = FileLock(study.folder / "lock", timeout=0), study.folder / "holder.json"
-    try:
-        lock.acquire()
-    except Timeout:
-        who = json.loads(holder.read_text()) if holder.exists() else {}
-        raise ConfigError(
-            f"the study {study.name!r} is being searched by process {who.get('pid')} on {who.get('host')}. "
-            "Wait for it, or stop it first."
-        ) from None
-    try:
-        cache.write_json(holder, _whoami())
-        yield
-    finally:
-        lock.release()
-
-
-def _check_the_machine(study: Study) -> None:
+def _check_the_machine(study: StudyState) -> None:
     """Latencies of two machines are not compared."""
-    then, now = study.record["machine"], latency.machine(study.space.target.device)
+    then, now = study.record["machine"], fingerprint.machine(study.space.target.device)
     if then != now:
         changed = ", ".join(f"{key} {then.get(key)!r} -> {now[key]!r}" for key in now if then.get(key) != now[key])
         raise ConfigError(
@@ -165,12 +134,12 @@ def _check_the_machine(study: Study) -> None:
         )
 
 
-def _measured_baseline(study: Study, executor: Executor, observer: Observer, budget: Budget) -> Trial:
+def _measured_baseline(study: StudyState, executor: Executor, observer: Observer, budget: Budget) -> Trial:
     """Measured once in the life of the study. Raises `NothingFeasible` if the time is up before."""
     if (known := study.baseline) is None:
         if budget.late():
             raise NothingFeasible(_NO_TIME)
-        job = Job("baseline", str(study.folder), deadline=budget.ends_at)
+        job = Job("baseline", study.data, deadline=budget.ends_at)
         observer.begin(job)
         result = executor.submit(job).result()
         if result.failure:
@@ -191,8 +160,6 @@ def _executor(limits: Limits, observer: Observer) -> Executor:
         raise ConfigError(f"workers: must be at least 1. Got {limits.workers!r}.")
     if limits.workers == 1 and limits.trial_timeout is None:
         return InlineExecutor(observer.step)
+    from autocompress.trials.executors.processes import ProcessExecutor  # pebble
+
     return ProcessExecutor(limits.workers, observer.step, limits.trial_timeout)
-
-
-def _whoami() -> dict[str, Any]:
-    return {"pid": os.getpid(), "host": socket.gethostname()}

@@ -10,15 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from autocompress.search.front.dominance import Difference, Front, unknown
-from autocompress.search.trial import Trial
+from autocompress.engine.front.dominance import Difference, Front, unknown
+from autocompress.engine.trial import Trial
 from autocompress.space.goals import Goals
 from autocompress.space.recipe import Recipe
 
 EVALUATED = ("complete", "stopped", "failed")
 
 
-class Standing:
+class TrialTable:
     """The trials by number, in the order in which they were asked for."""
 
     def __init__(self, trials: Iterable[Trial], goals: Goals, difference: Difference = unknown) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from autocompress.space.goals import Measurement
 from autocompress.space.recipe import Recipe
+from autocompress.trials.job import BASELINE
 
-Measurement = dict[str, float]  # units in the names: score, latency_ms, size_mb, parameters, ...
 State = Literal["complete", "stopped", "failed", "running", "refused", "duplicate"]
-
-BASELINE = -1  # the baseline's trial number
 
 
 @dataclass(frozen=True)

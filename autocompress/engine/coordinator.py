@@ -11,55 +11,56 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
-from pathlib import Path
 
+from autocompress.engine.alerts import Alerts
+from autocompress.engine.budget import Budget
+from autocompress.engine.events import Observer
+from autocompress.engine.optuna.store import Store
+from autocompress.engine.scheduler import Life
+from autocompress.engine.trial import State, Trial
+from autocompress.engine.trial_table import TrialTable
 from autocompress.machine import fault_points
-from autocompress.search.alerts import Lookout
-from autocompress.search.budget import Budget
-from autocompress.search.events import Observer
-from autocompress.search.optuna.store import Params, Store
-from autocompress.search.scheduler import Life
-from autocompress.search.trial import Measurement, State, Trial
-from autocompress.search.trial_table import Standing
 from autocompress.space import rungs
+from autocompress.space.goals import Measurement
+from autocompress.space.language.steps import Params
 from autocompress.space.recipe import Recipe
 from autocompress.space.search_space import SearchSpace
-from autocompress.trials import folders
 from autocompress.trials.answers import Answers
-from autocompress.trials.job import Job, Kind, Result
-from autocompress.trials.work import trial_folder
+from autocompress.trials.artefacts import find, trial_key
+from autocompress.trials.job import Job, Kind, Result, StudyData
 
 _EXPLORE_AFTER = 5  # repeats in a row: draw at random for once
 
-Steps = Generator[Job, Result, Trial | None]  # a part of a life; None: the trial has ended
+LifePart = Generator[Job, Result, Trial | None]  # a part of a life; None: the trial has ended
 
 
 class Coordinator:
     """One run of a search, from the next trial to the end of its budget."""
 
     def __init__(
-        self, folder: Path, space: SearchSpace, store: Store, baseline: Measurement, observer: Observer,
-        on_end: Callable[[Trial, Standing], object], clock: Callable[[], float] = time.monotonic,
+        self, study: StudyData, space: SearchSpace, store: Store, baseline: Measurement, observer: Observer,
+        on_end: Callable[[Trial, TrialTable], object], clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         """`clock`: seconds; a simulation has its own."""
-        self._folder = folder
+        self._study = study
+        self._artefacts = find(study.artefacts)
         self._space = space
         self._store = store
         self._baseline = baseline
         self._observer = observer
         self._on_end = on_end
         self._clock = clock
-        difference = Answers(folder, space.task.metric).difference
-        self.standing = Standing(store.trials(), space.goals, difference)
-        self._lookout = Lookout(self.standing, observer)
-        self._began = clock() - max((t.ended for t in self.standing), default=0.0)
+        difference = Answers(self._artefacts, space.task.metric).difference
+        self.table = TrialTable(store.trials(), space.goals, difference)
+        self._alerts = Alerts(self.table, observer)
+        self._began = clock() - max((t.ended for t in self.table), default=0.0)
         self._echoes: list[Trial] = []  # repeats of trials that are under way, not told yet
-        self._due = deque(t for t in self.standing if t.state == "complete" and t.charged)  # for variants
+        self._due = deque(t for t in self.table if t.state == "complete" and t.charged)  # for variants
         self._shares: tuple[float, ...] = ()
         self._late: Callable[[], bool] = lambda: False
         self._watching = space.search.rungs == "watch"
         self.ended_because = ""
-        for trial in self.standing:
+        for trial in self.table:
             self._tidy(trial)
 
     def lives(self, budget: Budget) -> Iterator[Life | None]:
@@ -69,54 +70,54 @@ class Coordinator:
         """
         self._shares = rungs.shares(self._space.search.rungs, max(budget.trials, self._space.search.trials))
         self._late = budget.late
-        for trial in [t for t in self.standing if t.state == "running"]:
+        for trial in [t for t in self.table if t.state == "running"]:
             if not budget.late():
                 yield from self._begin(trial)
         while True:
             if not budget.late() and (variant := self._next_variant()) is not None:
                 yield from self._begin(self._asked(decided=self._space.locate(variant)))
-            elif budget.met(self.standing) or (reason := budget.over(self.standing, self._space.size)):
-                if budget.late() or not self.standing.count("running"):
-                    self.ended_because = "" if budget.met(self.standing) else reason
+            elif budget.met(self.table) or (reason := budget.over(self.table, self._space.size)):
+                if budget.late() or not self.table.count("running"):
+                    self.ended_because = "" if budget.met(self.table) else reason
                     return
                 yield None
-            elif budget.waits(self.standing):
+            elif budget.waits(self.table):
                 yield None
             else:
-                yield from self._begin(self._asked(explore=budget.repeats(self.standing) >= _EXPLORE_AFTER))
+                yield from self._begin(self._asked(explore=budget.repeats(self.table) >= _EXPLORE_AFTER))
 
     def _asked(self, *, explore: bool = False, decided: Params | None = None) -> Trial:
         asked = self._store.ask(self._space.sample, explore=explore, decided=decided)
         fault_points.point("asked")
-        return self.standing.keep(asked)
+        return self.table.keep(asked)
 
     def _next_variant(self) -> Recipe | None:
         """The next recipe that is trained already, as another trial, and was not tried yet."""
         while self._due:
             parent = self._due[0]
-            made = sum(t.variant_of == parent.number for t in self.standing.trained_alike(parent))
+            made = sum(t.variant_of == parent.number for t in self.table.trained_alike(parent))
             if made < self._space.search.variants and parent.recipe.trained:
                 for recipe in self._space.variants(parent.params):
-                    if not self.standing.knows(recipe):
+                    if not self.table.knows(recipe):
                         return recipe
             self._due.popleft()
         return None
 
     def _begin(self, trial: Trial) -> Iterator[Life]:
         """The trial's life, unless its outcome is known already or will be with that of a trial under way."""
-        twin = self.standing.twin(trial)
-        if fault := trial.recipe.fault() or (twin is None and self.standing.diverges(trial)):
+        twin = self.table.twin(trial)
+        if fault := trial.recipe.fault() or (twin is None and self.table.diverges(trial)):
             self._end(replace(trial, state="refused", reason=fault))
         elif twin is None:
-            yield self._live(self.standing.keep(replace(trial, variant_of=self._trained_in(trial))))
+            yield self._live(self.table.keep(replace(trial, variant_of=self._trained_in(trial))))
         elif twin.state == "running":
-            self._echoes.append(self.standing.keep(_repeated(trial, twin)))
+            self._echoes.append(self.table.keep(_repeated(trial, twin)))
         else:
             self._end(_repeated(trial, twin))
 
     def _trained_in(self, trial: Trial) -> int | None:
         """The trial that was trained like this one, if there is one: then nothing is left to train, or to charge."""
-        alike = self.standing.trained_alike(trial) if trial.recipe.trained else []
+        alike = self.table.trained_alike(trial) if trial.recipe.trained else []
         return next((t.number for t in alike if t.state == "complete" and t.charged), None)
 
     def _live(self, trial: Trial) -> Life:
@@ -126,7 +127,7 @@ class Coordinator:
         if trained:
             yield from self._evaluate(trained)
 
-    def _rehearse(self, trial: Trial) -> Steps:
+    def _rehearse(self, trial: Trial) -> LifePart:
         result = yield self._job("rehearse", trial)
         trial = _with(trial, result)
         if result.failure:
@@ -136,14 +137,14 @@ class Coordinator:
         if trial.reason:
             self._end(replace(trial, state="refused"))
             return None
-        return self.standing.keep(trial)  # with what it measures: from now on it is one that trains
+        return self.table.keep(trial)  # with what it measures: from now on it is one that trains
 
-    def _train(self, trial: Trial) -> Steps:
+    def _train(self, trial: Trial) -> LifePart:
         """Rung by rung. A variant is trained already; should the cache have lost that, its evaluation trains it."""
         for share in () if trial.variant_of is not None else (*self._shares, 1.0):
             result = yield self._job("train", trial, share)
             known = replace(_with(trial, result), rungs=result.rungs, rung_seconds=result.rung_seconds)
-            trial = self.standing.keep(known)
+            trial = self.table.keep(known)
             if result.failure:
                 self._end(_broken(trial, result, "failed"))
                 return None
@@ -156,7 +157,7 @@ class Coordinator:
                 return None
         return trial
 
-    def _evaluate(self, trial: Trial) -> Steps:
+    def _evaluate(self, trial: Trial) -> LifePart:
         result = yield self._job("evaluate", trial)
         trial = _with(trial, result)
         if result.failure:
@@ -171,7 +172,7 @@ class Coordinator:
         name = rungs.share_name(share)
         if self._watching or name not in trial.rungs:
             return ""
-        finished = [t for t in self.standing.evaluated() if t.state == "complete"]
+        finished = [t for t in self.table.evaluated() if t.state == "complete"]
         gains = [(rungs.knobs(t.recipe), t.measurement["score"] - t.rungs[name]) for t in finished if name in t.rungs]
         forecast = rungs.forecast(rungs.knobs(trial.recipe), gains)
         if forecast is None:
@@ -185,7 +186,7 @@ class Coordinator:
         return f"{scored}: with the {best:.3f} it may come to at best it loses to {named}"
 
     def _job(self, kind: Kind, trial: Trial, share: float = 1.0) -> Job:
-        job = Job(kind, str(self._folder), trial.number, trial.recipe.dump(), share)
+        job = Job(kind, self._study, trial.number, trial.recipe.dump(), share)
         self._observer.begin(job)
         return job
 
@@ -201,27 +202,27 @@ class Coordinator:
 
     def _end(self, trial: Trial) -> None:
         """The outcome is written down before anything else happens."""
-        before = set(self.standing.front)
+        before = set(self.table.front)
         trial = replace(trial, ended=self._clock() - self._began)
         self._store.tell(trial)
         fault_points.point("told")
-        self.standing.keep(trial)
-        for number in {trial.number} | before - self.standing.front:
-            self._tidy(self.standing[number])
-        self._observer.finished(self.standing.shown(trial.number))
-        self._on_end(trial, self.standing)
+        self.table.keep(trial)
+        for number in {trial.number} | before - self.table.front:
+            self._tidy(self.table[number])
+        self._observer.finished(self.table.shown(trial.number))
+        self._on_end(trial, self.table)
         fault_points.point("logged")
         if trial.state == "complete" and trial.charged:
             self._due.append(trial)
         for echo in [e for e in self._echoes if e.duplicate_of == trial.number]:
             self._echoes.remove(echo)
             self._end(_repeated(echo, trial))
-        self._lookout.see(trial)
+        self._alerts.see(trial)
 
     def _tidy(self, trial: Trial) -> None:
         """Of a trial that has ended, only one on the front keeps what it made."""
-        if trial.state != "running" and trial.number not in self.standing.front:
-            folders.remove(trial_folder(self._folder, trial.number))
+        if trial.state != "running" and trial.number not in self.table.front:
+            self._artefacts.drop(trial_key(trial.number))
 
 
 def _with(trial: Trial, result: Result) -> Trial:

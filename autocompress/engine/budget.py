@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from autocompress.search.trial_table import Standing
+from autocompress.engine.trial_table import TrialTable
 
 _MOST_REFUSED = 200  # in a row and nothing feasible yet: the limits cannot be met
 _MOST_IDLE = 200  # in a row that trained nothing: what is left of the space is not worth looking for
@@ -25,9 +25,9 @@ class Budget:
     variants: int = 0  # trials that may follow from one training, and are no sign that nothing is left
     clock: Callable[[], float] = time.monotonic
 
-    def met(self, standing: Standing) -> bool:
+    def met(self, table: TrialTable) -> bool:
         """Whether all of its trials have ended."""
-        return standing.count("charged") >= self.trials
+        return table.count("charged") >= self.trials
 
     def late(self) -> bool:
         return self.clock() >= self.deadline
@@ -37,22 +37,22 @@ class Budget:
         """The deadline in seconds since 1970, which other processes know too."""
         return time.time() + self.deadline - self.clock()
 
-    def waits(self, standing: Standing) -> bool:
+    def waits(self, table: TrialTable) -> bool:
         """Whether those under way decide if another recipe is wanted: the budget is met exactly, by whoever is last."""
-        full = standing.count("charged") + standing.count("training") >= self.trials
-        return (full or self._hopeless(standing)) and standing.count("running") > 0
+        full = table.count("charged") + table.count("training") >= self.trials
+        return (full or self._hopeless(table)) and table.count("running") > 0
 
-    def over(self, standing: Standing, size: int | None) -> str:
+    def over(self, table: TrialTable, size: int | None) -> str:
         """Why the search ends before its trials are done, or nothing. `size`: how many recipes its space has."""
         if self.late():
             return "the time is up"
-        if self.trained_out(standing.training_seconds, self.confirmed_seconds):
+        if self.trained_out(table.training_seconds, self.confirmed_seconds):
             return "the hours of training are used up"
-        if size is not None and standing.count("recipes") >= size:
+        if size is not None and table.count("recipes") >= size:
             return f"the space is exhausted: all {size} of its recipes were tried"
-        if self._hopeless(standing) and not standing.count("running"):
+        if self._hopeless(table) and not table.count("running"):
             return f"the last {_MOST_REFUSED} recipes were all refused before training"
-        if self._idle(standing) >= _MOST_IDLE:
+        if self._idle(table) >= _MOST_IDLE:
             return f"the last {_MOST_IDLE} recipes left nothing new to train: each was refused or trained before"
         return ""
 
@@ -60,16 +60,16 @@ class Budget:
         """Whether the hours of training are used up, by the trials and by confirmation."""
         return trained_seconds + confirmed_seconds >= self.training_seconds
 
-    def repeats(self, standing: Standing) -> int:
+    def repeats(self, table: TrialTable) -> int:
         """How many of the latest trials in a row were nothing new."""
-        return len(standing.streak(lambda t: t.state == "duplicate" or t.recipe.fault() is not None))
+        return len(table.streak(lambda t: t.state == "duplicate" or t.recipe.fault() is not None))
 
-    def _idle(self, standing: Standing) -> int:
+    def _idle(self, table: TrialTable) -> int:
         """How many of the latest trials in a row trained nothing, those not counted that follow from a training."""
-        latest = standing.streak(lambda t: not t.charged)
+        latest = table.streak(lambda t: not t.charged)
         made = Counter(t.variant_of for t in latest if t.state == "complete")
         return len(latest) - sum(min(count, self.variants) for count in made.values())
 
-    def _hopeless(self, standing: Standing) -> bool:
-        refused = len(standing.streak(lambda t: t.state == "refused"))
-        return refused >= _MOST_REFUSED and not standing.front
+    def _hopeless(self, table: TrialTable) -> bool:
+        refused = len(table.streak(lambda t: t.state == "refused"))
+        return refused >= _MOST_REFUSED and not table.front

@@ -11,7 +11,7 @@ from typing import Any
 from autocompress.errors import ConfigError
 from autocompress.machine import cache
 from autocompress.space.search_space import SearchSpace
-from autocompress.space.stored_space import restore
+from autocompress.space.stored_space import plain, restore
 
 NAME = "study.json"
 FORMAT = 2  # 1 held an absolute path as its root, and not what the study is made of
@@ -77,7 +77,9 @@ def space_of(folder: Path) -> SearchSpace:
     return space if written in (None, plain(space)) else restore(written, root)
 
 
-def plain(space: SearchSpace) -> dict[str, Any]:
-    """The filled space as JSON gives it back."""
-    dump: dict[str, Any] = json.loads(json.dumps(space.dump()))
-    return dump
+def brief_of(folder: Path) -> SearchSpace:
+    """The study's space without its steps, and without loading a method; of an old study, all of it."""
+    record = read(folder)
+    if (written := record.get("space")) is None:
+        return space_of(folder)
+    return restore(written, root_of(folder), record.get("methods"))

@@ -17,14 +17,13 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from autocompress.search.optuna import samplers
-from autocompress.search.optuna.database import Database
-from autocompress.search.trial import Trial
+from autocompress.engine.optuna import samplers
+from autocompress.engine.optuna.database import Database
+from autocompress.engine.trial import Trial
 from autocompress.space.goals import Direction
-from autocompress.space.recipe import Recipe
+from autocompress.space.language.steps import Params
+from autocompress.space.recipe import Recipe, Steps
 from autocompress.space.settings import SearchSettings
-
-Params = dict[str, Any]  # what a sampler varies, by its name in the space
 
 _OUTCOME, _RECIPE, _DECIDED, _QUEUE = "autocompress", "recipe", "decided", "queue"
 _VALID = "valid"  # the first constraint: 1 where a recipe cannot be carried out at all
@@ -47,9 +46,13 @@ class Store:
 
     def __init__(
         self, path: Path | None, objectives: Mapping[str, Direction], settings: SearchSettings,
-        points: Iterator[Params] | None = None,
+        points: Iterator[Params] | None = None, read: Callable[[Steps], Recipe] = Recipe.read,
     ) -> None:  # fmt: skip
-        """`path`: the database's file; None: in memory. `points`: the parameters of all recipes, if there is an end."""
+        """`path`: the database's file; None: in memory. `points`: the parameters of all recipes, if there is an end.
+
+        `read`: how recipes are read that were written before.
+        """
+        self._read_recipe = read
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self._settings = settings
@@ -130,7 +133,7 @@ class Store:
                 self._reflect(frozen)
 
     def _reflect(self, frozen: FrozenTrial) -> Trial:
-        row = _Row(frozen, samplers.Known(frozen), _read(frozen))
+        row = _Row(frozen, samplers.Known(frozen), _read(frozen, self._read_recipe))
         self._mirror[frozen.number : frozen.number + 1] = [row]
         self._tried.add(row.trial.recipe.key)
         self._decided.add(json.dumps(frozen.user_attrs.get(_DECIDED), sort_keys=True))
@@ -159,9 +162,9 @@ def _outcome(trial: Trial) -> dict[str, Any]:
     return {k: v for k, v in vars(trial).items() if k not in ("number", "recipe", "params", "front")}
 
 
-def _read(frozen: FrozenTrial) -> Trial:
+def _read(frozen: FrozenTrial, read: Callable[[Steps], Recipe]) -> Trial:
     """Older studies lack some fields, and those of a newer version may have more."""
     outcome = json.loads(frozen.user_attrs.get(_OUTCOME, '{"state": "running"}'))
     known = {name: value for name, value in outcome.items() if name in Trial.__dataclass_fields__}
-    recipe = Recipe.read(json.loads(frozen.user_attrs[_RECIPE]))
+    recipe = read(json.loads(frozen.user_attrs[_RECIPE]))
     return Trial(frozen.number, recipe=recipe, params=dict(frozen.params), **known)

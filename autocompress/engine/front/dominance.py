@@ -22,8 +22,7 @@ import math
 from bisect import insort
 from collections.abc import Callable, Mapping
 
-from autocompress.search.trial import Measurement
-from autocompress.space.goals import QUANTITIES, Direction, Goals
+from autocompress.space.goals import QUANTITIES, Direction, Goals, Measurement
 
 Difference = Callable[[int, int], tuple[float, float] | None]
 """Of two trials by number: how much better the first one scores on the same texts, and the standard error of that.

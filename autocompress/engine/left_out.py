@@ -4,43 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from autocompress.engine.events import Observer
 from autocompress.errors import AutocompressError, ConfigError
 from autocompress.machine import cache
-from autocompress.search.events import Observer
 from autocompress.space.search_space import SearchSpace
 from autocompress.trials.executors.executor import Executor
 from autocompress.trials.job import Job
 
 if TYPE_CHECKING:
-    from autocompress.study import Study
-
-_KEY = "left_out"  # in study.json: where a method stands in the space -> why it cannot act
+    from autocompress.engine.state import StudyState
 
 
-def searched(study: Study, executor: Executor, observer: Observer) -> SearchSpace:
+def searched(study: StudyState, executor: Executor, observer: Observer) -> SearchSpace:
     """The study's space without what was left out; asked now, unless the study has that on record or has trials.
 
     Raises `ConfigError` if nothing is left to search.
     """
-    if _KEY not in study.record:
+    if study.left_out is None:
         # Trials of an older version were drawn from the whole space, which samplers take for granted.
         reasons = {} if study.store.trials() else _asked(study, executor, observer)
         if reasons:
             _narrowed(study, reasons)
             for note in _notes(reasons):
                 observer.note(note)
-        cache.write_json(study.folder / "study.json", study.record | {_KEY: reasons})
-    return _narrowed(study, recorded(study))
+        cache.write_json(study.folder / "study.json", study.record | {"left_out": reasons})
+    return _narrowed(study, study.left_out or {})
 
 
-def recorded(study: Study) -> dict[str, str]:
-    """What was left out of the study's space and why; nothing as long as that was not asked."""
-    known: dict[str, str] = study.record.get(_KEY, {})
-    return known
-
-
-def _asked(study: Study, executor: Executor, observer: Observer) -> dict[str, str]:
-    job = Job("applies", str(study.folder))
+def _asked(study: StudyState, executor: Executor, observer: Observer) -> dict[str, str]:
+    job = Job("applies", study.data)
     observer.begin(job)
     result = executor.submit(job).result()
     if result.failure:
@@ -48,7 +40,7 @@ def _asked(study: Study, executor: Executor, observer: Observer) -> dict[str, st
     return result.left_out
 
 
-def _narrowed(study: Study, reasons: dict[str, str]) -> SearchSpace:
+def _narrowed(study: StudyState, reasons: dict[str, str]) -> SearchSpace:
     space = study.space.without(reasons)
     if space is None:
         said = "\n  ".join(_notes(reasons))

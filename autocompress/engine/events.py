@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
-from autocompress.search.trial import Measurement, Trial
+from types import TracebackType
+from typing import Protocol
+
+from autocompress.engine.trial import Trial
+from autocompress.engine.trial_table import TrialTable
+from autocompress.space.goals import Measurement
 from autocompress.trials.job import Job
+
+
+class Journal(Protocol):
+    """Keeps a copy of a study somewhere else while it is searched. Entered before the first trial."""
+
+    seconds: float  # that this took
+
+    def ended(self, trial: Trial, table: TrialTable) -> None:
+        """A trial has ended."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """The search is over."""
 
 
 class Observer:

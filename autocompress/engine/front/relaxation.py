@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from autocompress.search.trial import Measurement
-from autocompress.space.goals import Constraint
+from autocompress.space.goals import Constraint, Measurement
 
 NEAREST = 10  # how many of the nearest recipes have a say in which constraint binds
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from autocompress.search.front.hypervolume import hypervolume
-from autocompress.search.trial import Measurement, Trial
-from autocompress.space.goals import Cost, Goals, dominates
+from autocompress.engine.front.hypervolume import hypervolume
+from autocompress.engine.trial import Trial
+from autocompress.space.goals import Cost, Goals, Measurement, dominates
 
 PROGRESS = "progress.jsonl"  # in the study's folder
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from autocompress.search.front import rules
-from autocompress.search.trial import Measurement, Trial
-from autocompress.space.goals import Goals
+from autocompress.engine.front import rules
+from autocompress.engine.trial import Trial
+from autocompress.space.goals import Goals, Measurement
 
 
 @dataclass(frozen=True)
