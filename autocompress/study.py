@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from autocompress.engine import identity, study_file
 from autocompress.engine.confirmation import REMAKE
 from autocompress.engine.events import Observer
-from autocompress.engine.run import Limits, run
+from autocompress.engine.run import SearchLimits, run
 from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial
 from autocompress.errors import AutocompressError, ConfigError, nearest
@@ -95,7 +95,7 @@ class Study(StudyState):
         """
         from autocompress.tracking.observer import Log
 
-        limits = Limits(trials, timeout, training_hours, workers, trial_timeout, rule)
+        limits = SearchLimits(trials, timeout, training_hours, workers, trial_timeout, rule)
         observer = observer or Observer()
         return run(self, limits, observer, Log(self, observer.note), executor)
 

@@ -20,7 +20,7 @@ from autocompress.space.search_space import SearchSpace
 from autocompress.space.settings import Target
 from autocompress.space.stored_space import plain
 from autocompress.tasks.dataset import Batch, Examples
-from autocompress.trials.bench import Workbench
+from autocompress.trials.bench import Bench
 from autocompress.trials.job import StudyData
 
 ROOT = Path(__file__).parent.parent
@@ -105,11 +105,11 @@ def bert_base(folder: Path) -> Subject:
     return Subject(Teacher(lambda: model), bench.calibration[:1], None, bench.task.validation.head(_FEW), folder)
 
 
-def quickstart(folder: Path) -> Workbench:
+def quickstart(folder: Path) -> Bench:
     """The workbench of a study of search_spaces/quickstart.yaml."""
     (folder / "space.yaml").write_text((ROOT / "search_spaces" / "quickstart.yaml").read_text())
     space = SearchSpace.load(folder / "space.yaml", root=ROOT)
-    return Workbench(StudyData("precisions", plain(space), str(ROOT), str(folder)))
+    return Bench(StudyData("precisions", plain(space), str(ROOT), str(folder)))
 
 
 MODELS: dict[str, Callable[[Path], Subject]] = {"minilm": minilm, "bert-base": bert_base}

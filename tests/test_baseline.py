@@ -82,7 +82,7 @@ def test_a_head_without_names_whose_rows_are_in_another_order_is_fine_tuned(proj
 
 def test_a_head_without_names_that_knows_the_task_is_taken_as_given(project: Path) -> None:
     train_checkpoint(project, ("LABEL_0", "LABEL_1"))
-    assert work.workbench(Study.create(spaced(project, "")).data).schooling is None
+    assert work.workbench(Study.create(spaced(project, "")).data).teacher_training is None
 
 
 def test_a_named_teacher_for_other_labels_is_refused(project: Path) -> None:

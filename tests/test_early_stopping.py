@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from autocompress.errors import ConfigError
 from autocompress.methods import context as contexts
-from autocompress.methods.early_stopping import CEILING, AutoFinetune, EarlyStopping
-from autocompress.methods.training.finetune import Finetune
+from autocompress.methods.early_stopping import CEILING, EarlyStopping
+from autocompress.methods.training.finetune import AutoFinetune, Finetune
 from autocompress.space.recipe import Recipe
 from autocompress.space.search_space import SearchSpace
 from autocompress.study import Study

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from autocompress.errors import Diverged
 from autocompress.methods.context import Course, Loss
-from autocompress.methods.training.finetune import Finetune, Trend, lr_factor, parameter_groups
+from autocompress.methods.trainer import Trend, lr_factor, parameter_groups
+from autocompress.methods.training.finetune import Finetune
 from autocompress.models.forward import Outputs
 from autocompress.tasks.dataset import Batch, inputs
 
@@ -95,7 +96,7 @@ def test_the_teacher_rests_where_nobody_needs_it():
 
 
 def test_every_epoch_has_its_own_order_and_every_text():
-    from autocompress.methods.training.finetune import stream
+    from autocompress.methods.trainer import stream
 
     rows = [row for batch in stream(toy(), 2, 32, seed=5) for row in batch["index"].tolist()]
     assert sorted(rows[:96]) == sorted(rows[96:]) == list(range(96))

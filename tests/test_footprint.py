@@ -17,7 +17,7 @@ from autocompress.runtimes.flops import measure_module
 from autocompress.runtimes.latency import latency_batch
 from autocompress.space.settings import Target
 from autocompress.study import Study
-from autocompress.trials.bench import Workbench
+from autocompress.trials.bench import Bench
 
 B, T = 3, 12
 LAYERS, D, NEURONS, C = 4, 32, 64, 3  # of the tiny models
@@ -95,7 +95,7 @@ def test_memory_is_measured_where_a_goal_speaks_of_it(
     monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
     limit = "peak_memory_mb <= 2 * baseline" if asked else "flops <= 0.95 * baseline"
     space = make_project(tmp_path, SPACE.replace("size_mb <= 0.95 * baseline", limit).replace("epochs: 4", "epochs: 1"))
-    bench = Workbench(Study.create(space).data)
+    bench = Bench(Study.create(space).data)
     bench.lower_baseline()
     sizes = bench.sizes(bench.teacher.model, bench.baseline_folder)
     assert list(sizes) == ["size_mb", "parameters", "flops", *(["peak_memory_mb"] if asked else [])]

@@ -116,7 +116,7 @@ def unlimited(project: Path) -> None:
 def test_no_text_is_longer_than_the_table_of_positions(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unlimited(project)
     project.write_text(SPACE.replace("  max_length: 16\n", "").replace("sequence_length: 16", "sequence_length: 33"))
-    monkeypatch.setattr(bench.Workbench, "_teach", lambda *a: pytest.fail("something was trained"))
+    monkeypatch.setattr(bench.Bench, "_teach", lambda *a: pytest.fail("something was trained"))
     with pytest.raises(ConfigError) as error:
         autocompress.search(project)
     assert str(error.value).split("\n") == [

@@ -21,7 +21,7 @@ from autocompress.errors import ConfigError, NothingFeasible
 from autocompress.space.recipe import Recipe
 from autocompress.study import Study
 from autocompress.trials import put_aside, work
-from autocompress.trials.bench import Workbench
+from autocompress.trials.bench import Bench
 from autocompress.trials.executors.inline import InlineExecutor
 from autocompress.trials.job import Job
 from autocompress.trials.perform import perform
@@ -36,7 +36,7 @@ Steps = list[int]
 
 
 @pytest.fixture
-def bench(project: Path) -> Workbench:
+def bench(project: Path) -> Bench:
     study = Study.create(project)
     InlineExecutor(lambda *_: None).submit(Job("baseline", study.data)).result()
     return work.workbench(study.data)
@@ -64,7 +64,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
 
 @pytest.mark.parametrize("by", ["an interrupt", "time", "the deadline"])
 def test_put_aside_without_rungs_and_taken_up_is_as_if_nothing_had_been(
-    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     bench.start.eval()
     whole = Ascent(bench, RECIPE, "whole", lambda *_: None)
@@ -92,7 +92,7 @@ def test_put_aside_without_rungs_and_taken_up_is_as_if_nothing_had_been(
     assert not (tmp_path / "part" / "aside").exists()
 
 
-def test_where_hooks_wait_a_training_ends_at_the_deadline_and_begins_anew(bench: Workbench, tmp_path: Path) -> None:
+def test_where_hooks_wait_a_training_ends_at_the_deadline_and_begins_anew(bench: Bench, tmp_path: Path) -> None:
     steps: Steps = []
     assert not Ascent(bench, WITH_HOOKS, "part", counting(steps), deadline=0.0).train()
     assert Ascent(bench, WITH_HOOKS, "part", counting(steps)).train()
@@ -103,7 +103,7 @@ def test_the_teacher_is_put_aside_too(project: Path, monkeypatch: pytest.MonkeyP
     study, steps = Study.create(project), Steps()
     data = study.data
     elsewhere(monkeypatch, project.parent / "whole")
-    expected = weights(Workbench(data).teacher.model)
+    expected = weights(Bench(data).teacher.model)
     elsewhere(monkeypatch, project.parent / "parts")
     assert not perform(Job("baseline", data, deadline=0.0), counting(steps)).trained
     with pytest.raises(KeyboardInterrupt):
@@ -111,7 +111,7 @@ def test_the_teacher_is_put_aside_too(project: Path, monkeypatch: pytest.MonkeyP
     done = perform(Job("baseline", data), counting(steps))
     assert done.trained
     assert steps == list(range(1, 17)), "of 4 epochs of 4 steps"
-    assert torch.equal(weights(Workbench(data).teacher.model), expected)
+    assert torch.equal(weights(Bench(data).teacher.model), expected)
     assert study.artefacts.get("aside") is None
 
 

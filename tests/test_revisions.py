@@ -20,10 +20,12 @@ from autocompress.space.method import methods
 FILE = Path(__file__).parent / "revisions.json"
 SHARED = {  # what a revision stands for besides methods -> it, and where its code begins
     "trainer": (keys.TRAINER, {
-        "autocompress.methods.training.finetune": ["Training"], "autocompress.methods.context": ["Context"], "autocompress.models.forward": ["forward"],
+        "autocompress.methods.trainer": ["Training"], "autocompress.methods.context": ["Context"],
+        "autocompress.models.forward": ["forward"],
         "autocompress.tasks.dataset": ["Examples"], "autocompress.tasks.tokenization": ["encode", "padding"],
         "autocompress.models.loading": ["load_classifier"], "autocompress.trials.stages": ["apply"],
-        "autocompress.trials.bench": ["Workbench._teach", "Workbench.calibration", "Workbench.start"],
+        "autocompress.trials.taught": ["Taught._teach", "Taught.start"],
+        "autocompress.trials.loaded": ["Loaded.calibration"],
     }),
     "importance": (keys.IMPORTANCE, {"autocompress.methods.importance": ["score"]}),
     "measuring": (keys.MEASURING, {

@@ -315,7 +315,7 @@ def test_a_checkpoint_with_a_head_is_the_teacher_as_given(project: Path, teacher
     autocompress.search(project, trials=1, observer=notes)
     assert any(note.endswith("model as given: it is fine-tuned already.") for note in notes.said)
     bench = work.workbench(autocompress.open_study("space").data)
-    assert bench.schooling is None
+    assert bench.teacher_training is None
     assert torch.equal(weights(bench.teacher.model), weights(load_classifier(bench.source, bench.task.labels)))
 
 

@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from autocompress.errors import ConfigError
-from autocompress.methods.early_stopping import AutoFinetune
+from autocompress.methods.training.finetune import AutoFinetune
 from autocompress.space.distributions import Choice, Fixed, Range
 from autocompress.space.language.schema import schema
 from autocompress.space.language.steps import OpenMethod

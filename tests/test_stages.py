@@ -21,7 +21,7 @@ from autocompress.space.recipe import Recipe
 from autocompress.study import Study
 from autocompress.trials import work
 from autocompress.trials.artefacts import trial_key
-from autocompress.trials.bench import Workbench
+from autocompress.trials.bench import Bench
 from autocompress.trials.executors.inline import InlineExecutor
 from autocompress.trials.job import Job
 from autocompress.trials.stages import Ascent
@@ -32,7 +32,7 @@ TWO = [*ONE, {"layers": {"keep": 0.5}}, {"soft_labels": {}}, FINETUNE, {"int8_dy
 
 
 @pytest.fixture
-def bench(project: Path) -> Workbench:
+def bench(project: Path) -> Bench:
     study = Study.create(project)
     InlineExecutor(lambda *_: None).submit(Job("baseline", study.data)).result()
     return work.workbench(study.data)
@@ -64,7 +64,7 @@ def weights(model: nn.Module) -> torch.Tensor:
 
 @pytest.mark.parametrize("steps", [ONE, TWO], ids=["one stage", "two stages"])
 def test_put_aside_and_taken_up_is_as_if_nothing_had_been(
-    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[dict[str, dict[str, object]]]
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[dict[str, dict[str, object]]]
 ) -> None:
     recipe, total = Recipe.load(steps), 8 * len(Recipe.load(steps).stages)
     whole = Ascent(bench, recipe, "whole", Steps())
@@ -89,7 +89,7 @@ def test_put_aside_and_taken_up_is_as_if_nothing_had_been(
     assert bench.artefacts.get("parts/aside") is None
 
 
-def test_equal_beginnings_are_trained_once(bench: Workbench, tmp_path: Path) -> None:
+def test_equal_beginnings_are_trained_once(bench: Bench, tmp_path: Path) -> None:
     first, second, third = Steps(), Steps(), Steps()
     Ascent(bench, Recipe.load(TWO), "0", first).train()
     Ascent(bench, Recipe.load([*ONE, {"int8_dynamic": {}}]), "1", second).train()
@@ -99,7 +99,7 @@ def test_equal_beginnings_are_trained_once(bench: Workbench, tmp_path: Path) -> 
 
 
 def test_rungs_are_of_the_recipe_that_was_scored_and_of_no_other_that_begins_alike(
-    bench: Workbench, tmp_path: Path
+    bench: Bench, tmp_path: Path
 ) -> None:
     short, long = Recipe.load(ONE), Recipe.load(TWO)
     for share in (1 / 9, 1 / 3, 1.0):
@@ -115,7 +115,7 @@ def test_rungs_are_of_the_recipe_that_was_scored_and_of_no_other_that_begins_ali
     assert again.record.rungs == first.record.rungs, "a recipe's own are kept with what it trained"
 
 
-def test_a_stage_that_a_longer_recipe_trained_brings_none_of_its_rungs(bench: Workbench, tmp_path: Path) -> None:
+def test_a_stage_that_a_longer_recipe_trained_brings_none_of_its_rungs(bench: Bench, tmp_path: Path) -> None:
     for share in (1 / 9, 1 / 3, 1.0):
         long = Ascent(bench, Recipe.load(TWO), "long", Steps(), share)
         long.train()
@@ -127,7 +127,7 @@ def test_a_stage_that_a_longer_recipe_trained_brings_none_of_its_rungs(bench: Wo
 
 
 def test_a_training_with_hooks_is_not_put_aside_before_they_are_done(
-    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Finetune.apply
 
@@ -139,13 +139,13 @@ def test_a_training_with_hooks_is_not_put_aside_before_they_are_done(
     assert Ascent(bench, Recipe.load(ONE), "0", Steps(), 1 / 3).train()
 
 
-def test_another_seed_trains_another_model(bench: Workbench, tmp_path: Path) -> None:
+def test_another_seed_trains_another_model(bench: Bench, tmp_path: Path) -> None:
     models = [Ascent(bench, Recipe.load(ONE), "0", Steps(), repeat=r).model().module for r in (0, 1)]
     assert not torch.equal(*map(weights, models))
 
 
 def test_importance_is_computed_once_for_the_same_model_and_texts(
-    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from autocompress.methods import importance
 
@@ -195,7 +195,7 @@ def test_a_trained_stage_that_was_lost_is_trained_again(project: Path) -> None:
     assert autocompress.pipeline(out)("honey stone")[0]["label"] == "sweet"
 
 
-def test_a_training_that_diverges_says_which(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_that_diverges_says_which(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def diverge(*_: object) -> float:
         raise Diverged("finetune: the loss is nan")
 
@@ -208,7 +208,7 @@ def test_a_training_that_diverges_says_which(bench: Workbench, monkeypatch: pyte
         assert result.failure.diverged == recipe.stages[0].key
 
 
-def test_a_gpu_that_training_leaves_idle_is_spoken_of(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_training_leaves_idle_is_spoken_of(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert not any("GPU" in note for note in bench.notes)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -33,7 +33,7 @@ from autocompress.serving.verify import verify
 from autocompress.space.method import find
 from autocompress.space.settings import Target
 from autocompress.trials import work
-from autocompress.trials.bench import Workbench
+from autocompress.trials.bench import Bench
 
 TORCH, TARGET = find_runtime("torch"), Target(runtime="torch")
 ON_X86 = pytest.mark.skipif("fbgemm" not in torch.backends.quantized.supported_engines, reason="no 8-bit kernels here")
@@ -221,7 +221,7 @@ def test_a_search_that_cannot_compile_ends_before_anything_is_trained(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    monkeypatch.setattr(Workbench, "teach", lambda *a: pytest.fail("it trains"))
+    monkeypatch.setattr(Bench, "teach", lambda *a: pytest.fail("it trains"))
     project.write_text(project.read_text().replace("runtime: onnxruntime", "runtime: torch, compile: true"))
     with pytest.raises(AutocompressError, match=r"^the baseline failed: target.compile is true, but there is no C"):
         autocompress.search(project, trials=1)

@@ -29,8 +29,9 @@ from autocompress.engine.trial import Trial
 from autocompress.errors import ConfigError, Paused
 from autocompress.space.recipe import Recipe
 from autocompress.tracking import sync as tracking
+from autocompress.tracking.connection import tracking_uri
 from autocompress.tracking.runs import StudyView, points, study_run, trial_run
-from autocompress.tracking.sync import Tracker, tracking_uri
+from autocompress.tracking.sync import Tracker
 from autocompress.tracking.trouble import sentence
 from autocompress.tracking.ui import serve_ui, server
 from autocompress.trials.job import BASELINE

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from autocompress.study import Study
 
 
-class Run(NamedTuple):
+class Asked(NamedTuple):
     """What the command line says about this run of a search."""
 
     trials: int | None
@@ -52,12 +52,12 @@ def search(
     workers: Workers = 1, trial_timeout: TrialTimeout = None, max_hours_of_training: Hours = None,
     register: Register = None,
 ) -> None:  # fmt: skip
-    """Run a search. On a study that exists it goes on where it stopped."""
+    """Asked a search. On a study that exists it goes on where it stopped."""
     from autocompress.study import Study
 
     _search(
         Study.create(space, study),
-        Run(trials, timeout, workers, trial_timeout, max_hours_of_training, rule, to, register),
+        Asked(trials, timeout, workers, trial_timeout, max_hours_of_training, rule, to, register),
     )
 
 
@@ -69,10 +69,12 @@ def resume(
     """Go on with a study, from its own copy of its space."""
     from autocompress.study import Study
 
-    _search(Study.open(study), Run(trials, timeout, workers, trial_timeout, max_hours_of_training, rule, to, register))
+    _search(
+        Study.open(study), Asked(trials, timeout, workers, trial_timeout, max_hours_of_training, rule, to, register)
+    )
 
 
-def _search(study: Study, run: Run) -> None:
+def _search(study: Study, run: Asked) -> None:
     """Search under a display, then show the front and export the chosen one."""
     from rich.console import Console
 
@@ -94,7 +96,7 @@ def _search(study: Study, run: Run) -> None:
     _conclude(study, console, run)
 
 
-def _searched(study: Study, run: Run, console: Console) -> str:
+def _searched(study: Study, run: Asked, console: Console) -> str:
     """Why it ended early, if it did."""
     from autocompress.report.live import Display
 
@@ -111,7 +113,7 @@ def _searched(study: Study, run: Run, console: Console) -> str:
         return study.run(run.trials, timeout, display, run.workers, trial_timeout, training_hours=hours, rule=run.rule)
 
 
-def _conclude(study: Study, console: Console, run: Run) -> None:
+def _conclude(study: Study, console: Console, run: Asked) -> None:
     """The front as a table, the chosen model as a folder, and the next lines to type."""
     from autocompress.machine.heartbeat import Heartbeat
     from autocompress.report.tables import FRONT_COLUMNS, front_rows
@@ -142,12 +144,12 @@ def _conclude(study: Study, console: Console, run: Run) -> None:
         print(f"\n{study.register(to, run.register, best.number)}")
 
 
-def _place(study: Study, run: Run) -> Path:
+def _place(study: Study, run: Asked) -> Path:
     """Where the chosen model goes."""
     return run.to or Path("exported") / study.name
 
 
-def _kept(study: Study, run: Run) -> str:
+def _kept(study: Study, run: Asked) -> str:
     more = (f" --trials {run.trials}" if run.trials else "") + (f" --workers {run.workers}" if run.workers > 1 else "")
     try:
         charged = f"{study.charged()} trained trials are kept in"

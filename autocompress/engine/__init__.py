@@ -1,0 +1,1 @@
+"""The search: ask, dispatch, judge, remember, choose. Loads no torch."""

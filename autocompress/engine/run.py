@@ -28,7 +28,7 @@ _NO_TIME = "the time is up before the baseline was measured. Its training goes o
 
 
 @dataclass(frozen=True)
-class Limits:
+class SearchLimits:
     """What ends a search, and how much of the machine it takes. Left out: what the space says, or no limit."""
 
     trials: int | None = None  # that begin training, in all
@@ -40,7 +40,7 @@ class Limits:
 
 
 def run(
-    study: StudyState, limits: Limits, observer: Observer, journal: Journal, executor: Executor | None = None
+    study: StudyState, limits: SearchLimits, observer: Observer, journal: Journal, executor: Executor | None = None
 ) -> str:
     """Search until a limit is reached. Says why it ended, if before its trials were done.
 
@@ -78,7 +78,7 @@ def run(
     return coordinator.ended_because
 
 
-def _budget(study: StudyState, limits: Limits) -> Budget:
+def _budget(study: StudyState, limits: SearchLimits) -> Budget:
     hours = limits.training_hours * 3600
     return Budget(
         limits.trials or study.space.search.trials,
@@ -89,7 +89,7 @@ def _budget(study: StudyState, limits: Limits) -> Budget:
     )
 
 
-def _confirm(study: StudyState, limits: Limits, budget: Budget, executor: Executor, observer: Observer) -> None:
+def _confirm(study: StudyState, limits: SearchLimits, budget: Budget, executor: Executor, observer: Observer) -> None:
     """Down the front, while there is time, until a finalist keeps every limit.
 
     The first ones also after an early end, as far as the budget goes: what is shown is then as sure as can be.
@@ -154,7 +154,7 @@ def _measured_baseline(study: StudyState, executor: Executor, observer: Observer
     return known
 
 
-def _executor(limits: Limits, observer: Observer) -> Executor:
+def _executor(limits: SearchLimits, observer: Observer) -> Executor:
     """One worker is this process itself, unless it may have to be killed."""
     if limits.workers < 1:
         raise ConfigError(f"workers: must be at least 1. Got {limits.workers!r}.")

@@ -1,0 +1,1 @@
+"""What the processes of one machine share: the cache, locks, signals, files whole or absent, and its name."""

@@ -19,7 +19,7 @@ Hook = Callable[[float], None]  # called after every optimizer step with progres
 OnStep = Callable[[int, int, float], None]  # (step, of how many, loss)
 
 
-class Training(Protocol):
+class Interruptible(Protocol):
     """A training under way, such that it can be put aside and gone on with."""
 
     model: nn.Module
@@ -40,10 +40,10 @@ class Course:
     def __init__(self, on_step: OnStep = lambda *_: None) -> None:
         self.on_step = on_step
 
-    def begins(self, training: Training) -> None:
+    def begins(self, training: Interruptible) -> None:
         """Called before the first step; may restore an earlier state."""
 
-    def stepped(self, training: Training, loss: float) -> None:
+    def stepped(self, training: Interruptible, loss: float) -> None:
         """Called after every step; may raise to put the training aside."""
         self.on_step(training.step, training.steps, loss)
 

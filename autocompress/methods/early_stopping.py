@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from autocompress.errors import ConfigError
 from autocompress.methods.context import Context
-from autocompress.methods.training.finetune import Finetune, Training
+from autocompress.methods.trainer import Knobs, Training
 from autocompress.tasks.dataset import Examples
 
 PATIENCE, CEILING = 2, 20  # epochs
@@ -26,31 +24,12 @@ _WARMUP_OF = 3  # epochs: what `warmup` is a share of, for nobody knows the trai
 Score = Callable[[nn.Module], float]
 
 
-class AutoFinetune(Finetune):
-    """`finetune: {epochs: auto}`, which only the teacher may have. Its context knows how to score a model."""
-
-    listed: ClassVar[bool] = False
-
-    epochs: Literal["auto"] = "auto"  # type: ignore[assignment]
-
-    def training_steps(self, texts: int) -> int:
-        return (CEILING + 1) * self.steps_of_an_epoch(texts)
-
-    def training(self, model: nn.Module, ctx: Context, train: Examples) -> Training:
-        if ctx.score is None:
-            raise ConfigError("finetune.epochs: only the teacher may have 'auto'. Write a number.")
-        return EarlyStopping(self, model, ctx, train, ctx.score)
-
-    def steps_of_an_epoch(self, texts: int) -> int:
-        return math.ceil(texts / self.batch_size)
-
-
 class EarlyStopping(Training):
     """One run of it. `steps` is the most there may be, and what there are once that is known."""
 
-    def __init__(self, knobs: AutoFinetune, model: nn.Module, ctx: Context, train: Examples, score: Score) -> None:
+    def __init__(self, knobs: Knobs, model: nn.Module, ctx: Context, train: Examples, score: Score) -> None:
         super().__init__(knobs, model, ctx, train, epochs=CEILING + 1)
-        self._score, self._epoch = score, knobs.steps_of_an_epoch(len(train))
+        self._score, self._epoch = score, math.ceil(len(train) / knobs.batch_size)
         self.best, self.waited, self.cooling_from = -math.inf, 0, -1
         self._kept: dict[str, Tensor] = {}  # weights and moments after the best epoch
 

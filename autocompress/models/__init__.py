@@ -1,0 +1,1 @@
+"""What a model is: loaded, changed, saved, and rounded as a runtime would."""

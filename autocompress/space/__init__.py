@@ -1,0 +1,1 @@
+"""What may be asked for, as pure data: the interface of methods, recipes, targets, goals, and keys of what is kept."""

@@ -61,6 +61,11 @@ class Method(BaseModel):
         return 0
 
     @classmethod
+    def for_teacher(cls, knobs: dict[str, Any]) -> Method:
+        """The same where it makes the teacher. `knobs`: those that are given."""
+        return cls(**knobs)
+
+    @classmethod
     def knobs(cls) -> dict[str, Distribution]:
         """What each knob is when a search space does not mention it: its own range, or its default."""
         return {

@@ -1,0 +1,1 @@
+"""MLflow: a view of the study, the registry, the web pages."""

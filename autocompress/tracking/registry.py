@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autocompress.errors import ConfigError, Paused
-from autocompress.tracking.sync import connect, shown
+from autocompress.tracking.connection import connect, shown
 from autocompress.tracking.trouble import cause
 
 if TYPE_CHECKING:

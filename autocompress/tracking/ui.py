@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from autocompress.errors import ConfigError, Paused
-from autocompress.tracking.sync import artifact_folder
+from autocompress.tracking.connection import artifact_folder
 
 HOST = "127.0.0.1"
 USUAL_PORT = 5000  # the browser keeps what a person arranged by address, so the same one is taken when it is free

@@ -15,11 +15,11 @@ from autocompress.space.distributions import Choice, Distribution, Range
 from autocompress.space.language.steps import OpenMethod, every_method
 from autocompress.space.method import Method, find
 from autocompress.space.recipe import Recipe
-from autocompress.trials.bench import Workbench
+from autocompress.trials.bench import Bench
 from autocompress.trials.stages import apply
 
 
-def not_applicable(bench: Workbench) -> dict[str, str]:
+def not_applicable(bench: Bench) -> dict[str, str]:
     """Why, by where the method stands in the space: `0.layers`."""
     every = list(every_method(bench.space.steps))
     if any(find(each.name).stage == "student" for each in every):  # what follows one acts on another model
@@ -29,7 +29,7 @@ def not_applicable(bench: Workbench) -> dict[str, str]:
     return {each.at: reason for each in asked if (reason := _refusal(bench, each, trainer))}
 
 
-def _refusal(bench: Workbench, asked: OpenMethod, trainer: Method | None) -> str:
+def _refusal(bench: Bench, asked: OpenMethod, trainer: Method | None) -> str:
     """What the method says of the model with every setting; nothing, if it acts with one."""
     first = ""
     for method in settings(asked):

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from autocompress.errors import ConfigError
 from autocompress.machine import fault_points
-from autocompress.methods.context import Course, OnStep, Training
+from autocompress.methods.context import Course, Interruptible, OnStep
 from autocompress.trials.artefacts import Artefacts
 
 _STATE, _NOTE = "state.safetensors", "aside.json"
@@ -54,7 +54,7 @@ class Aside:
         self._artefacts, self._place, self._deadline = artefacts, key, deadline
         self._every, self._saved_at = save_seconds(), time.monotonic()
 
-    def restore(self, training: Training, key: str) -> Any:
+    def restore(self, training: Interruptible, key: str) -> Any:
         """Go on where the training of this key was put aside; what was noted then. None: it was not."""
         folder = self._artefacts.get(self._place)
         if folder is None or (known := json.loads((folder / _NOTE).read_text()))["key"] != key:
@@ -62,7 +62,7 @@ class Aside:
         training.restore(load_file(folder / _STATE), known["step"])
         return known["told"]
 
-    def step(self, training: Training, key: str, tell: Callable[[], object], told: Callable[[], Any]) -> None:
+    def step(self, training: Interruptible, key: str, tell: Callable[[], object], told: Callable[[], Any]) -> None:
         """Tell of a step. The training is put aside if that raises an interrupt, if it is due, or if the time is up.
 
         `told` gives what to note. Raises `PutAside` if the time is up and a step is left.
@@ -78,7 +78,7 @@ class Aside:
             if late:
                 raise PutAside
 
-    def put(self, training: Training, key: str, told: Any) -> None:
+    def put(self, training: Interruptible, key: str, told: Any) -> None:
         """Put the training aside. No hook may wait in it."""
 
         def write(draft: Path) -> None:
@@ -93,7 +93,7 @@ class Aside:
         """Nothing is needed of it any more."""
         self._artefacts.drop(self._place)
 
-    def _save(self, training: Training, key: str, told: Any) -> None:
+    def _save(self, training: Interruptible, key: str, told: Any) -> None:
         if not training.ctx.hooks:
             self.put(training, key, told)
 
@@ -106,16 +106,16 @@ class Resumable(Course):
         self._aside, self._key = aside, key
         self.seconds = 0.0  # of its steps, over every resume
 
-    def begins(self, training: Training) -> None:
+    def begins(self, training: Interruptible) -> None:
         """Go on where it was put aside."""
         self.seconds = self._aside.restore(training, self._key) or 0.0
         self._last = time.perf_counter()
 
-    def stepped(self, training: Training, loss: float) -> None:
+    def stepped(self, training: Interruptible, loss: float) -> None:
         """Count its time, tell of it, and put it aside if need be."""
         self.seconds += time.perf_counter() - self._last
         self._aside.step(training, self._key, lambda: self._tell(training, loss), lambda: self.seconds)
         self._last = time.perf_counter()
 
-    def _tell(self, training: Training, loss: float) -> None:
+    def _tell(self, training: Interruptible, loss: float) -> None:
         super().stepped(training, loss)

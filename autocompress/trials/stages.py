@@ -21,13 +21,13 @@ from torch import nn
 
 from autocompress.errors import Diverged
 from autocompress.machine import cache, fault_points
-from autocompress.methods.context import Context, Course, OnStep, Training
+from autocompress.methods.context import Context, Course, Interruptible, OnStep
 from autocompress.models import storage
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.space import keys
 from autocompress.space.recipe import Recipe
 from autocompress.space.rungs import share_name
-from autocompress.trials.bench import Workbench
+from autocompress.trials.bench import Bench
 from autocompress.trials.put_aside import Aside, PutAside
 
 
@@ -53,7 +53,7 @@ class Ascent(Course):
     """The training of one recipe, up to a share of its steps."""
 
     def __init__(
-        self, bench: Workbench, recipe: Recipe, key: str, on_step: OnStep, share: float = 1.0, repeat: int = 0,
+        self, bench: Bench, recipe: Recipe, key: str, on_step: OnStep, share: float = 1.0, repeat: int = 0,
         deadline: float = math.inf,
     ) -> None:  # fmt: skip
         """`key`: the trial's, under which the training is put aside. `deadline`: when, in seconds since 1970."""
@@ -109,7 +109,7 @@ class Ascent(Course):
     def _steps_of(self, recipe: Recipe) -> int:
         return sum(method.training_steps(len(self._bench.task.train)) for method in recipe)
 
-    def begins(self, training: Training) -> None:
+    def begins(self, training: Interruptible) -> None:
         """Go on where this stage was put aside."""
         if known := self._aside.restore(training, self._key):
             self.record = Record(**known)
@@ -117,7 +117,7 @@ class Ascent(Course):
                 raise PutAside
         self._last = time.perf_counter()
 
-    def stepped(self, training: Training, loss: float) -> None:
+    def stepped(self, training: Interruptible, loss: float) -> None:
         """Put the training aside once it is due, scored as if it ended here."""
         self.record.seconds += time.perf_counter() - self._last
         done = self._before + training.step
@@ -145,9 +145,7 @@ class Ascent(Course):
             return self._bench.scorer.rung(copied)
 
 
-def apply(
-    bench: Workbench, model: nn.Module, ctx: Context, recipe: Recipe, begin: int = 0, repeat: int = 0
-) -> nn.Module:
+def apply(bench: Bench, model: nn.Module, ctx: Context, recipe: Recipe, begin: int = 0, repeat: int = 0) -> nn.Module:
     """The methods of `recipe` from number `begin` on, in order."""
     torch.manual_seed(ctx.seed)
     for i in range(begin, len(recipe)):

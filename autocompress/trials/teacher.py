@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from autocompress.errors import ConfigError, NotFinite
 from autocompress.machine import cache
-from autocompress.methods.early_stopping import AutoFinetune
-from autocompress.methods.training.finetune import Finetune
 from autocompress.models import loading, same_tokens
 from autocompress.models.forward import forward
 from autocompress.space import keys
+from autocompress.space.method import Method, find
 from autocompress.space.search_space import SearchSpace
 from autocompress.tasks import finite, guessing
 from autocompress.tasks.dataset import Examples
@@ -30,7 +29,7 @@ class Plan(NamedTuple):
     """Where the teacher begins, how it is fine-tuned (None: not at all), and why, where that is for us to decide."""
 
     source: str
-    training: Finetune | None
+    training: Method | None
     reason: str = ""
 
 
@@ -47,7 +46,7 @@ def plan(space: SearchSpace, source: str, task: Task) -> Plan:
     named, place = space.teacher, locate(space, source)
     if place != source:
         _check_tokens(place, task)
-    if isinstance(named, Finetune):
+    if isinstance(named, Method):
         return Plan(place, named)
     other = _other_head(place, task.labels)
     if isinstance(named, str):
@@ -59,7 +58,7 @@ def plan(space: SearchSpace, source: str, task: Task) -> Plan:
             )
         return Plan(place, None)
     reason = other or _poor_head(place, task)
-    return Plan(place, AutoFinetune() if reason else None, reason)
+    return Plan(place, find("finetune").for_teacher({}) if reason else None, reason)
 
 
 def _other_head(source: str, labels: tuple[str, ...]) -> str:

@@ -20,7 +20,7 @@ from autocompress.space.recipe import Recipe
 from autocompress.space.rungs import share_name
 from autocompress.trials.applicability import not_applicable
 from autocompress.trials.artefacts import REMEASURED, remeasured, trial_key
-from autocompress.trials.bench import Workbench
+from autocompress.trials.bench import Bench
 from autocompress.trials.job import StudyData
 from autocompress.trials.stages import Ascent, Model, apply, save_model
 
@@ -46,7 +46,7 @@ class _Same:
 class Work:
     """What a job works with: the study's workbench, one recipe, and someone to tell about training steps."""
 
-    bench: Workbench
+    bench: Bench
     recipe: Recipe
     number: int
     on_step: OnStep
@@ -73,7 +73,7 @@ class Done:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def workbench(study: StudyData) -> Workbench:
+def workbench(study: StudyData) -> Bench:
     """This process's workbench of a study: another one that was made in its place has one of its own."""
     bench = loaded(_Same(study))
     bench.study = study
@@ -81,9 +81,9 @@ def workbench(study: StudyData) -> Workbench:
 
 
 @functools.lru_cache(maxsize=4)
-def loaded(study: _Same) -> Workbench:
+def loaded(study: _Same) -> Bench:
     """What was loaded for one study is good for all of its jobs."""
-    return Workbench(study.data)
+    return Bench(study.data)
 
 
 def baseline(work: Work) -> Done:
@@ -204,7 +204,7 @@ def _finished(work: Work) -> Model:
     return Model(apply(bench, module, ctx, work.recipe, len(trained), work.repeat), ctx.precision)
 
 
-def _shape(bench: Workbench, model: Model, artefact: Path | None = None) -> Measurement:
+def _shape(bench: Bench, model: Model, artefact: Path | None = None) -> Measurement:
     """Size and latency, which equal shapes have alike: measured once, on `artefact` or on one that is thrown away."""
 
     def measured() -> Measurement:
@@ -218,6 +218,6 @@ def _shape(bench: Workbench, model: Model, artefact: Path | None = None) -> Meas
     return cache.value("shapes", keys.shape(storage.signature(*model), bench.surroundings), measured)
 
 
-def _training_seconds(bench: Workbench, seconds: float) -> Measurement:
+def _training_seconds(bench: Bench, seconds: float) -> Measurement:
     """Only where a goal asks for it: it is never the same twice."""
     return {"training_seconds": seconds} if bench.space.goals.speak_of("training_seconds") else {}

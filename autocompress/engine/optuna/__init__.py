@@ -1,0 +1,1 @@
+"""The memory and the proposals of a search: Optuna's."""

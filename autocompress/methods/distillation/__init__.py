@@ -1,0 +1,1 @@
+"""Methods by which a teacher is learnt from."""

@@ -1,0 +1,1 @@
+"""Methods that take parts away."""

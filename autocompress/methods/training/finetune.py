@@ -8,34 +8,24 @@ epochs and batches of 16 or 32 for BERT; pruned and small models want a higher l
 `freeze_embeddings` leaves the embedding tables as they are: updating a vocabulary is a large part of a small model's
 step, and few of its rows ever get a gradient. The norm after them is still trained.
 
-A loss that is no number ends the training at once, and so does one that comes to three times its first mean and is
-above that of guessing, log C: what begins nearly fitted to its texts may rise for a while.
-
 In a rehearsal no step is taken: every waiting loss is computed once on a few texts and every hook is called with 1.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from autocompress.errors import ConfigError, Diverged
-from autocompress.machine import interrupts
+from autocompress.errors import ConfigError
 from autocompress.methods.context import Context
-from autocompress.models.forward import forward
+from autocompress.methods.early_stopping import CEILING, EarlyStopping
+from autocompress.methods.trainer import Training, rehearse
 from autocompress.space.distributions import Range
 from autocompress.space.method import Method, Stage
-from autocompress.tasks.dataset import Batch, Examples
-
-_FIRST = 10  # steps whose mean loss is where the training began
-_DIVERGED = 3.0  # times that, and worse than guessing: nothing is learnt any more
+from autocompress.tasks.dataset import Examples
 
 
 class Finetune(Method):
@@ -75,6 +65,13 @@ class Finetune(Method):
         return Training(self, model, ctx, train, self.epochs)
 
     @classmethod
+    def for_teacher(cls, knobs: dict[str, Any]) -> Method:
+        """Until the validation score stops rising, unless a number of epochs is given."""
+        if knobs.get("epochs", "auto") != "auto":
+            return cls(**knobs)
+        return AutoFinetune(**{knob: value for knob, value in knobs.items() if knob != "epochs"})
+
+    @classmethod
     def check(cls, knob: str, value: Any) -> Any:
         if (knob, value) == ("epochs", "auto"):
             raise ConfigError(
@@ -84,141 +81,20 @@ class Finetune(Method):
         return super().check(knob, value)
 
 
-class Training:
-    """One run of `finetune`. A `context.Training`."""
+class AutoFinetune(Finetune):
+    """`finetune: {epochs: auto}`, which only the teacher may have. Its context knows how to score a model."""
 
-    def __init__(self, knobs: Finetune, model: nn.Module, ctx: Context, train: Examples, epochs: int) -> None:
-        torch.manual_seed(ctx.seed)
-        self.model, self.ctx = model, ctx
-        self.knobs, self.step, self.steps = knobs, 0, knobs.training_steps(len(train))
-        self.batches = stream(train, epochs, knobs.batch_size, ctx.seed)
-        self.optimizer = torch.optim.AdamW(parameter_groups(knobs, model, ctx), fused=True)
-        self.trend, self.guessing = Trend(), math.log(max(train.labels) + 1)
+    listed: ClassVar[bool] = False
 
-    def run(self) -> None:
-        """Take every step that is left."""
-        self.model.train()
-        self.ctx.course.begins(self)
-        with interrupts.waiting():  # what is interrupted within a step could not be put aside
-            while self.step < self.steps:
-                loss = self._advance(next(self.batches))
-                self.step += 1
-                self.advanced()
-                for hook in self.ctx.hooks:
-                    hook(self.step / self.steps)
-                self.ctx.course.stepped(self, loss)
+    epochs: Literal["auto"] = "auto"  # type: ignore[assignment]
 
-    def factor(self) -> float:
-        """What multiplies lr at the next step."""
-        return lr_factor(self.knobs, self.step, self.steps)
+    def training_steps(self, texts: int) -> int:
+        return (CEILING + 1) * math.ceil(texts / self.batch_size)
 
-    def advanced(self) -> None:
-        """Called after every step, before anybody hears of it."""
-
-    def state(self) -> dict[str, Tensor]:
-        """Every tensor that the steps to come depend on."""
-        moments = {
-            f"optimizer.{i}.{name}": tensor
-            for i, p in enumerate(self._parameters())
-            for name, tensor in self.optimizer.state[p].items()
-        }
-        return self._weights() | moments | {"trend": self.trend.state(), "random": torch.get_rng_state()}
-
-    def restore(self, state: dict[str, Tensor], step: int) -> None:
-        """Go on after `step` steps, as `state` was then."""
-        self.take(state)
-        self.trend = Trend(*state["trend"].tolist())
-        self.step = step
-        for _ in range(step):
-            next(self.batches)
-        torch.set_rng_state(state["random"])
-
-    def take(self, state: dict[str, Tensor]) -> None:
-        """The weights and the optimizer's moments of `state`."""
-        with torch.no_grad():
-            for name, tensor in self._weights().items():
-                tensor.copy_(state[name])
-        for i, p in enumerate(self._parameters()):
-            moments = {name: state.get(f"optimizer.{i}.{name}") for name in ("step", "exp_avg", "exp_avg_sq")}
-            if moments["step"] is not None:  # there is none where no gradient ever came
-                self.optimizer.state[p] = {name: t.clone() for name, t in moments.items() if t is not None}
-
-    def _weights(self) -> dict[str, Tensor]:
-        """Parameters and buffers of the model and of the losses, those that are shared once."""
-        parts = nn.ModuleDict({"model": self.model, **{f"loss{i}": loss for i, loss in enumerate(self.ctx.losses)}})
-        return {name: t.detach() for name, t in [*parts.named_parameters(), *parts.named_buffers()]}
-
-    def _parameters(self) -> list[nn.Parameter]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
-
-    def _advance(self, batch: Batch) -> float:
-        """One optimizer step. Returns its loss."""
-        loss = total_loss(self.model, batch, self.ctx)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self._parameters(), 1.0)
-        if not (loss.isfinite() and norm.isfinite()):
-            raise Diverged(
-                f"finetune: the loss is {loss.item():g} and its gradient's norm {norm.item():g} "
-                f"at step {self.step + 1} of {self.steps}. Lower lr."
-            )
-        if self.trend.rises(loss.item(), self.guessing):
-            raise Diverged(
-                f"finetune: the loss rose from {self.trend.first:.3g} to {self.trend.latest:.3g} "
-                f"by step {self.step + 1} of {self.steps}. Lower lr."
-            )
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * self.factor()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return loss.item()
-
-
-@dataclass
-class Trend:
-    """Where the loss is going: its mean over the first steps, and a running mean of the latest."""
-
-    first: float = 0.0
-    latest: float = 0.0
-    seen: float = 0.0
-
-    def rises(self, loss: float, guessing: float) -> bool:
-        """Take one more loss into account. Whether by now it is far above where it began, and worse than guessing."""
-        self.seen += 1
-        if self.seen <= _FIRST:
-            self.first += (loss - self.first) / self.seen
-            self.latest = self.first
-        else:
-            self.latest += (loss - self.latest) / _FIRST
-        return self.seen >= 2 * _FIRST and self.latest > max(_DIVERGED * self.first, guessing)
-
-    def state(self) -> Tensor:
-        return torch.tensor([self.first, self.latest, self.seen], dtype=torch.float64)
-
-
-def total_loss(model: nn.Module, batch: Batch, ctx: Context) -> Tensor:
-    """Cross entropy on the labels plus every waiting loss: one forward of the student, at most one of the teacher."""
-    needs = frozenset({"logits"}).union(*(loss.needs for loss in ctx.losses))
-    student = forward(model, batch, needs)
-    total = F.cross_entropy(student.logits, batch["labels"])
-    if ctx.losses:
-        teacher = ctx.teacher(batch, needs)
-        total = total + sum(loss(batch, student, teacher) for loss in ctx.losses)
-    return total
-
-
-@torch.no_grad()
-def rehearse(model: nn.Module, ctx: Context) -> None:
-    """Take no step, but let every loss and hook speak up if it cannot act on this model."""
-    if ctx.losses:
-        total_loss(model.eval(), ctx.calibration[0], ctx)
-    for hook in ctx.hooks:
-        hook(1.0)
-
-
-def stream(train: Examples, epochs: int, size: int, seed: int) -> Iterator[Batch]:
-    """All texts `epochs` times, in another order each time."""
-    for epoch in range(epochs):
-        yield from train.batches(size, seed=1000 * seed + epoch)
+    def training(self, model: nn.Module, ctx: Context, train: Examples) -> Training:
+        if ctx.score is None:
+            raise ConfigError("finetune.epochs: only the teacher may have 'auto'. Write a number.")
+        return EarlyStopping(self, model, ctx, train, ctx.score)
 
 
 def freeze_embeddings(model: nn.Module) -> list[nn.Parameter]:
@@ -228,29 +104,3 @@ def freeze_embeddings(model: nn.Module) -> list[nn.Parameter]:
     for table in frozen:
         table.requires_grad_(False)
     return frozen
-
-
-def parameter_groups(knobs: Finetune, model: nn.Module, ctx: Context) -> list[dict[str, object]]:
-    """Matrices, then biases and norms without decay, then every loss's own parameters at its own lr."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups: list[dict[str, object]] = [
-        {"params": [p for p in trained if p.ndim > 1], "initial_lr": knobs.lr, "weight_decay": knobs.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "initial_lr": knobs.lr, "weight_decay": 0.0},
-    ]
-    own = [{"params": list(loss.parameters()), "initial_lr": loss.lr, "weight_decay": 0.0} for loss in ctx.losses]
-    return groups + [group for group in own if group["params"]]
-
-
-def lr_factor(knobs: Finetune, step: int, steps: int) -> float:
-    """What multiplies lr at `step` (from 0): up to 1 over the warmup, then down to 0 after the last step."""
-    warmup = int(knobs.warmup * steps)
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    progress = (step - warmup) / max(1, steps - warmup)
-    match knobs.scheduler:
-        case "linear":
-            return 1 - progress
-        case "cosine":
-            return (1 + math.cos(math.pi * progress)) / 2
-        case "constant":
-            return 1.0

@@ -1,1 +1,1 @@
-"""Where the model families keep their parts: a family, a file. `anatomy` shows one model by its family's table."""
+"""Where a family of models keeps its parts: one file a family."""

@@ -1,0 +1,1 @@
+"""What the runtimes that read ONNX share."""

@@ -15,7 +15,7 @@ from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.runtimes.onnx.graph import Graph
 
 
-class Rounded(NamedTuple):
+class RoundedTensor(NamedTuple):
     """Names of tensors: input = scale · (code - zero), times `token` where each token has a range of its own."""
 
     code: str
@@ -24,15 +24,15 @@ class Rounded(NamedTuple):
     token: str = ""
 
 
-def rounded(graph: Graph, node: NodeProto, path: str, plan: PrecisionPlan) -> Rounded:
+def rounded(graph: Graph, node: NodeProto, path: str, plan: PrecisionPlan) -> RoundedTensor:
     """The input of a product, on the grid that the plan gives, or on that of its own range."""
     x, scale, zero = node.input[0], plan.scale(path, "input_scale"), plan.scale(path, "input_zero_point")
     x = smoothed(graph, node, plan.scale(path, "input_smooth"))
     if scale is not None and zero is not None:
         key = ("static", x, scale.item(), zero.item())
-        return Rounded(*graph.once(key, lambda: _on_grid(graph, x, node.name, scale, zero)))
+        return RoundedTensor(*graph.once(key, lambda: _on_grid(graph, x, node.name, scale, zero)))
     make = _by_token if plan[path].per_token else _by_batch
-    return Rounded(*graph.once((make, x), lambda: make(graph, x, node.name)))
+    return RoundedTensor(*graph.once((make, x), lambda: make(graph, x, node.name)))
 
 
 def smoothed(graph: Graph, node: NodeProto, smooth_I: Tensor | None) -> str:

@@ -1,0 +1,1 @@
+"""Torch itself, with products in 8 bits of its own."""

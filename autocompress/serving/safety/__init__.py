@@ -1,0 +1,1 @@
+"""Whether a folder may be opened: looked at before anything in it is."""

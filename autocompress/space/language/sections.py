@@ -60,9 +60,7 @@ class Sections:
         wanted = self._grammar.wanted(given, ("teacher",))
         if wanted is None:
             return None
-        from autocompress.methods.early_stopping import AutoFinetune  # loads torch, as `find` does
-
-        return AutoFinetune(**wanted[1]) if until_flat else find("finetune")(**wanted[1])
+        return find(wanted[0]).for_teacher(wanted[1])
 
     def _start(self, given: Any) -> str:
         if given not in ("teacher", "pretrained"):

@@ -1,0 +1,1 @@
+"""How rows get in: files, folders and data sets, read whole or refused."""

@@ -1,0 +1,124 @@
+"""The teacher of a study, which is its baseline: where it begins, how it is made, what it says of training texts."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from autocompress.machine import cache
+from autocompress.methods.context import Context, OnStep, Teacher
+from autocompress.models import loading, storage
+from autocompress.space import keys
+from autocompress.space.method import Method
+from autocompress.trials import teacher as teachers
+from autocompress.trials.loaded import Loaded
+from autocompress.trials.put_aside import Aside, Resumable
+from autocompress.trials.scoring import Scorer
+
+_BASELINE = "baseline"  # the key of its artefact
+_CALIBRATION_TEXTS, _CALIBRATION_BATCH = 128, 32
+_NO_GPU_TRAINING = (
+    "This machine has a GPU, but autocompress trains on the CPU only: expect trainings to take CPU time. "
+    "With `target: {device: cuda}` models are measured on the GPU."
+)
+
+
+class Taught(Loaded):
+    """A study with its teacher."""
+
+    @cached_property
+    def teacher_plan(self) -> teachers.Plan:
+        """Where the teacher begins, whether it is fine-tuned, and why."""
+        return teachers.plan(self.space, self.source, self.task)
+
+    @property
+    def teacher_training(self) -> Method | None:
+        """The fine-tuning that makes the teacher, or None if its checkpoint is fine-tuned already."""
+        return self.teacher_plan.training
+
+    @property
+    def _new_head(self) -> bool:
+        """Whether the head that the checkpoint has would mislead its fine-tuning."""
+        return bool(self.teacher_plan.reason)
+
+    @cached_property
+    def teacher_key(self) -> str:
+        """Equal keys, equal teachers."""
+        checkpoint = loading.identity(self.teacher_source)
+        training, seed = self.teacher_plan.training, self.space.search.seed
+        return keys.teacher(checkpoint, self.task.fingerprint, training, seed, new_head=self._new_head)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the data and of the teacher."""
+        training = self.teacher_training
+        if training is None:
+            taught = f"The teacher and baseline is {self.teacher_source} as given: it is fine-tuned already."
+        else:
+            knobs = ", ".join(f"{k} {v}" for k, v in training.model_dump(mode="json").items())
+            since = f", since {self.teacher_plan.reason}" if self.teacher_plan.reason else ""
+            taught = f"The teacher and baseline is {self.space.model}, fine-tuned first ({knobs}){since}."
+        return (*self.task.notes, taught, *([_NO_GPU_TRAINING] if torch.cuda.is_available() else []))
+
+    def teach(self, on_step: OnStep, deadline: float = math.inf) -> Path:
+        """The teacher's folder; it is made on the first call, for every study of the same model, data and seed.
+
+        Raises `PutAside` if its training is not done at the deadline, in seconds since 1970.
+        """
+        aside = Aside(self.artefacts, "aside", deadline)
+        place = cache.folder("teachers", self.teacher_key, lambda draft: self._teach(draft, on_step, aside))
+        aside.forget()
+        return place
+
+    def _teach(self, folder: Path, on_step: OnStep, aside: Aside) -> None:
+        torch.manual_seed(self.space.search.seed)
+        model = loading.load_classifier(self.teacher_source, self.task.labels, new_head=self._new_head)
+        course = Resumable(on_step, aside, self.teacher_key)
+        if self.teacher_training:
+            nobody = Teacher(lambda: model)
+            seed = self.space.search.seed
+            ctx = Context(nobody, self.calibration, self.target, self.task.train, seed, course)
+            ctx.score = self.scorer.epoch
+            model = self.teacher_training.apply(model, ctx)
+        teachers.finite_logits(model.eval(), self.task.train.head(_CALIBRATION_TEXTS), self.teacher_source)
+        cache.write_json(folder / "record.json", {"seconds": course.seconds})
+        storage.save(model, folder)
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        return Teacher(lambda: storage.load(self.teach(lambda *_: None)), self._teacher_logits)
+
+    def _teacher_logits(self) -> Tensor:
+        """(N, C), of all training texts: computed once a teacher, when something first learns from them."""
+
+        def compute(folder: Path) -> None:
+            logits_NC = teachers.finite_logits(self.teacher.model, self.task.train, self.teacher_source)
+            save_file({"logits_NC": logits_NC}, folder / "logits.safetensors")
+
+        place = cache.folder("teacher_logits", self.teacher_key, compute)
+        logits_NC: Tensor = load_file(place / "logits.safetensors")["logits_NC"]
+        return logits_NC
+
+    @property
+    def teacher_seconds(self) -> float:
+        """What its fine-tuning took."""
+        record: dict[str, float] = json.loads((self.teach(lambda *_: None) / "record.json").read_text())
+        return record["seconds"]
+
+    @cached_property
+    def start(self) -> nn.Module:
+        """What every trial begins from."""
+        if self.space.start == "pretrained":
+            torch.manual_seed(self.space.search.seed)
+            return loading.load_classifier(self.source, self.task.labels).eval()
+        return self.teacher.model
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        return Scorer(self.artefacts, self.task, self.target.batch_size, lambda: self.baseline)

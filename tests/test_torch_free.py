@@ -1,0 +1,48 @@
+"""Reading a study takes no torch: in a process of its own, each command that only reads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import autocompress
+
+HEAVY = "{'torch', 'transformers', 'onnx', 'onnxruntime', 'mlflow', 'datasets'}"
+RAN = f"""
+import sys
+from autocompress.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("heavy:", sorted({HEAVY} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def heavy(code: str, *arguments: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"}
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("module", ["study", "engine.run", "engine.coordinator", "space.search_space", "report.tables"])
+def test_a_module_loads_without_torch(module: str) -> None:
+    code = f"import sys, autocompress.{module}; print('heavy:', sorted({HEAVY} & set(sys.modules)), file=sys.stderr)"
+    assert heavy(code) == "heavy: []"
+
+
+def test_commands_that_read_a_study_load_no_torch(project: Path) -> None:
+    study = autocompress.search(project, trials=2)
+    numbers = [str(t.number) for t in study.listed()[1:3]]
+    for command in (
+        ["trials", "space"], ["trials", "space", "--json"], ["studies"], ["compare", "space", *numbers],
+        ["tabulate", "space", "--to", "table.parquet"],
+    ):  # fmt: skip
+        assert heavy(RAN, *command) == "heavy: []", command
+    assert Path("table.parquet").is_file()
