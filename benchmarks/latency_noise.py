@@ -77,7 +77,7 @@ def main() -> int:
 
 def lowered(folder: Path) -> Batch:
     """Write both artefacts; returns the batch that they are timed on."""
-    model = loading.load_classifier(loading.locate("builtin/minilm", Path()), ("no", "yes"))
+    model = loading.load_model(loading.locate("builtin/minilm", Path()), ("no", "yes"))
     tokens = torch.Generator().manual_seed(0)
     ids = torch.randint(1000, 20_000, (TARGET.sequence_length,), generator=tokens).tolist()
     fields = {"input_ids": [ids], "attention_mask": [[1] * len(ids)], "token_type_ids": [[0] * len(ids)]}

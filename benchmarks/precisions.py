@@ -130,7 +130,7 @@ def measured(subject: Subject, name: str, recipe: str) -> Row:
         folder = Path(place)
         runtime.lower(model, ctx.precision, subject.texts[LENGTHS[-1]], folder)
         session, artefact = runtime.open(folder, target), runtime.artefact(folder)
-        ran_NC, plain_NC = latency.logits(session, subject.validation, BATCH), subject.reference_NC
+        ran_NC, plain_NC = runtime_logits(session, subject.validation), subject.reference_NC
         simulated_NC = torch_logits(runtime.simulate(model, ctx.precision), subject.validation)
         return {
             "ratio": {n: ratio(session, subject, n, target) for n in LENGTHS}, "reference_ms": subject.reference_ms,
@@ -155,6 +155,11 @@ def score(logits_NC: np.ndarray, subject: Subject) -> dict[str, float]:
     """Accuracy, where a model was trained for these labels."""
     right_N = logits_NC.argmax(1) == np.array(subject.validation.labels)
     return {} if subject.train is None else {"score": float(right_N.mean())}
+
+
+def runtime_logits(session: Session, texts: Examples) -> np.ndarray:
+    """(N, C)."""
+    return np.concatenate([session.run(batch) for batch in texts.batches(BATCH)])
 
 
 def torch_logits(model: nn.Module, texts: Examples) -> np.ndarray:

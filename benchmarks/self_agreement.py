@@ -21,10 +21,9 @@ from torch import Tensor, nn
 from transformers.activations import GELUActivation
 
 from autocompress.methods.context import Context
-from autocompress.runtimes import latency
 from autocompress.space.method import find
-from benchmarks.precisions import RESULTS, agreement, reached, torch_logits
-from benchmarks.precisions_models import BATCH, LENGTHS, RECIPES, Subject, minilm
+from benchmarks.precisions import RESULTS, agreement, reached, runtime_logits, torch_logits
+from benchmarks.precisions_models import LENGTHS, RECIPES, Subject, minilm
 
 ROWS = (
     ("int8_dynamic", "onnxruntime"),
@@ -69,7 +68,7 @@ def agreements(subject: Subject, name: str, runtime_name: str) -> tuple[list[np.
         model = find(method)(**knobs).apply(model, ctx)
     with tempfile.TemporaryDirectory(dir=subject.folder) as folder:
         runtime.lower(model, ctx.precision, subject.texts[LENGTHS[-1]], Path(folder))
-        ran_NC = latency.logits(runtime.open(Path(folder), target), subject.validation, BATCH)
+        ran_NC = runtime_logits(runtime.open(Path(folder), target), subject.validation)
     simulated = []
     for seed in range(TIMES):
         simulation: Any = runtime.simulate(model, ctx.precision)

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autocompress.tasks.metrics import METRICS, without_each
+from autocompress.space.settings import TaskSettings
+from autocompress.tasks import kinds
+from autocompress.tasks.metrics import METRICS
+from autocompress.tasks.resampling import without_each
 from autocompress.trials import answers
 from autocompress.trials.answers import Answers
 from autocompress.trials.artefacts import LocalArtefacts
@@ -19,15 +22,17 @@ ONE, OTHER = (np.where(RNG.random(60) < 0.7, LABELS, RNG.integers(0, 3, 60)) for
 
 def compared(study: Path, metric: str, *predicted: np.ndarray) -> Answers:
     for number, each in enumerate(predicted):
-        answers.keep(LocalArtefacts(study), number, each, LABELS.tolist())
-    return Answers(LocalArtefacts(study), metric)
+        answers.keep(LocalArtefacts(study), number, each.tolist(), LABELS.tolist(), "abc")
+    return Answers(LocalArtefacts(study), TaskSettings(data="none", metric=metric))
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_score_without_each_text(metric: str) -> None:
     rows = np.arange(len(LABELS))
     expected = [METRICS[metric](ONE[rows != i], LABELS[rows != i]) for i in rows]
-    assert without_each(METRICS[metric], ONE, LABELS) == pytest.approx(expected)
+    kind = kinds.of(TaskSettings(data="none", metric=metric))
+    every_NS = kind.statistics(ONE.tolist(), LABELS.tolist())
+    assert without_each(kind.of_sums, every_NS) == pytest.approx(expected)
 
 
 def test_for_accuracy_it_is_the_paired_standard_error(tmp_path: Path) -> None:
@@ -59,4 +64,4 @@ def test_the_same_answers_are_no_difference_and_one_text_is_noise(metric: str, t
 def test_what_is_not_known_is_not_compared(tmp_path: Path) -> None:
     known = compared(tmp_path, "accuracy", ONE)
     assert known.difference(0, 1) is None
-    assert Answers(LocalArtefacts(tmp_path / "nowhere"), "accuracy").difference(0, 0) is None
+    assert Answers(LocalArtefacts(tmp_path / "nowhere"), TaskSettings(data="none")).difference(0, 0) is None

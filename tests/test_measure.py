@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -110,8 +111,9 @@ def test_the_batch_that_is_timed_has_the_targets_shape() -> None:
 
 def test_logits_come_in_the_order_of_the_texts(clock: list[float]) -> None:
     session = Clocked(clock, drifting(1.0, clock))
-    whole = latency.logits(session, toy(10), batch_size=4)
-    assert whole.tolist() == [[float(x) for x in row[:2]] for row in toy(10).fields["input_ids"]]
+    told = SimpleNamespace(answers=lambda logits, batch: logits.tolist())
+    whole = latency.answers(session, told, toy(10), batch_size=4)
+    assert whole == [[float(x) for x in row[:2]] for row in toy(10).fields["input_ids"]]
 
 
 def test_zeros_show_in_the_archive_and_not_in_the_size(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from autocompress.models.families.anatomy import anatomy
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.models.simulation import simulate
 from autocompress.models.surgery import LowRankLinear, features, linears, product, products
+from autocompress.tasks import kinds
 from autocompress.tasks.dataset import Batch, inputs
 
 
@@ -137,7 +138,7 @@ def test_taylor_is_what_the_loss_changes_by_to_first_order():
     """For one text, |a dL/da| is the slope of the loss in the unit's own gate, here by finite differences."""
     model, b = tiny().double(), batch(1)
     path = anatomy(model).attentions[1].o
-    [scores_H] = taylor(model, [product(model, path)], [b], [8])
+    [scores_H] = taylor(model, [product(model, path)], [b], [8], kinds.usual())
 
     def loss(head: int, gate: float) -> float:
         gated = fresh(model)
@@ -152,8 +153,8 @@ def test_taylor_is_what_the_loss_changes_by_to_first_order():
 def test_taylor_adds_up_over_texts_whatever_the_batches():
     model, b = tiny(), toy(8)
     sites = [product(model, ffn.down) for ffn in anatomy(model).ffns]
-    whole = taylor(model, sites, list(b.batches(8)), [1] * 4)
-    single = taylor(model, sites, list(b.batches(1)), [1] * 4)
+    whole = taylor(model, sites, list(b.batches(8)), [1] * 4, kinds.usual())
+    single = taylor(model, sites, list(b.batches(1)), [1] * 4, kinds.usual())
     for x, y in zip(whole, single, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-6)
 
@@ -333,7 +334,7 @@ def fragile() -> nn.Module:
 @pytest.mark.parametrize("measure", [fisher, divergence])
 def test_sensitivity_finds_the_fragile_layer(measure):
     model = fragile()
-    found = measure(model, list(products(model)), toy(32).batch(list(range(32))))
+    found = measure(model, list(products(model)), toy(32).batch(list(range(32))), kinds.usual())
     assert max(found, key=found.__getitem__) == "classifier"
     assert min(found.values()) > -1e-8
 
@@ -349,7 +350,7 @@ def test_fisher_by_hand():
         [gradient] = torch.autograd.grad(loss, [weight])
         scale = weight.abs().amax(1, keepdim=True) / 127
         expected += (gradient * (weight - (weight / scale).round() * scale)).square().sum().item()
-    assert fisher(model, [path], b)[path] == pytest.approx(expected, rel=1e-3)
+    assert fisher(model, [path], b, kinds.usual())[path] == pytest.approx(expected, rel=1e-3)
 
 
 def test_mixed_precision_keeps_the_fewest_layers_that_must_be_kept():
@@ -361,6 +362,6 @@ def test_mixed_precision_keeps_the_fewest_layers_that_must_be_kept():
     generous = context(fragile())
     MixedPrecision(drop=0.99).apply(model, generous)
     assert {p.weight for p in generous.precision.values()} == {"int8"}
-    labels = answers(model, ctx.calibration).argmax(1)
+    labels = answers(model, ctx.calibration, kinds.usual())
     rounded = PrecisionPlan({path: p for path, p in ctx.precision.items() if p.activation == "dynamic_int8"})
-    assert torch.equal(answers(simulate(model, rounded), ctx.calibration).argmax(1), labels)
+    assert answers(simulate(model, rounded), ctx.calibration, kinds.usual()) == labels

@@ -171,7 +171,7 @@ def test_has_head(body: str, classifier: str) -> None:
 def test_new_head_is_drawn_from_the_seed(body: str) -> None:
     def drawn(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        return _logits(loading.load_classifier(body, ("a", "b", "c")))
+        return _logits(loading.load_model(body, ("a", "b", "c")))
 
     assert drawn(0).shape == (1, 3)
     assert torch.equal(drawn(0), drawn(0))
@@ -181,14 +181,14 @@ def test_new_head_is_drawn_from_the_seed(body: str) -> None:
 def test_body_is_the_checkpoints_in_float32(body: str) -> None:
     saved = BertModel.from_pretrained(body)
     saved.half().save_pretrained(body)
-    loaded = loading.load_classifier(body, ("a", "b")).bert.state_dict()
+    loaded = loading.load_model(body, ("a", "b")).bert.state_dict()
 
     assert {tensor.dtype for tensor in loaded.values()} == {torch.float32}
     assert all(torch.equal(loaded[name], tensor.float()) for name, tensor in saved.state_dict().items())
 
 
 def test_labels_are_the_tasks(body: str) -> None:
-    config = loading.load_classifier(body, ("no", "yes")).config
+    config = loading.load_model(body, ("no", "yes")).config
     assert (config.id2label, config.label2id) == ({0: "no", 1: "yes"}, {"no": 0, "yes": 1})
 
 
@@ -196,45 +196,45 @@ def test_it_says_that_a_text_has_one_label_whatever_the_checkpoint_was_for(class
     config = BertConfig.from_pretrained(classifier)
     config.problem_type = "multi_label_classification"
     config.save_pretrained(classifier)
-    loaded = loading.load_classifier(classifier, ("high", "low", "middle"))
+    loaded = loading.load_model(classifier, ("high", "low", "middle"))
     assert loaded.config.problem_type == "single_label_classification"
 
 
 def test_loading_is_silent(body: str, classifier: str, capfd: pytest.CaptureFixture[str]) -> None:
     loading.load_tokenizer(body)
-    loading.load_classifier(body, ("a", "b"))
-    loading.load_classifier(classifier, ("a", "b"))
+    loading.load_model(body, ("a", "b"))
+    loading.load_model(classifier, ("a", "b"))
     assert capfd.readouterr() == ("", "")
 
 
 def test_head_is_kept_as_it_is_for_other_names(classifier: str) -> None:
     theirs = _logits(BertForSequenceClassification.from_pretrained(classifier))
-    assert torch.equal(_logits(loading.load_classifier(classifier, ("0", "1", "2"))), theirs)
+    assert torch.equal(_logits(loading.load_model(classifier, ("0", "1", "2"))), theirs)
 
 
 def test_head_is_put_into_our_order(classifier: str) -> None:
     theirs = _logits(BertForSequenceClassification.from_pretrained(classifier))
-    ours = _logits(loading.load_classifier(classifier, ("high", "low", "middle")))
+    ours = _logits(loading.load_model(classifier, ("high", "low", "middle")))
     torch.testing.assert_close(ours, theirs[:, [2, 0, 1]])
 
 
 def test_head_for_other_names_is_drawn_anew(classifier: str) -> None:
     theirs = _logits(BertForSequenceClassification.from_pretrained(classifier))
     torch.manual_seed(0)
-    model = loading.load_classifier(classifier, ("a", "b", "c"))
+    model = loading.load_model(classifier, ("a", "b", "c"))
     assert not model.classifier.bias.any(), "the checkpoint's was not zero"
     assert not torch.allclose(_logits(model), theirs)
-    kept = loading.load_classifier(classifier, ("high", "low", "middle"), new_head=True)
+    kept = loading.load_model(classifier, ("high", "low", "middle"), new_head=True)
     assert not kept.classifier.bias.any()
 
 
 def test_head_of_another_size_is_replaced(classifier: str) -> None:
-    assert _logits(loading.load_classifier(classifier, ("a", "b", "c", "d"))).shape == (1, 4)
+    assert _logits(loading.load_model(classifier, ("a", "b", "c", "d"))).shape == (1, 4)
 
 
 def test_weights_that_do_not_fit_the_config(body: str) -> None:
     BertConfig(**_SHAPE | {"vocab_size": 30}).save_pretrained(body)
-    assert _message(loading.load_classifier, body, ("a", "b")) == (
+    assert _message(loading.load_model, body, ("a", "b")) == (
         f"model: the weights must fit the config.json beside them. Got {body!r}, where 1 tensors are missing or of "
         "another shape, the first 'bert.embeddings.word_embeddings.weight'. Save the checkpoint again."
     )
@@ -242,7 +242,7 @@ def test_weights_that_do_not_fit_the_config(body: str) -> None:
 
 def test_weights_that_are_broken(body: str) -> None:
     (Path(body) / "model.safetensors").write_bytes(b"broken")
-    message = _message(loading.load_classifier, body, ("a", "b"))
+    message = _message(loading.load_model, body, ("a", "b"))
     assert message.startswith(f"model: must hold a text classifier. Got {body!r}: ")
 
 

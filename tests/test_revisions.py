@@ -23,7 +23,7 @@ SHARED = {  # what a revision stands for besides methods -> it, and where its co
         "autocompress.methods.trainer": ["Training"], "autocompress.methods.context": ["Context"],
         "autocompress.models.forward": ["forward"],
         "autocompress.tasks.dataset": ["Examples"], "autocompress.tasks.tokenization": ["encode", "padding"],
-        "autocompress.models.loading": ["load_classifier"], "autocompress.trials.stages": ["apply"],
+        "autocompress.models.loading": ["load_model"], "autocompress.trials.stages": ["apply"],
         "autocompress.trials.taught": ["Taught._teach", "Taught.start"],
         "autocompress.trials.loaded": ["Loaded.calibration"],
     }),

@@ -20,9 +20,10 @@ from autocompress.engine.events import Observer
 from autocompress.engine.front.dominance import Front
 from autocompress.engine.trial import Trial
 from autocompress.errors import ConfigError, NothingFeasible, Paused
+from autocompress.machine import fingerprint
 from autocompress.models import storage
-from autocompress.models.loading import load_classifier
-from autocompress.runtimes import isolated, latency
+from autocompress.models.loading import load_model
+from autocompress.runtimes import isolated
 from autocompress.runtimes.onnxruntime.runtime import OnnxRuntime
 from autocompress.space.goals import Measurement
 from autocompress.study import Study
@@ -253,7 +254,7 @@ def test_a_full_disk_pauses_the_study_and_charges_nothing(project: Path, monkeyp
 def test_a_study_is_not_continued_on_another_machine(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     autocompress.search(project, trials=1)
     monkeypatch.setattr(
-        latency, "machine", lambda device: {"cpu": "Z80", "arch": "z80", "system": "CP/M", "cores": "1"}
+        fingerprint, "machine", lambda device: {"cpu": "Z80", "arch": "z80", "system": "CP/M", "cores": "1"}
     )
     with pytest.raises(ConfigError, match=r"the study 'space' was measured on another machine .*'Z80'"):
         autocompress.search(project, trials=2)
@@ -316,7 +317,7 @@ def test_a_checkpoint_with_a_head_is_the_teacher_as_given(project: Path, teacher
     assert any(note.endswith("model as given: it is fine-tuned already.") for note in notes.said)
     bench = work.workbench(autocompress.open_study("space").data)
     assert bench.teacher_training is None
-    assert torch.equal(weights(bench.teacher.model), weights(load_classifier(bench.source, bench.task.labels)))
+    assert torch.equal(weights(bench.teacher.model), weights(load_model(bench.source, bench.task.labels)))
 
 
 def test_another_checkpoint_is_the_teacher_and_trials_may_begin_from_the_models_own_weights(project: Path) -> None:
@@ -327,7 +328,7 @@ def test_another_checkpoint_is_the_teacher_and_trials_may_begin_from_the_models_
     second = autocompress.search(project, trials=1, name="second")
     bench = work.workbench(second.data)
     assert second.baseline.measurement["score"] == study.baseline.measurement["score"]
-    assert torch.equal(weights(bench.start), weights(load_classifier(bench.source, bench.task.labels)))
+    assert torch.equal(weights(bench.start), weights(load_model(bench.source, bench.task.labels)))
     assert not torch.equal(weights(bench.start), weights(bench.teacher.model))
 
 
@@ -442,7 +443,7 @@ def test_finalists_are_trained_with_other_seeds_and_the_rule_goes_by_their_means
     assert len(finalists) == min(2, len(study.front))
     assert {repeat for number, repeat in steps if number in finalists} >= {1, 2}
     done = [t for t in study.trials if t.state == "complete"]
-    answers = Answers(study.artefacts, "accuracy")
+    answers = Answers(study.artefacts, study.space.task)
     for t in done:
         gain, _ = answers.difference(t.number, done[0].number) or (None, None)
         assert gain == pytest.approx(t.measurement["score"] - done[0].measurement["score"]), "of the first seed"

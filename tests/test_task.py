@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from autocompress.errors import ConfigError
 from autocompress.space.settings import TaskSettings
-from autocompress.tasks import task as task_module
+from autocompress.tasks import tokenization
 from autocompress.tasks.task import Task
 from autocompress.tasks.tokenization import encode
 
@@ -80,7 +80,7 @@ def test_score_is_the_metric_of_the_best_logits(tmp_path: Path) -> None:
     logits_NC = np.array([[2.0, 1.0], [0.0, 1.0], [0.0, 1.0], [3.0, 1.0]])
     found = task(tmp_path)
 
-    assert found.metric == "accuracy"
+    assert found.settings.metric == "accuracy"
     assert found.score(logits_NC, [0, 1, 0, 0]) == found.score(torch.tensor(logits_NC), [0, 1, 0, 0]) == 0.75
     assert task(tmp_path, metric="mcc").score(logits_NC, [0, 1, 0, 0]) == pytest.approx(1 / np.sqrt(3))
 
@@ -110,7 +110,7 @@ def test_the_first_texts_cost_no_more_than_themselves(tmp_path: Path, monkeypatc
     task = Task.load(TaskSettings(data=files), tokenizer(), 0, tmp_path)
     counts = []
     monkeypatch.setattr(
-        task_module, "encode", lambda t, texts, most: counts.append(len(texts)) or encode(t, texts, most)
+        tokenization, "encode", lambda t, texts, most: counts.append(len(texts)) or encode(t, texts, most)
     )
     head = task.train_head(8)
     assert counts == [8]

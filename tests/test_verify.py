@@ -14,7 +14,8 @@ import pytest
 from conftest import exact_int8
 
 from autocompress.errors import ConfigError
-from autocompress.runtimes import isolated, latency
+from autocompress.machine import fingerprint
+from autocompress.runtimes import isolated
 from autocompress.serving.folder import digest_of
 from autocompress.serving.verify import Check, verify
 from autocompress.space.settings import TaskSettings
@@ -30,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy, in an empty current folder, on a machine where the model is as fast as it was."""
     copy = Path(shutil.copytree(STORED / "format-1", tmp_path / "exported"))
     measured = json.loads((copy / "measurement.json").read_text())
-    monkeypatch.setattr(latency, "machine", lambda device: measured["machine"])
+    monkeypatch.setattr(fingerprint, "machine", lambda device: measured["machine"])
     monkeypatch.setattr(isolated, "absolute_latency", lambda *a: measured["trial"]["latency_ms"] * 1.1)
     monkeypatch.chdir(tmp_path)
     return copy
@@ -70,7 +71,7 @@ def test_a_model_that_got_faster_is_as_fast_as_it_says(folder: Path, monkeypatch
 
 
 def test_another_machine_is_not_compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "machine", lambda device: {"cpu": "another"})
+    monkeypatch.setattr(fingerprint, "machine", lambda device: {"cpu": "another"})
     monkeypatch.setattr(isolated, "absolute_latency", lambda *a: 99.0)
     check = by_name(verify(folder, DATA))["latency_ms"]
     assert (check.agrees, check.now) == (None, 99.0)
@@ -114,7 +115,7 @@ def test_a_score_may_be_off_by_one_answer_and_no_more(
     Path("other.csv").write_text("text,label\n" + "lemon tree,sour\n" * 2 + "honey tree,sweet\n" * 16)
     change(folder, "serving.json", "task", metric=metric)
     texts = load_texts(TaskSettings(data=dict.fromkeys(("train", "validation", "test"), "other.csv")), 0, Path())
-    digest = digest_of(texts.validation.texts, texts.validation.labels, texts.labels)
+    digest = digest_of(texts.validation.texts, texts.validation.labels, texts.kind)
     change(folder, "serving.json", "texts", validation=digest)
     labels = np.array([0] * 2 + [1] * 16)
     one_off, two_off = labels.copy(), labels.copy()

@@ -51,14 +51,19 @@ def predict(
         rule = "there should be two texts for every pair" if pair else "there should be a text, or --pair and two texts"
         raise ConfigError(f"predict: {rule}. Got {len(words)}.")
     given: list[Text] = list(zip(words[::2], words[1::2], strict=True)) if pair else [*words]
-    classify = pipeline(folder)
-    answers = classify(given)
+    ask = pipeline(folder)
+    answers = ask(given)
     if as_json:
         print_json(answers)
     else:
-        rows = [(a["label"], f"{a['score']:.3f}", *(t if isinstance(t, tuple) else (t,)))
-                for a, t in zip(answers, given, strict=True)]  # fmt: skip
-        print_table(("label", "probability", *classify.serving.columns), rows)
+        told = [[_cell(value) for value in ask.kind.told(answer).values()] for answer in answers]
+        rows = [(*cells, *(t if isinstance(t, tuple) else (t,))) for cells, t in zip(told, given, strict=True)]
+        names = ("probability" if name == "score" else name for name in ask.kind.columns_of_answers)
+        print_table((*names, *ask.serving.columns), rows)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def verify(

@@ -50,7 +50,7 @@ class Coordinator:
         self._observer = observer
         self._on_end = on_end
         self._clock = clock
-        difference = Answers(self._artefacts, space.task.metric).difference
+        difference = Answers(self._artefacts, space.task).difference
         self.table = TrialTable(store.trials(), space.goals, difference)
         self._alerts = Alerts(self.table, observer)
         self._began = clock() - max((t.ended for t in self.table), default=0.0)

@@ -121,7 +121,7 @@ class StudyState:
 
     @cached_property
     def _answers(self) -> Answers:
-        return Answers(self.artefacts, self.brief.task.metric)
+        return Answers(self.artefacts, self.brief.task)
 
     @property
     def front(self) -> list[Trial]:

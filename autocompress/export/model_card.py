@@ -31,7 +31,7 @@ def card(
     """
     sections = [
         f"# {space.model}, compressed: {trial.recipe.title}\n\n"
-        f"Trial {trial.number} of the study `{name}`: a classifier of {_read(serving)} "
+        f"Trial {trial.number} of the study `{name}`: {serving.kind.model_is} {_read(serving)} "
         f"({', '.join(serving.labels[:20])}), "
         f"made by autocompress {measured.versions['autocompress']}.",
         *_warning(broken),
@@ -101,13 +101,14 @@ def _front(trial: Trial, front: Sequence[Trial], baseline: Trial) -> str:
 
 def _use(serving: Serving, artefact: str) -> str:
     text = '"a text"' if len(serving.task.text) == 1 else '("a text", "another")'
+    answer = ", ".join(f"'{name}': ..." for name in serving.kind.columns_of_answers)
     return f"""## Use
 
 ```python
 import autocompress
 
-classify = autocompress.pipeline("this-folder")   # {artefact}: what was measured
-classify({text})                                # [{{'label': ..., 'score': ...}}]
+ask = autocompress.pipeline("this-folder")   # {artefact}: what was measured
+ask({text})                                     # [{{{answer}}}]
 model = autocompress.load("this-folder")          # a torch module with the Hugging Face interface
 ```
 

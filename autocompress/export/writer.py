@@ -73,7 +73,7 @@ def _fill(draft: Path, study: StudyState, trial: Trial, place: Path, scores: dic
 def _serving(study: StudyState, task: Task) -> Serving:
     texts, space = task.texts, study.space
     scored = {
-        which: digest_of(split.texts, split.labels, texts.labels)
+        which: digest_of(split.texts, split.labels, texts.kind)
         for which, split in (("validation", texts.validation), ("test", texts.test))
     }
     return Serving(

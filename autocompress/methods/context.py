@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from autocompress.models.forward import Outputs, forward
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.space.settings import Target
+from autocompress.tasks import kinds
 from autocompress.tasks.dataset import Batch, Examples
+from autocompress.tasks.kind import TaskKind
 
 Hook = Callable[[float], None]  # called after every optimizer step with progress in (0, 1]
 OnStep = Callable[[int, int, float], None]  # (step, of how many, loss)
@@ -101,6 +103,7 @@ class Context:
     seed: int = 0
     course: Course = field(default_factory=Course)
     prefix: str = ""  # a key of the model as it is now; "": what is computed from it is not worth remembering
+    kind: TaskKind = field(default_factory=kinds.usual)  # of the task: what is learnt and how it is distilled
     losses: list[Loss] = field(default_factory=list)
     hooks: list[Hook] = field(default_factory=list)
     score: Callable[[nn.Module], float] | None = None  # on validation texts; given to the teacher's training alone

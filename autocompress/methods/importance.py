@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from autocompress.machine import cache
 from autocompress.methods.context import Context
@@ -16,6 +15,7 @@ from autocompress.models.forward import forward
 from autocompress.models.surgery import LowRankLinear, features, weight_OI
 from autocompress.space import keys
 from autocompress.tasks.dataset import Batch
+from autocompress.tasks.kind import TaskKind
 
 Importance = Literal["taylor", "l2"]
 
@@ -31,10 +31,10 @@ def score(
     if importance == "l2":
         return [l2(site, group) for site, group in zip(sites, groups, strict=True)]
     if not ctx.prefix:
-        return taylor(model, sites, ctx.calibration, groups)
+        return taylor(model, sites, ctx.calibration, groups, ctx.kind)
 
     def build(folder: Path) -> None:
-        scores = taylor(model, sites, ctx.calibration, groups)
+        scores = taylor(model, sites, ctx.calibration, groups, ctx.kind)
         save_file({str(i): site_scores for i, site_scores in enumerate(scores)}, folder / "scores.safetensors")
 
     paths = {module: path for path, module in model.named_modules()}
@@ -50,7 +50,9 @@ def l2(site: nn.Module, group: int = 1) -> Tensor:
     return W_OI.square().sum(0).view(-1, group).sum(-1).sqrt()
 
 
-def taylor(model: nn.Module, sites: list[nn.Module], batches: list[Batch], groups: list[int]) -> list[Tensor]:
+def taylor(
+    model: nn.Module, sites: list[nn.Module], batches: list[Batch], groups: list[int], kind: TaskKind
+) -> list[Tensor]:
     """Sum over texts of |a · dL/da|, a the unit's activations: to first order, what the loss changes by without it.
 
     Michel et al. 2019, arXiv:1905.10650, section 4.1. Needs labelled batches; leaves no gradients behind. Of a site
@@ -60,8 +62,8 @@ def taylor(model: nn.Module, sites: list[nn.Module], batches: list[Batch], group
     totals = [torch.zeros(features(site)[0] // group) for site, group in zip(sites, groups, strict=True)]
     for batch in batches:
         with torch.enable_grad():
-            logits_BC, activations = _forward_recording(model, batch, sites)
-            loss = F.cross_entropy(logits_BC, batch["labels"], reduction="sum")
+            logits, activations = _forward_recording(model, batch, sites)
+            loss = kind.loss(logits, batch).sum()
             runs = [run for of_site in activations for run in of_site]
             gradients = iter(torch.autograd.grad(loss, runs))
         for total, of_site, group in zip(totals, activations, groups, strict=True):
@@ -77,7 +79,7 @@ def rounds_from(count: int, target: int, rounds: int) -> list[int]:
 
 
 def _forward_recording(model: nn.Module, batch: Batch, sites: list[nn.Module]) -> tuple[Tensor, list[list[Tensor]]]:
-    """The logits (B, C), and what went into each site every time it ran (B, T, I)."""
+    """The logits, and what went into each site every time it ran (B, T, I)."""
     recorded: dict[nn.Module, list[Tensor]] = {site: [] for site in sites}
 
     def record(site: nn.Module, args: tuple[Tensor]) -> None:
@@ -85,8 +87,8 @@ def _forward_recording(model: nn.Module, batch: Batch, sites: list[nn.Module]) -
 
     handles = [site.register_forward_pre_hook(record) for site in sites]
     try:
-        logits_BC = forward(model, batch, frozenset({"logits"})).logits
+        logits = forward(model, batch, frozenset({"logits"})).logits
     finally:
         for handle in handles:
             handle.remove()
-    return logits_BC, [recorded[site] for site in sites]
+    return logits, [recorded[site] for site in sites]

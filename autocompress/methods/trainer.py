@@ -13,7 +13,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from autocompress.errors import Diverged
 from autocompress.machine import interrupts
@@ -49,7 +48,7 @@ class Training:
         self.knobs, self.step, self.steps = knobs, 0, epochs * math.ceil(len(train) / knobs.batch_size)
         self.batches = stream(train, epochs, knobs.batch_size, ctx.seed)
         self.optimizer = torch.optim.AdamW(parameter_groups(knobs, model, ctx), fused=True)
-        self.trend, self.guessing = Trend(), math.log(max(train.labels) + 1)
+        self.trend, self.guessing = Trend(), ctx.kind.guessing(train)
 
     def run(self) -> None:
         """Take every step that is left."""
@@ -152,10 +151,10 @@ class Trend:
 
 
 def total_loss(model: nn.Module, batch: Batch, ctx: Context) -> Tensor:
-    """Cross entropy on the labels plus every waiting loss: one forward of the student, at most one of the teacher."""
+    """The task's loss plus every waiting loss: one forward of the student, at most one of the teacher."""
     needs = frozenset({"logits"}).union(*(loss.needs for loss in ctx.losses))
     student = forward(model, batch, needs)
-    total = F.cross_entropy(student.logits, batch["labels"])
+    total = ctx.kind.loss(student.logits, batch).mean()
     if ctx.losses:
         teacher = ctx.teacher(batch, needs)
         total = total + sum(loss(batch, student, teacher) for loss in ctx.losses)

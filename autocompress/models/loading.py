@@ -74,18 +74,21 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def head_labels(source: str) -> tuple[str, ...] | None:
-    """What the rows of the checkpoint's classification head are called; None if it was saved without one."""
+SEQUENCE = "SequenceClassification"  # the usual head
+
+
+def head_labels(source: str, head: str = SEQUENCE) -> tuple[str, ...] | None:
+    """What the rows of the checkpoint's head are called; None if it was saved without one of this kind."""
     config = _config(source)
     made_for = config.architectures or []
-    if not any(name.endswith("ForSequenceClassification") for name in made_for):
+    if not any(name.endswith(f"For{head}") for name in made_for):
         return None
     return tuple(str(config.id2label[row]) for row in sorted(config.id2label))
 
 
-def has_head(source: str, labels: tuple[str, ...]) -> bool:
+def has_head(source: str, labels: tuple[str, ...], head: str = SEQUENCE) -> bool:
     """Whether the checkpoint's head is for as many labels, and what it calls them does not contradict these names."""
-    theirs = head_labels(source)
+    theirs = head_labels(source, head)
     return theirs is not None and label_names.agree(theirs, labels)
 
 
@@ -98,34 +101,35 @@ def limits(source: str, tokenizer: PreTrainedTokenizerBase) -> Limits:
     """How long a text the checkpoint can read, and which ids and types. Found out once for every study of it."""
 
     def ask() -> dict[str, Any]:
-        return limits_of(load_classifier(source, own_labels(source)), tokenizer).dump()
+        return limits_of(load_model(source, own_labels(source)), tokenizer).dump()
 
     return Limits(**cache.value("limits", keys.limits(identity(source)), ask))
 
 
-def load_classifier(source: str, labels: tuple[str, ...], *, new_head: bool = False) -> nn.Module:
-    """The checkpoint in float32 with a head whose row i is `labels[i]`.
+def load_model(source: str, labels: tuple[str, ...], head: str = SEQUENCE, *, new_head: bool = False) -> nn.Module:
+    """The checkpoint in float32 with a head whose row i is `labels[i]`. `head`: which of transformers' heads.
 
     A head it has is kept if its names agree with ours, or say nothing, and its rows are put into our order; else, or
-    with `new_head`, the layer that gives the labels is drawn anew, from
-    torch's generator: seed that first. Raises `ConfigError` for what cannot be loaded.
+    with `new_head`, the layer that gives the labels is drawn anew, from torch's generator: seed that first. Raises
+    `ConfigError` for what cannot be loaded.
     """
-    from transformers import AutoModelForSequenceClassification
+    import transformers
 
-    config, theirs = _config(source), head_labels(source)
+    config, theirs = _config(source), head_labels(source, head)
     same_count = theirs is not None and len(theirs) == len(labels)
     order = label_names.rows(theirs, labels) if theirs else None
     config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
-    config.problem_type = "single_label_classification"  # who loads an export reads off it how logits become labels
+    if head == SEQUENCE:  # who loads an export reads off it how logits become labels
+        config.problem_type = "single_label_classification"
     if config.pad_token_id is None:  # decoders find a text's last token by it
         config.pad_token_id = padding(load_tokenizer(source))["input_ids"]
     options = {"use_safetensors": True, "trust_remote_code": False, "ignore_mismatched_sizes": not same_count}
-    with quiet(), _readable(source, "a text classifier"):
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+    with quiet(), _readable(source, f"a model for {head}" if head != SEQUENCE else "a text classifier"):
+        model, report = getattr(transformers, f"AutoModelFor{head}").from_pretrained(
             source, config=config, dtype=torch.float32, output_loading_info=True, **options
         )
     _check_body(source, model, report)
-    if same_count and (new_head or not has_head(source, labels)):
+    if same_count and (new_head or not has_head(source, labels, head)):
         _draw_head(model, len(labels))
     elif order and order != sorted(order):
         _reorder_head(model, order)

@@ -34,7 +34,7 @@ def difference(ours: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase, t
 def _texts(ours: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase, task: Task) -> str:
     texts = [*task.texts.train.texts[:_COMPARED], *task.texts.validation.texts[:_COMPARED]]
     length = task.settings.max_length
-    rows = (encode(tokenizer, texts, length)["input_ids"] for tokenizer in (ours, theirs))
+    rows = (encode(tokenizer, texts, length, words=task.kind.words)["input_ids"] for tokenizer in (ours, theirs))
     for text, our_row, their_row in zip(texts, *rows, strict=True):
         if our_row != their_row:
             said = short(text[0] if len(text) == 1 else text)

@@ -24,6 +24,7 @@ from autocompress.runtimes.runtime import Session
 from autocompress.space.goals import Measurement
 from autocompress.space.settings import Target
 from autocompress.tasks import finite
+from autocompress.tasks.kind import Answer, TaskKind
 
 if TYPE_CHECKING:  # torch: a process of its own measures without it
     from autocompress.runtimes.runtime import Inputs
@@ -140,24 +141,29 @@ def _timed(session: Session, batch: Inputs, clock: Callable[[], float]) -> float
     return clock() - start
 
 
-def logits(session: Session, examples: Examples, batch_size: int) -> np.ndarray:
-    """Logits (N, C) of every text in order, in batches as the target will see them. Raises `NotFinite`."""
-    logits_NC = np.concatenate([session.run(batch) for batch in examples.batches(batch_size)])
-    finite.check(logits_NC)
-    return logits_NC
+def answers(session: Session, kind: TaskKind, examples: Examples, batch_size: int) -> list[Answer]:
+    """What it answers to every row in order, in batches as the target will see them. Raises `NotFinite`."""
+    found: list[Answer] = []
+    broken = 0
+    for batch in examples.batches(batch_size):
+        logits = session.run(batch)
+        broken += finite.broken(logits)
+        found += kind.answers(logits, batch)
+    finite.refuse(broken, len(examples))
+    return found
 
 
 def latency_batch(examples: Examples, target: Target) -> Batch:
     """A batch of exactly target.batch_size x target.sequence_length tokens: real texts, repeated to fill the length."""
-    from autocompress.tasks.dataset import Examples
+    from autocompress.tasks.dataset import Examples, inputs
 
     length, fields = target.sequence_length, {}
-    for name, rows in examples.fields.items():
+    for name, rows in inputs(examples.fields).items():
         stream = [token for row in rows[:64] for token in row]
         needed = length * target.batch_size
         stream = (stream * (needed // len(stream) + 1))[:needed]
         fields[name] = [stream[at : at + length] for at in range(0, needed, length)]
-    whole = Examples(fields, [0] * target.batch_size, examples.pad)
+    whole = Examples(fields, None, examples.pad)
     return whole.batch(list(range(target.batch_size)))
 
 

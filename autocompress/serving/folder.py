@@ -13,6 +13,8 @@ from autocompress.errors import ConfigError, short
 from autocompress.space.goals import Measurement
 from autocompress.space.recipe import digest
 from autocompress.space.settings import Settings, Target, TaskSettings
+from autocompress.tasks import kinds
+from autocompress.tasks.kind import Label, Row, TaskKind
 
 FORMAT = 1  # of the folder as a whole: a later version reads this one too
 SERVING, MEASURED = "serving.json", "measurement.json"
@@ -44,6 +46,11 @@ class Serving(Settings):
     inputs: dict[Literal["input_ids", "attention_mask", "token_type_ids"], Token] | None = None
 
     @property
+    def kind(self) -> TaskKind:
+        """How texts are read and answered."""
+        return kinds.of(self.task, self.labels)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """What a table of texts to classify calls them: `text`; the task's own names where they are two."""
         return self.task.text if len(self.task.text) > 1 else ("text",)
@@ -65,9 +72,10 @@ class Measured(Settings):
     isolated: bool = False
 
 
-def digest_of(texts: Sequence[tuple[str, ...]], labels: Sequence[int], names: Sequence[str]) -> str:
-    """Equal digests, the same labelled texts in any order."""
-    return digest(sorted([*row, names[label]] for row, label in zip(texts, labels, strict=True)))
+def digest_of(texts: Sequence[Row], labels: Sequence[Label], kind: TaskKind) -> str:
+    """Equal digests, the same labelled texts in any order. `kind` knows the labels' names."""
+    rows = zip(texts, labels, strict=True)
+    return digest(sorted([*row, *(kind.labels[n] for n in kind.numbers(label))] for row, label in rows))
 
 
 def read_serving(folder: Path) -> Serving:

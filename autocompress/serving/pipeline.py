@@ -1,11 +1,10 @@
-"""An exported folder, run: text in, label out, on the runtime it was measured on; or its torch module.
+"""An exported folder, run: text in, answer out, on the runtime it was measured on; or its torch module.
 
 To serve a model should take little: where the runtime is not torch, neither torch nor transformers is imported.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,8 @@ from autocompress.serving.folder import Serving, read_serving
 from autocompress.serving.safety.inspection import inspect
 from autocompress.serving.tokenizer import Tokens
 from autocompress.tasks import finite
-from autocompress.tasks.data.pairs import Text, checked_texts
+from autocompress.tasks.data.pairs import Text
+from autocompress.tasks.kind import TaskKind
 from autocompress.tasks.tokenization import padding
 
 if TYPE_CHECKING:
@@ -43,24 +43,25 @@ def load(folder: str | Path) -> nn.Module:
 
 
 def pipeline(folder: str | Path) -> Pipeline:
-    """The exported artefact, ready to classify."""
+    """The exported artefact, ready to answer."""
     return Pipeline(Path(folder))
 
 
 class Pipeline:
-    """`pipeline("a text")` or `pipeline(["a", "b"])`: one `{"label", "score"}` a text, its probability the score.
+    """`pipeline("a text")` or `pipeline(["a", "b"])`: a list with one answer a text.
 
-    A model of pairs takes `pipeline(("a", "b"))` or a list of such tuples.
+    A classifier answers with `{"label", "score"}`, the score its probability; a tagger of words with a list of
+    entities. A model of pairs takes `pipeline(("a", "b"))` or a list of such tuples.
     """
 
     def __init__(self, folder: Path) -> None:
         self.serving = read_serving(folder)
         inspect(folder)
         self.folder = folder
-        self.labels, self.target = self.serving.labels, self.serving.target
+        self.labels, self.target, self.kind = self.serving.labels, self.serving.target, self.serving.kind
         self.session = _opened(folder, self.serving)
         self._fill = self.serving.inputs or padding(self.tokenizer)  # exports of the first days do not say it
-        self._tokens = Tokens(folder, self.serving.task.max_length)
+        self._tokens = Tokens(folder, self.serving.task.max_length, words=self.kind.words)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -69,21 +70,27 @@ class Pipeline:
 
         return load_tokenizer(str(self.folder))
 
-    def __call__(self, texts: Text | Sequence[Text]) -> list[dict[str, Any]]:
+    def __call__(self, texts: Text | Sequence[Text]) -> list[Any]:
         """Raises `ConfigError` for single texts where the model reads pairs, and for pairs where it does not."""
-        listed = [texts] if isinstance(texts, str | tuple) else texts
-        return [self._answer(row_C) for row_C in self.logits(listed).tolist()]
+        listed = self.kind.given(texts)
+        return [self.kind.answer(*found, text) for found, text in zip(self._run(listed), listed, strict=True)]
 
     def logits(self, texts: Sequence[Text]) -> np.ndarray:
-        """(N, C), in batches of the target's size, texts of like length together. Raises as a call does."""
-        texts = checked_texts(texts, self.serving.columns)
+        """(N, C) of a classifier, in batches of the target's size. Raises as a call does."""
+        found = [logits for logits, _ in self._run(self.kind.given(texts))]
+        return np.stack(found) if found else np.zeros((0, len(self.labels)), np.float32)
+
+    def _run(self, texts: list[Any]) -> list[tuple[np.ndarray, Encoding]]:
+        """The logits of each, and its tokens; texts of like length together."""
         if len(texts) == 1:  # no sorting, and no threads to encode with
-            return self.session.run(self._batch([self._tokens.of(texts[0])]))
+            [encoding] = encoded = [self._tokens.of(texts[0])]
+            return [(self.session.run(self._batch(encoded))[0], encoding)]
         encoded, size = self._tokens.of_each(texts), self.target.batch_size
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
         runs = [[encoded[i] for i in order[at : at + size]] for at in range(0, len(order), size)]
-        rows = [np.zeros((0, len(self.labels)), np.float32), *(self.session.run(self._batch(run)) for run in runs)]
-        return np.concatenate(rows)[np.argsort(order)] if runs else rows[0]
+        answered = [logits for run in runs for logits in self.session.run(self._batch(run))]
+        by_text = dict(zip(order, answered, strict=True))
+        return [(by_text[i], encoding) for i, encoding in enumerate(encoded)]
 
     def _batch(self, run: list[Encoding]) -> dict[str, np.ndarray]:
         """One row a text, filled up to the last one, which is the longest."""
@@ -93,31 +100,24 @@ class Pipeline:
             for name, fill in self._fill.items()
         }
 
-    def _answer(self, logits_C: list[float]) -> dict[str, Any]:
-        """The best label and its softmax. In plain Python: NumPy takes ten times as long for a few numbers."""
-        top = max(logits_C)
-        return {
-            "label": self.labels[logits_C.index(top)],
-            "score": 1 / sum(math.exp(logit - top) for logit in logits_C),
-        }
-
 
 class _Checked:
-    """A session that answers with one number a text and label, or with a sentence."""
+    """A session that answers with one number a label, or with a sentence."""
 
-    def __init__(self, folder: Path, session: Session, labels: int) -> None:
-        self._folder, self._session, self._labels = folder, session, labels
+    def __init__(self, folder: Path, session: Session, kind: TaskKind) -> None:
+        self._folder, self._session, self._kind = folder, session, kind
 
     def run(self, batch: Inputs) -> np.ndarray:
-        """Logits (B, C). Raises `ConfigError` for anything else, and for what the runtime raises."""
+        """Logits. Raises `ConfigError` for anything else, and for what the runtime raises."""
         try:
             logits = self._session.run(batch)
         except Exception as e:  # as in `_opened`
             raise _unlike(self._folder, "a model that answers", e) from e
         form = (np.asarray(logits).dtype.kind, np.shape(logits))
-        if form != ("f", (len(next(iter(batch.values()))), self._labels)):
+        if form != ("f", self._kind.shape(*np.shape(batch["input_ids"]))):
+            each, labels = "word" if self._kind.words else "text", len(self._kind.labels)
             raise ConfigError(
-                f"{self._folder}: should hold a model that gives {self._labels} numbers a text, one a label. "
+                f"{self._folder}: should hold a model that gives {labels} numbers a {each}, one a label. "
                 f"Got {np.asarray(logits).dtype} of {form[1]}. Export the model again."
             )
         try:
@@ -135,7 +135,7 @@ def _opened(folder: Path, serving: Serving) -> Session:
 
         load.check(folder)
     try:
-        return _Checked(folder, find_runtime(target.runtime).open(folder, target), len(serving.labels))
+        return _Checked(folder, find_runtime(target.runtime).open(folder, target), serving.kind)
     except ConfigError:
         raise
     except Exception as e:  # every runtime has its own errors for a file that it cannot read

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 class Tokens:
     """Cuts texts at `max_length` tokens and fills nothing up. Raises `ConfigError` where the files make no sense."""
 
-    def __init__(self, folder: Path, max_length: int) -> None:
+    def __init__(self, folder: Path, max_length: int, *, words: bool = False) -> None:
+        """`words`: a text is a sequence of words."""
+        self._words = words
         self._where, self._most = f"{folder}: tokenizer.json", max_length
         where = f"{folder}: tokenizer_config.json"
         found = settings.read(folder / "tokenizer_config.json", where)
@@ -36,12 +38,20 @@ class Tokens:
     def of(self, text: Text) -> Encoding:
         """The tokens of one text."""
         with self._readable():
+            if self._words:
+                return self._checked(self._rust.encode(text, is_pretokenized=True))
             return self._checked(self._rust.encode(text) if isinstance(text, str) else self._rust.encode(*text))
 
     def of_each(self, texts: Sequence[Text]) -> list[Encoding]:
         """The tokens of several, by several threads."""
         with self._readable():
-            return [self._checked(encoding) for encoding in self._rust.encode_batch_fast(list(texts))]
+            return [self._checked(encoding) for encoding in self._encoded(list(texts))]
+
+    def _encoded(self, texts: list[Text]) -> list[Encoding]:
+        """The fast one does not tell which word a token is of, and is not asked for where that matters."""
+        if self._words:
+            return self._rust.encode_batch(texts, is_pretokenized=True)
+        return self._rust.encode_batch_fast(texts)
 
     def _checked(self, encoding: Encoding) -> Encoding:
         """A template may repeat what was cut."""

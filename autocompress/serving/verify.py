@@ -5,10 +5,9 @@ A score is compared on the same texts only, a latency on the same machine only; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from autocompress.errors import ConfigError, Unmeasured, foreign, reason
 from autocompress.machine import fingerprint
@@ -20,8 +19,7 @@ from autocompress.space.settings import TaskSettings
 from autocompress.tasks.data.splits import Split, load_texts
 from autocompress.tasks.data.table_files import FORMATS
 from autocompress.tasks.dataset import Examples
-from autocompress.tasks.metrics import METRICS, Ints, one_answer
-from autocompress.tasks.tokenization import Texts, encode, padding
+from autocompress.tasks.kind import Answer, Label, Row
 
 _LATENCY_SHARE = 0.15  # an unchanged session drifts by this much; what a busy machine measured may get faster by more
 _NEEDED = {"score", "test_score", "latency_ms", "latency_ms_low", "latency_ms_high", "size_mb"}
@@ -55,12 +53,12 @@ def _score(pipeline: Pipeline, measured: Measured, data: str | None) -> Check:
     if data is None and not _is_here(settings.data):
         return Check("score", stored, None, None, "not measured: the study's texts are not here, give --data")
     name, split, labels = _chosen(pipeline, settings if data is None else _pointed_at(settings, data))
-    answers_N, labels_N = _answered(pipeline, split, labels)
-    now = METRICS[settings.metric](answers_N, labels_N)
+    answered, truth = _answered(pipeline, split, labels)
+    now = pipeline.kind.score(answered, truth)
     if name is None:
         return Check("score", stored, now, None, f"not compared: {len(split.labels)} other texts than the study's")
     stored = measured.trial[name]
-    worth = one_answer(settings.metric, answers_N, labels_N, len(pipeline.labels))  # another processor rounds otherwise
+    worth = pipeline.kind.one_answer(answered, truth)  # another processor rounds otherwise
     agrees = abs(now - stored) <= worth + 1e-9
     return Check(name, stored, now, agrees, _word(agrees))
 
@@ -71,30 +69,29 @@ def _chosen(pipeline: Pipeline, settings: TaskSettings) -> tuple[str | None, Spl
     for name, stored, split in (
         ("score", known.validation, texts.validation), ("test_score", known.test, texts.test)
     ):  # fmt: skip
-        if digest_of(split.texts, split.labels, texts.labels) == stored:
+        if digest_of(split.texts, split.labels, texts.kind) == stored:
             return name, split, texts.labels
     one_file = isinstance(settings.data, dict) and len(set(settings.data.values())) == 1
     return None, texts.train if one_file else texts.validation, texts.labels
 
 
-def _answered(pipeline: Pipeline, split: Split, names: tuple[str, ...]) -> tuple[Ints, Ints]:
-    """Answers and labels, (N,) each, as in the study: the texts in its order, in batches of the target's size."""
+def _answered(pipeline: Pipeline, split: Split, names: tuple[str, ...]) -> tuple[list[Answer], list[Label]]:
+    """Answers and labels, N each, as in the study: the texts in its order, in batches of the target's size."""
     unknown = sorted(set(names) - set(pipeline.labels))
     if unknown:
         raise ConfigError(
             f"--data: every label should be one of the model's: {', '.join(pipeline.labels)}. Got {unknown[0]!r}."
         )
-    labels = [pipeline.labels.index(names[label]) for label in split.labels]
-    task, tokenizer = pipeline.serving.task, pipeline.tokenizer
-    examples = Examples(_encoded(pipeline, split.texts, task.max_length), labels, padding(tokenizer))
-    logits_NC = latency.logits(pipeline.session, examples, pipeline.target.batch_size)
-    return logits_NC.argmax(-1), np.array(labels)
+    kind, ours = pipeline.kind, [pipeline.labels.index(name) for name in names]
+    labels = [kind.label(tuple(ours[number] for number in kind.numbers(label))) for label in split.labels]
+    examples = _examples(pipeline, split.texts, labels, pipeline.serving.task.max_length)
+    return latency.answers(pipeline.session, kind, examples, pipeline.target.batch_size), labels
 
 
 def _latency(pipeline: Pipeline, measured: Measured) -> Check:
     """In a process of its own. Of any tokens: their values do not matter, their number does."""
     rows = [("text",) * len(pipeline.serving.task.text)]
-    examples = Examples(_encoded(pipeline, rows, 8), [0], padding(pipeline.tokenizer))
+    examples = _examples(pipeline, rows, [pipeline.kind.label((0,))], 8)
     batch = latency.latency_batch(examples, pipeline.target)
     pipeline.session.run(batch)  # a stranger's model that gives no labels is refused, however long it takes
     trial = measured.trial
@@ -110,9 +107,9 @@ def _latency(pipeline: Pipeline, measured: Measured) -> Check:
     return Check("latency_ms", trial["latency_ms"], now, agrees, "agrees: faster" if faster else _word(agrees))
 
 
-def _encoded(pipeline: Pipeline, texts: Texts, max_length: int) -> dict[str, list[list[int]]]:
+def _examples(pipeline: Pipeline, rows: Sequence[Row], labels: Sequence[Label], max_length: int) -> Examples:
     try:
-        return encode(pipeline.tokenizer, texts, max_length)
+        return pipeline.kind.examples(pipeline.tokenizer, rows, labels, max_length)
     except BaseException as e:
         if not foreign(e):
             raise

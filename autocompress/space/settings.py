@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 
 class Settings(BaseModel):
@@ -39,16 +44,57 @@ def _source(value: Any) -> Any:
     return value
 
 
+def task_kinds() -> list[str]:
+    """The names of the files in tasks/kinds/, none of which is imported."""
+    found = find_spec("autocompress.tasks.kinds")
+    assert found
+    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(found.submodule_search_locations))
+
+
+def find_task_kind(name: str) -> Any:
+    """The class of a kind: this folder comes before that one, so it is found by its name, when it is asked."""
+    return importlib.import_module("autocompress.tasks.kinds").find(name)
+
+
+def _metrics() -> list[str]:
+    return list(dict.fromkeys(metric for kind in task_kinds() for metric in find_task_kind(kind).metrics))
+
+
+def _one_of(name: object, known: Sequence[str]) -> str:
+    if name not in known:
+        listed = ", ".join(map(repr, known))
+        raise PydanticCustomError("literal_error", "should be one of {expected}", {"expected": listed})
+    return str(name)
+
+
 class TaskSettings(Settings):
     """Where the texts and labels come from, and how a model is scored on them."""
 
-    kind: Literal["text-classification"] = "text-classification"
+    kind: Annotated[str, Field(json_schema_extra=lambda schema: schema.update(enum=task_kinds()))] = (
+        "text-classification"
+    )
     data: Annotated[str | dict[Split, str], BeforeValidator(_source)]
     text: Annotated[tuple[str, ...], BeforeValidator(_columns)] = ("text",)
     label: str = "label"
     max_length: Annotated[int, Field(ge=8, le=8192, strict=True)] = 128
     limit: dict[Split, Count] = {}
-    metric: Literal["accuracy", "macro_f1", "mcc"] = "accuracy"
+    metric: Annotated[
+        str, Field(validate_default=True, json_schema_extra=lambda schema: schema.update(enum=_metrics()))
+    ] = ""
+
+    @field_validator("kind")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        return _one_of(name, task_kinds())
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _of_the_kind(cls, name: object, info: ValidationInfo) -> object:
+        """The usual one of its kind, if none is given."""
+        if "kind" not in info.data:
+            return name
+        known = find_task_kind(info.data["kind"]).metrics
+        return _one_of(name, known) if name else known[0]
 
 
 class Target(Settings):

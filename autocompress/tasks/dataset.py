@@ -23,32 +23,36 @@ def inputs(batch: Mapping[str, Values]) -> dict[str, Values]:
 
 @dataclass(frozen=True)
 class Examples:
-    """N texts. `fields` holds what the tokenizer gave, a list of token-level integers a text."""
+    """N rows. `fields` holds what the tokenizer gave, a list of token-level integers a row.
+
+    Labels are one a row, or one of the fields where there is one for every token; or there are none.
+    """
 
     fields: dict[str, list[list[int]]]  # input_ids, attention_mask and perhaps token_type_ids
-    labels: list[int]
+    labels: list[int] | None
     pad: dict[str, int]  # what fills each field up to the batch's longest text
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.fields["input_ids"])
 
     def head(self, count: int) -> Examples:
         """The first `count` texts."""
-        return Examples({k: v[:count] for k, v in self.fields.items()}, self.labels[:count], self.pad)
+        return self.of(list(range(min(count, len(self)))))
 
     def of(self, rows: list[int]) -> Examples:
         """The texts of these rows, in this order."""
         fields = {name: [values[row] for row in rows] for name, values in self.fields.items()}
-        return Examples(fields, [self.labels[row] for row in rows], self.pad)
+        return Examples(fields, self.labels and [self.labels[row] for row in rows], self.pad)
 
     def batch(self, rows: list[int]) -> Batch:
-        """Those rows as tensors: fields (B, T), labels (B,), index (B,) the row numbers."""
+        """Those rows as tensors: fields (B, T), labels (B,) or (B, T), index (B,) the row numbers."""
         length = max(len(self.fields["input_ids"][row]) for row in rows)
         out = {
             name: torch.tensor([v[row] + [self.pad[name]] * (length - len(v[row])) for row in rows])
             for name, v in self.fields.items()
         }
-        return out | {"labels": torch.tensor([self.labels[row] for row in rows]), "index": torch.tensor(rows)}
+        asked = {} if self.labels is None else {"labels": torch.tensor([self.labels[row] for row in rows])}
+        return out | asked | {"index": torch.tensor(rows)}
 
     def batches(self, size: int, *, seed: int | None = None) -> Iterator[Batch]:
         """All texts once. With a seed: shuffled, then bucketed by length so that little is padded; else in order."""

@@ -54,29 +54,23 @@ def mcc(predicted_N: Ints, labels_N: Ints) -> float:
 
 Metric = Callable[[Ints, Ints], float]
 METRICS: dict[str, Metric] = {"accuracy": accuracy, "macro_f1": macro_f1, "mcc": mcc}
-_RESAMPLES = 1000
 
 
-def paired_interval(metric: Metric, ours_N: Ints, theirs_N: Ints, labels_N: Ints) -> tuple[float, float]:
-    """The 95 % interval of metric(ours) - metric(theirs), by resampling the texts with a fixed seed.
-
-    Both are scored on the same texts, so what makes a text hard for both cancels. Efron 1979; for models: Koehn 2004.
-    """
-    rng, count = np.random.default_rng(0), len(labels_N)
-    found = []
-    for _ in range(_RESAMPLES):
-        rows = rng.integers(0, count, count)
-        found.append(metric(ours_N[rows], labels_N[rows]) - metric(theirs_N[rows], labels_N[rows]))
-    low, high = np.percentile(found, [2.5, 97.5])
-    return float(low), float(high)
+def statistics(metric: str, predicted_N: Ints, labels_N: Ints) -> NDArray[Any]:
+    """(N, S): what each row adds to the sums that the metric is a function of."""
+    right_N = predicted_N == labels_N
+    if metric == "accuracy":
+        return np.stack([right_N, np.ones_like(right_N)], axis=1).astype(int)
+    classes = np.arange(int(max(predicted_N.max(), labels_N.max())) + 1)
+    true_NC, predicted_NC = labels_N[:, None] == classes, predicted_N[:, None] == classes
+    return np.concatenate([true_NC & predicted_NC, true_NC, predicted_NC], axis=1).astype(int)
 
 
-def without_each(metric: Metric, predicted_N: Ints, labels_N: Ints) -> NDArray[np.float64]:
-    """The metric without the i-th text, (N,). Texts of one label and one answer count alike: N evaluations at most."""
-    pairs_N2 = np.stack([labels_N, predicted_N], axis=1)
-    _, first, which_N = np.unique(pairs_N2, axis=0, return_index=True, return_inverse=True)
-    scores = [metric(np.delete(predicted_N, row), np.delete(labels_N, row)) for row in first]
-    return np.array(scores)[which_N.reshape(-1)]
+def of_sums(metric: str, sums: NDArray[Any]) -> NDArray[Any]:
+    """The metric of sums (..., S) of `statistics`."""
+    if metric == "accuracy":
+        return np.asarray(sums[..., 0] / sums[..., 1])
+    return _OF_COUNTS[metric](sums.reshape(*sums.shape[:-1], 3, -1))
 
 
 def one_answer(metric: str, predicted_N: Ints, labels_N: Ints, classes: int) -> float:

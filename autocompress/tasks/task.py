@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -16,8 +16,9 @@ from torch import Tensor
 from autocompress.space.settings import TaskSettings
 from autocompress.tasks.data.splits import Split, Texts, load_texts
 from autocompress.tasks.dataset import Examples
-from autocompress.tasks.metrics import METRICS, paired_interval
-from autocompress.tasks.tokenization import encode, padding
+from autocompress.tasks.kind import TaskKind
+from autocompress.tasks.resampling import paired_interval
+from autocompress.tasks.tokenization import padding
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -38,6 +39,11 @@ class Task:
         return cls(settings, tokenizer, load_texts(settings, seed, root))
 
     @property
+    def kind(self) -> TaskKind:
+        """How its rows are read, learnt and scored."""
+        return self.texts.kind
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The labels' names, by their numbers."""
         return self.texts.labels
@@ -46,10 +52,6 @@ class Task:
     def notes(self) -> tuple[str, ...]:
         """What a person should know of how the splits came about and which labels they have, a sentence each."""
         return (*self.texts.notes, self.texts.summary)
-
-    @property
-    def metric(self) -> str:
-        return self.settings.metric
 
     @cached_property
     def train(self) -> Examples:
@@ -79,18 +81,14 @@ class Task:
         parts = [rows, texts.labels, read, padding(self.tokenizer), self.tokenizer.backend_tokenizer.to_str()]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def score(self, logits_NC: ArrayLike | Tensor, labels_N: Sequence[int]) -> float:
-        """The task's metric for one row of logits a text; higher is better."""
-        return self.metric_of(np.asarray(logits_NC).argmax(-1), labels_N)
+    def score(self, logits: ArrayLike | Tensor, labels: Sequence[Any]) -> float:
+        """The task's metric for the logits of so many rows; higher is better."""
+        return self.kind.score(self.kind.answers(np.asarray(logits), {}), labels)
 
-    def metric_of(self, predicted_N: np.ndarray, labels_N: Sequence[int]) -> float:
-        """The same for predicted labels."""
-        return METRICS[self.settings.metric](predicted_N, np.asarray(labels_N))
-
-    def difference(self, predicted_N: np.ndarray, others_N: np.ndarray, labels_N: Sequence[int]) -> tuple[float, float]:
-        """The 95 % interval of how much better `predicted_N` scores than `others_N` on the same texts."""
-        return paired_interval(METRICS[self.settings.metric], predicted_N, others_N, np.asarray(labels_N))
+    def difference(self, ours: Sequence[Any], theirs: Sequence[Any], labels: Sequence[Any]) -> tuple[float, float]:
+        """The 95 % interval of how much better the answers `ours` score than `theirs` on the same texts."""
+        statistics = [self.kind.statistics(answers, labels) for answers in (ours, theirs)]
+        return paired_interval(self.kind.of_sums, *statistics)
 
     def _examples(self, split: Split) -> Examples:
-        fields = encode(self.tokenizer, split.texts, self.settings.max_length)
-        return Examples(fields, split.labels, padding(self.tokenizer))
+        return self.kind.examples(self.tokenizer, split.texts, split.labels, self.settings.max_length)

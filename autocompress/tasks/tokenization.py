@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 Texts = Sequence[tuple[str, ...]]  # of each row its one text, or its two
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, texts: Texts, max_length: int) -> dict[str, list[list[int]]]:
-    """Tokenise N texts or pairs: every field holds N lists of at most `max_length` numbers, not padded."""
+def encode(
+    tokenizer: PreTrainedTokenizerBase, texts: Texts, max_length: int, *, words: bool = False
+) -> dict[str, list[list[int]]]:
+    """Tokenise N texts or pairs, or with `words` N rows of words.
+
+    Every field holds N lists of at most `max_length` numbers, not padded.
+    """
     if not texts:
         return {name: [] for name in padding(tokenizer)}
-    encoded = tokenizer(*map(list, zip(*texts, strict=True)), truncation=True, max_length=max_length)
+    columns = [list(map(list, texts))] if words else list(map(list, zip(*texts, strict=True)))
+    encoded = tokenizer(*columns, truncation=True, max_length=max_length, is_split_into_words=words)
     return {name: encoded[name] for name in padding(tokenizer)}
 
 

@@ -43,4 +43,4 @@ def _card(study: StudyState, trial: Trial, folder: Path) -> Card:
     ]
     tags = {"autocompress.study": study.name, "autocompress.trial": str(trial.number)}
     packages = (*PACKAGES, *find_runtime(serving.target.runtime).packages)
-    return Card("\n\n".join(said), tags, serving.columns, packages)
+    return Card("\n\n".join(said), tags, serving.columns, serving.kind.columns_of_answers, packages)

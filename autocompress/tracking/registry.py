@@ -14,7 +14,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -42,6 +42,7 @@ class Card:
     description: str  # markdown
     tags: dict[str, str]
     columns: tuple[str, ...]
+    answers: Mapping[str, type]  # the columns of what comes back
     packages: tuple[str, ...]
 
 
@@ -126,13 +127,13 @@ def _save(place: Path, folder: Path, model: LoggedModel, card: Card) -> None:
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    answers = {"label": DataType.string, "score": DataType.double}
+    types = {str: DataType.string, float: DataType.double}
     mlflow.pyfunc.save_model(
         str(place), python_model=str(_HERE / "served.py"), code_paths=[str(_HERE.parent)],
         artifacts={"exported": str(folder.resolve())}, pip_requirements=_pinned((*card.packages, "mlflow")),
         signature=ModelSignature(
             Schema([ColSpec(DataType.string, name) for name in card.columns]),
-            Schema([ColSpec(kind, name) for name, kind in answers.items()]),
+            Schema([ColSpec(types[kind], name) for name, kind in card.answers.items()]),
         ),
         input_example=pd.DataFrame({name: ["some text"] for name in card.columns}),
         mlflow_model=Model(

@@ -14,23 +14,23 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 import autocompress
 
-ANSWER = ["label", "score"]
-
 
 class Served(PythonModel):
-    """Texts in, one `label` and its probability `score` a row out."""
+    """Texts in, one answer a row out: of a classifier a `label` and its probability, `score`."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        self._classify = autocompress.pipeline(context.artifacts["exported"])
+        self._ask = autocompress.pipeline(context.artifacts["exported"])
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """N rows of one column of texts, or two for pairs: the model's signature names them."""
-        columns = {name: model_input[name].tolist() for name in self._classify.serving.columns}
+        columns = {name: model_input[name].tolist() for name in self._ask.serving.columns}
         for name, texts in columns.items():
             if wrong := [text for text in texts if not isinstance(text, str)]:  # MLflow lets null and NaN through
                 raise MlflowException.invalid_parameter_value(f"{name}: every row should be a text. Got {wrong[0]!r}.")
         rows = list(zip(*columns.values(), strict=True))
-        return pd.DataFrame(self._classify([row[0] if len(row) == 1 else row for row in rows]), columns=ANSWER)
+        answers = self._ask([row[0] if len(row) == 1 else row for row in rows])
+        kind = self._ask.kind
+        return pd.DataFrame([kind.told(answer) for answer in answers], columns=[*kind.columns_of_answers])
 
 
 set_model(Served())

@@ -11,28 +11,35 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from autocompress.tasks.metrics import METRICS, without_each
+from autocompress.space.settings import TaskSettings
+from autocompress.tasks import kinds
+from autocompress.tasks.kind import Answer, Label, TaskKind
+from autocompress.tasks.resampling import without_each
 from autocompress.trials.artefacts import Artefacts
 
-_FOLDER, _LABELS = "answers", "labels"
+_FOLDER, _LABELS, _NAMES = "answers", "labels", "names"
 
 
-def keep(artefacts: Artefacts, number: int, predicted_N: np.ndarray, labels_N: Sequence[int]) -> None:
+def keep(
+    artefacts: Artefacts, number: int, answered: Sequence[Answer], labels: Sequence[Label], names: Sequence[str]
+) -> None:
     """Write down what a trial answered; known labels stay as they are."""
     if artefacts.read(_key(_LABELS)) is None:
-        artefacts.write(_key(_LABELS), json.dumps(list(labels_N)))
-    artefacts.write(_key(f"{number:03d}"), json.dumps(predicted_N.tolist()))
+        artefacts.write(_key(_NAMES), json.dumps(names))
+        artefacts.write(_key(_LABELS), json.dumps(labels))
+    artefacts.write(_key(f"{number:03d}"), json.dumps(answered))
 
 
 class Answers:
     """Of a study. Each trial's are read once."""
 
-    def __init__(self, artefacts: Artefacts, metric: str) -> None:
-        self._artefacts = artefacts
-        self._metric = METRICS[metric]
+    def __init__(self, artefacts: Artefacts, task: TaskSettings) -> None:
+        self._artefacts, self._task = artefacts, task
         self._known: dict[int, tuple[float, np.ndarray] | None] = {}  # its score, and the scores without each text
 
     def difference(self, one: int, other: int) -> tuple[float, float] | None:
@@ -52,15 +59,21 @@ class Answers:
 
     def _of(self, number: int) -> tuple[float, np.ndarray] | None:
         if number not in self._known:
-            texts = [self._artefacts.read(_key(name)) for name in (f"{number:03d}", _LABELS)]
+            answered, labels = (self._read(name) for name in (f"{number:03d}", _LABELS))
             found = None
-            if texts[0] is not None and texts[1] is not None:
-                predicted_N, labels_N = (np.array(json.loads(text or "[]")) for text in texts)
-                if predicted_N.shape == labels_N.shape and len(labels_N) > 1:
-                    score = self._metric(predicted_N, labels_N)
-                    found = score, without_each(self._metric, predicted_N, labels_N)
+            if answered and labels and len(answered) == len(labels) > 1:
+                every_NS = self._kind.statistics(answered, labels)
+                found = float(self._kind.of_sums(every_NS.sum(0))), without_each(self._kind.of_sums, every_NS)
             self._known[number] = found
         return self._known[number]
+
+    @cached_property
+    def _kind(self) -> TaskKind:
+        return kinds.of(self._task, tuple(self._read(_NAMES) or ()))
+
+    def _read(self, name: str) -> list[Any] | None:
+        text = self._artefacts.read(_key(name))
+        return None if text is None else json.loads(text)
 
 
 def _key(name: str) -> str:

@@ -81,7 +81,7 @@ class Bench(Taught):
         teacher = Teacher(lambda: self.teacher.model) if rehearsal else self.teacher
         return Context(
             teacher, self.calibration, self.target, train, seed, course or Course(),
-            precision=PrecisionPlan() if plan is None else plan,
+            precision=PrecisionPlan() if plan is None else plan, kind=self.task.kind,
         )  # fmt: skip
 
     def baseline_score(self) -> float:

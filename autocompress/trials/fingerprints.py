@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autocompress.errors import ConfigError
@@ -13,6 +13,7 @@ from autocompress.models import loading
 from autocompress.models.hub import FILES
 from autocompress.space.search_space import SearchSpace, differences
 from autocompress.tasks.data.splits import Texts, load_texts
+from autocompress.tasks.kind import Label
 
 _TOKENIZER = ("token", "vocab", "merges", "special_tokens", "added_tokens", "sentencepiece", "spiece")
 
@@ -31,9 +32,13 @@ def texts(read: Texts) -> dict[str, str]:
     splits = {"training": read.train, "validation": read.validation, "test": read.test}
     found = {}
     for name, split in splits.items():
-        rows = [split.texts, [read.labels[i] for i in split.labels]]
+        rows = [split.texts, [_named(label, read.labels) for label in split.labels]]
         found[f"{name} texts"] = f"{len(split.labels)} (sha256 {_digest(rows)})"
     return {"labels": ", ".join(read.labels)} | found
+
+
+def _named(label: Label, names: Sequence[str]) -> object:
+    return [names[number] for number in label] if isinstance(label, list) else names[label]
 
 
 def check(known: Mapping[str, str], read: Texts) -> None:

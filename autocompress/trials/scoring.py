@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from autocompress.models.forward import forward
 from autocompress.runtimes import latency
 from autocompress.runtimes.runtime import Session
 from autocompress.space.goals import Measurement
-from autocompress.tasks import finite, guessing
+from autocompress.tasks import finite
+from autocompress.tasks.kind import Answer
 from autocompress.tasks.task import Task
 from autocompress.trials import answers
 from autocompress.trials.artefacts import Artefacts
@@ -33,14 +35,13 @@ class Scorer:
 
     def baseline(self) -> float:
         """The baseline's score on the validation split. Its answers are kept, to compare every candidate with."""
-        predicted_N = self._predicted(self._baseline())
-        self._artefacts.write(_BASELINE, json.dumps(predicted_N.tolist()))
-        return self._task.metric_of(predicted_N, self._task.validation.labels)
+        answered = self._answered(self._baseline())
+        self._artefacts.write(_BASELINE, json.dumps(answered))
+        return self._task.kind.score(answered, self._labels)
 
     def baseline_fault(self) -> str:
         """How the baseline's answers are no better than guessing, or nothing."""
-        task, labels_N = self._task, np.array(self._task.validation.labels)
-        return guessing.fault(task.settings.metric, self._baseline_answers, labels_N, task.labels)
+        return self._task.kind.fault(self._baseline_answers, self._labels)
 
     def validation(self, session: Session, number: int | None = None) -> Measurement:
         """An artefact's score on the validation split.
@@ -48,17 +49,17 @@ class Scorer:
         The interval is that of the difference to the baseline on the same texts, added to the baseline's score.
         `number`: of the trial whose answers are kept, to compare other trials with.
         """
-        predicted_N, labels = self._predicted(session), self._task.validation.labels
+        answered, labels = self._answered(session), self._labels
         if number is not None:
-            answers.keep(self._artefacts, number, predicted_N, labels)
-        low, high = self._task.difference(predicted_N, self._baseline_answers, labels)
-        score, baseline = (self._task.metric_of(each, labels) for each in (predicted_N, self._baseline_answers))
+            answers.keep(self._artefacts, number, answered, labels, self._task.labels)
+        low, high = self._task.difference(answered, self._baseline_answers, labels)
+        score, baseline = (self._task.kind.score(each, labels) for each in (answered, self._baseline_answers))
         return {"score": score, "score_low": baseline + low, "score_high": baseline + high}
 
     def test(self, session: Session) -> float:
         """An artefact's score on the test split. Only the final judge asks."""
-        test = self._task.test
-        return self._task.score(latency.logits(session, test, self._batch_size), test.labels)
+        answered = latency.answers(session, self._task.kind, self._task.test, self._batch_size)
+        return self._task.kind.score(answered, self._task.texts.test.labels)
 
     def rung(self, model: nn.Module) -> float:
         """A module's score in the middle of its training, on 200 texts spread evenly over the validation split."""
@@ -69,13 +70,22 @@ class Scorer:
         return self._of_module(model, self._epoch_rows)
 
     def _of_module(self, model: nn.Module, rows: list[int]) -> float:
-        validation = self._task.validation
+        validation, kind = self._task.validation, self._task.kind
         runs = [rows[at : at + _RUNG_BATCH] for at in range(0, len(rows), _RUNG_BATCH)]
+        answered: list[Answer] = []
+        broken = 0
         with torch.inference_mode():
-            every = [forward(model, validation.batch(run), frozenset({"logits"})).logits for run in runs]
-        logits_NC = torch.cat(every).float()
-        finite.check(logits_NC)
-        return self._task.score(logits_NC, [validation.labels[row] for row in rows])
+            for run in runs:
+                batch = validation.batch(run)
+                logits = forward(model, batch, frozenset({"logits"})).logits.float()
+                broken += finite.broken(logits)
+                answered += kind.answers(logits.numpy(), batch)
+        finite.refuse(broken, len(rows))
+        return kind.score(answered, [self._labels[row] for row in rows])
+
+    @property
+    def _labels(self) -> list[Any]:
+        return self._task.texts.validation.labels
 
     @cached_property
     def _rung_rows(self) -> list[int]:
@@ -92,12 +102,12 @@ class Scorer:
         return sorted(rows, key=lambda row: len(validation.fields["input_ids"][row]))
 
     @cached_property
-    def _baseline_answers(self) -> np.ndarray:
+    def _baseline_answers(self) -> list[Answer]:
         if (known := self._artefacts.read(_BASELINE)) is None:  # a study of an earlier version
             self.baseline()
             known = self._artefacts.read(_BASELINE)
-        return np.array(json.loads(known or "[]"))
+        read: list[Answer] = json.loads(known or "[]")
+        return read
 
-    def _predicted(self, session: Session) -> np.ndarray:
-        logits_NC = latency.logits(session, self._task.validation, self._batch_size)
-        return np.asarray(logits_NC.argmax(-1))
+    def _answered(self, session: Session) -> list[Answer]:
+        return latency.answers(session, self._task.kind, self._task.validation, self._batch_size)

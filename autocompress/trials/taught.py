@@ -78,21 +78,22 @@ class Taught(Loaded):
 
     def _teach(self, folder: Path, on_step: OnStep, aside: Aside) -> None:
         torch.manual_seed(self.space.search.seed)
-        model = loading.load_classifier(self.teacher_source, self.task.labels, new_head=self._new_head)
+        model = loading.load_model(self.teacher_source, self.task.labels, self.task.kind.head, new_head=self._new_head)
         course = Resumable(on_step, aside, self.teacher_key)
         if self.teacher_training:
             nobody = Teacher(lambda: model)
             seed = self.space.search.seed
-            ctx = Context(nobody, self.calibration, self.target, self.task.train, seed, course)
+            ctx = Context(nobody, self.calibration, self.target, self.task.train, seed, course, kind=self.task.kind)
             ctx.score = self.scorer.epoch
             model = self.teacher_training.apply(model, ctx)
-        teachers.finite_logits(model.eval(), self.task.train.head(_CALIBRATION_TEXTS), self.teacher_source)
+        teachers.check_finite(model.eval(), self.task.train.head(_CALIBRATION_TEXTS), self.teacher_source)
         cache.write_json(folder / "record.json", {"seconds": course.seconds})
         storage.save(model, folder)
 
     @cached_property
     def teacher(self) -> Teacher:
-        return Teacher(lambda: storage.load(self.teach(lambda *_: None)), self._teacher_logits)
+        remember = self._teacher_logits if self.task.kind.remembers else None
+        return Teacher(lambda: storage.load(self.teach(lambda *_: None)), remember)
 
     def _teacher_logits(self) -> Tensor:
         """(N, C), of all training texts: computed once a teacher, when something first learns from them."""
@@ -116,7 +117,7 @@ class Taught(Loaded):
         """What every trial begins from."""
         if self.space.start == "pretrained":
             torch.manual_seed(self.space.search.seed)
-            return loading.load_classifier(self.source, self.task.labels).eval()
+            return loading.load_model(self.source, self.task.labels, self.task.kind.head).eval()
         return self.teacher.model
 
     @cached_property

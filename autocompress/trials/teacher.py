@@ -17,8 +17,9 @@ from autocompress.models.forward import forward
 from autocompress.space import keys
 from autocompress.space.method import Method, find
 from autocompress.space.search_space import SearchSpace
-from autocompress.tasks import finite, guessing
+from autocompress.tasks import finite
 from autocompress.tasks.dataset import Examples
+from autocompress.tasks.kind import Answer, TaskKind
 from autocompress.tasks.task import Task
 
 _BATCH = 32
@@ -48,7 +49,7 @@ def plan(space: SearchSpace, source: str, task: Task) -> Plan:
         _check_tokens(place, task)
     if isinstance(named, Method):
         return Plan(place, named)
-    other = _other_head(place, task.labels)
+    other = _other_head(place, task)
     if isinstance(named, str):
         if other:
             raise ConfigError(
@@ -61,12 +62,13 @@ def plan(space: SearchSpace, source: str, task: Task) -> Plan:
     return Plan(place, find("finetune").for_teacher({}) if reason else None, reason)
 
 
-def _other_head(source: str, labels: tuple[str, ...]) -> str:
-    """How the checkpoint's head is not one for these labels, or nothing."""
-    theirs = loading.head_labels(source)
+def _other_head(source: str, task: Task) -> str:
+    """How the checkpoint's head is not one for this task's labels, or nothing."""
+    head, labels = task.kind.head, task.labels
+    theirs = loading.head_labels(source, head)
     if theirs is None:
-        return "it has no head for classifying texts"
-    if not loading.has_head(source, labels):
+        return f"it has no head for {'tagging words' if task.kind.words else 'classifying texts'}"
+    if not loading.has_head(source, labels, head):
         return f"its head is for other labels ({_listed(theirs)}) than the data's ({_listed(labels)})"
     return ""
 
@@ -77,10 +79,9 @@ def _poor_head(source: str, task: Task) -> str:
     def judged() -> dict[str, str]:
         validation = task.validation
         rows = np.unique(np.linspace(0, len(validation) - 1, _JUDGED).astype(int)).tolist()
-        model = loading.load_classifier(source, task.labels).eval()
-        predicted_N = finite_logits(model, validation.of(rows), source).argmax(-1).numpy()
-        truth_N = np.array([validation.labels[row] for row in rows])
-        return {"fault": guessing.fault(task.settings.metric, predicted_N, truth_N, task.labels)}
+        model = loading.load_model(source, task.labels, task.kind.head).eval()
+        answered = _answered(model, validation.of(rows), source, task.kind)
+        return {"fault": task.kind.fault(answered, [task.texts.validation.labels[row] for row in rows])}
 
     key = keys.head(loading.identity(source), task.fingerprint, task.settings.metric)
     found: str = cache.value("heads", key, judged)["fault"]
@@ -88,18 +89,41 @@ def _poor_head(source: str, task: Task) -> str:
 
 
 def finite_logits(model: nn.Module, examples: Examples, source: str) -> Tensor:
-    """(N, C) in the texts' order. Raises `ConfigError`, naming the checkpoint, if they are no finite numbers."""
+    """(N, C) in the rows' order. Raises `ConfigError`, naming the checkpoint, if they are no finite numbers."""
+    found = list(_logits(model, examples, source))
+    rows = [row for run, _ in found for row in run]
+    return torch.cat([logits for _, logits in found])[torch.tensor(rows).argsort()].contiguous()
+
+
+def check_finite(model: nn.Module, examples: Examples, source: str) -> None:
+    """Raise `ConfigError`, naming the checkpoint, if it does not answer with finite numbers."""
+    for _ in _logits(model, examples, source):
+        pass
+
+
+def _answered(model: nn.Module, examples: Examples, source: str, kind: TaskKind) -> list[Answer]:
+    """In the rows' order."""
+    found: dict[int, Answer] = {}
+    for run, logits in _logits(model, examples, source):
+        found |= zip(run, kind.answers(logits.numpy(), examples.batch(run)), strict=True)
+    return [found[row] for row in range(len(examples))]
+
+
+def _logits(model: nn.Module, examples: Examples, source: str) -> Iterator[tuple[list[int], Tensor]]:
+    """Rows of like length together, so that little is padded, and their logits (B, ...)."""
     length = [len(row) for row in examples.fields["input_ids"]]
-    order = sorted(range(len(examples)), key=lambda row: length[row])  # of like length together: little is padded
-    runs = [order[at : at + _BATCH] for at in range(0, len(order), _BATCH)]
-    with torch.no_grad():
-        found = [forward(model, examples.batch(run), frozenset({"logits"})).logits for run in runs]
-    logits_NC = torch.cat(found).float()[torch.tensor(order).argsort()].contiguous()
+    order = sorted(range(len(examples)), key=lambda row: length[row])
+    broken = 0
+    for at in range(0, len(order), _BATCH):
+        run = order[at : at + _BATCH]
+        with torch.no_grad():
+            logits = forward(model, examples.batch(run), frozenset({"logits"})).logits.float()
+        broken += finite.broken(logits)
+        yield run, logits
     try:
-        finite.check(logits_NC)
+        finite.refuse(broken, len(examples))
     except NotFinite as e:
         raise not_finite(source, e) from e
-    return logits_NC
 
 
 def guesses(plan: Plan, fault: str) -> ConfigError:

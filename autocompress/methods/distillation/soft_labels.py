@@ -12,13 +12,13 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from autocompress.methods.context import Context, Loss
 from autocompress.models.forward import Outputs
 from autocompress.space.distributions import Range
 from autocompress.space.method import Method, Stage
 from autocompress.tasks.dataset import Batch
+from autocompress.tasks.kind import TaskKind
 
 
 class SoftLabels(Method):
@@ -32,19 +32,17 @@ class SoftLabels(Method):
     weight: Annotated[float, Field(gt=0), Range(0.1, 10.0, log=True)] = 1.0
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
-        ctx.losses.append(SoftLabelLoss(self.temperature, self.weight))
+        ctx.losses.append(SoftLabelLoss(self.temperature, self.weight, ctx.kind))
         return model
 
 
 class SoftLabelLoss(Loss):
     """weight · T² · KL(teacher ‖ student) at temperature T."""
 
-    def __init__(self, temperature: float, weight: float) -> None:
+    def __init__(self, temperature: float, weight: float, kind: TaskKind) -> None:
         super().__init__()
-        self.temperature, self.weight = temperature, weight
+        self.temperature, self.weight, self._kind = temperature, weight, kind
 
     def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
         T = self.temperature
-        student_BC = F.log_softmax(student.logits / T, -1)
-        teacher_BC = F.log_softmax(teacher.logits / T, -1)
-        return self.weight * T * T * F.kl_div(student_BC, teacher_BC, reduction="batchmean", log_target=True)
+        return self.weight * T * T * self._kind.distil(student.logits, teacher.logits, batch, T).mean()

@@ -20,7 +20,6 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from autocompress.methods.context import Context
 from autocompress.models.forward import forward
@@ -31,6 +30,7 @@ from autocompress.models.surgery import holds_transposed, products, token_tables
 from autocompress.space.distributions import Choice, Range
 from autocompress.space.method import Method, Stage
 from autocompress.tasks.dataset import Batch
+from autocompress.tasks.kind import Answer, TaskKind
 
 _INT8 = Precision("int8", "dynamic_int8", per_channel=True, per_token=True)
 _FLOAT16 = Precision("float16")
@@ -49,49 +49,50 @@ class MixedPrecision(Method):
         layers = list(products(model))
         if ctx.train is not None:
             measure = fisher if self.metric == "fisher" else divergence
-            sensitivity = measure(model, layers, ctx.calibration[0])
-            layers = bearable(model, sorted(layers, key=sensitivity.__getitem__), ctx.calibration, self.drop)
+            sensitivity = measure(model, layers, ctx.calibration[0], ctx.kind)
+            layers = bearable(model, sorted(layers, key=sensitivity.__getitem__), ctx.calibration, self.drop, ctx.kind)
         ctx.precision.add(layers, _INT8)
         ctx.precision.add(products(model).keys() - set(layers), _FLOAT16)
         ctx.precision.add(token_tables(model), Precision("int8", per_channel=True))
         return model
 
 
-def bearable(model: nn.Module, layers: list[str], batches: list[Batch], drop: float) -> list[str]:
-    """The longest beginning of `layers` that may be quantized together without changing more than `drop` of labels."""
-    labels_N = answers(model, batches).argmax(1)
+def bearable(model: nn.Module, layers: list[str], batches: list[Batch], drop: float, kind: TaskKind) -> list[str]:
+    """The longest beginning of `layers` that may be quantized together without changing more than `drop` of answers."""
+    before = answers(model, batches, kind)
     low, high = 0, len(layers)  # `low` of them are known to be bearable
     while low < high:
         middle = (low + high + 1) // 2
-        same_N = answers(simulate(model, int8(layers[:middle])), batches).argmax(1) == labels_N
-        low, high = (middle, high) if same_N.float().mean() >= 1 - drop else (low, middle - 1)
+        after = answers(simulate(model, int8(layers[:middle])), batches, kind)
+        same = sum(a == b for a, b in zip(before, after, strict=True))
+        low, high = (middle, high) if same >= (1 - drop) * len(before) else (low, middle - 1)
     return layers[:low]
 
 
-def fisher(model: nn.Module, layers: list[str], batch: Batch) -> dict[str, float]:
+def fisher(model: nn.Module, layers: list[str], batch: Batch, kind: TaskKind) -> dict[str, float]:
     """By path: Σ g² (W - Q(W))², g² summed over the batch's texts."""
     modules = [model.get_submodule(path) for path in layers]
     weights: list[Tensor] = [module.weight for module in modules]  # type: ignore[misc]
     off = [weight_OI(module) - round_weight(weight_OI(module), _INT8) for module in modules]
     found = dict.fromkeys(layers, 0.0)
     model.eval()
-    for i in range(len(batch["labels"])):
+    for i in range(len(batch["input_ids"])):
         text = {name: tensor[i : i + 1] for name, tensor in batch.items()}
         with torch.enable_grad():
-            loss = F.cross_entropy(forward(model, text, frozenset({"logits"})).logits, text["labels"])
+            loss = kind.loss(forward(model, text, frozenset({"logits"})).logits, text).sum()
             gradients = torch.autograd.grad(loss, weights)
         for path, module, g, D_OI in zip(layers, modules, gradients, off, strict=True):
             found[path] += float(((g.T if holds_transposed(module) else g) * D_OI).square().sum())
     return found
 
 
-def divergence(model: nn.Module, layers: list[str], batch: Batch) -> dict[str, float]:
+def divergence(model: nn.Module, layers: list[str], batch: Batch, kind: TaskKind) -> dict[str, float]:
     """By path: the mean KL(p ‖ q) over the batch, q the answers with that layer quantized."""
-    p_BC = answers(model, [batch]).log_softmax(1)
+    p = logits(model, batch)
     found = {}
     for path in layers:
-        q_BC = answers(simulate(model, int8([path])), [batch]).log_softmax(1)
-        found[path] = float(F.kl_div(q_BC, p_BC, reduction="batchmean", log_target=True))
+        q = logits(simulate(model, int8([path])), batch)
+        found[path] = float(kind.distil(q, p, batch, 1.0).mean())
     return found
 
 
@@ -99,7 +100,11 @@ def int8(paths: Iterable[str]) -> PrecisionPlan:
     return PrecisionPlan(dict.fromkeys(paths, _INT8))
 
 
+def answers(model: nn.Module, batches: list[Batch], kind: TaskKind) -> list[Answer]:
+    """What the model answers to each of the texts."""
+    return [answer for batch in batches for answer in kind.answers(logits(model, batch).numpy(), batch)]
+
+
 @torch.no_grad()
-def answers(model: nn.Module, batches: list[Batch]) -> Tensor:
-    """Logits (N, C)."""
-    return torch.cat([forward(model.eval(), batch, frozenset({"logits"})).logits for batch in batches])
+def logits(model: nn.Module, batch: Batch) -> Tensor:
+    return forward(model.eval(), batch, frozenset({"logits"})).logits

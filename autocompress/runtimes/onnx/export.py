@@ -42,7 +42,8 @@ def export(model: nn.Module, batch: Batch, path: Path) -> dict[str, str]:
     Returns the modules that ran: every path of each -> its first path. (A shared module has several.)
     """
     names = list(inputs(batch))
-    axes = {name: {0: "batch", 1: "tokens"} for name in names} | {"logits": {0: "batch"}}
+    free = {0: "batch", 1: "tokens"}
+    axes = dict.fromkeys(names, free) | {"logits": free if _by_token(model, batch) else {0: "batch"}}
     with quiet(), _plain_attention(), _recorded(model) as ran, torch.no_grad():
         torch.onnx.export(
             _Logits(model, names).eval(), tuple(batch[name] for name in names), str(path), dynamo=False,
@@ -51,6 +52,13 @@ def export(model: nn.Module, batch: Batch, path: Path) -> dict[str, str]:
     onnx.save(simplify(onnx.load(path, load_external_data=False)), path)
     first = {module: name for name, module in model.named_modules()}
     return {name: first[m] for name, m in model.named_modules(remove_duplicate=False) if m in ran}
+
+
+@torch.no_grad()
+def _by_token(model: nn.Module, batch: Batch) -> bool:
+    """Whether it has an answer for every token, and not one for a text."""
+    logits: Tensor = model(**inputs(batch)).logits
+    return logits.ndim > 2
 
 
 def path_of(node: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from autocompress.errors import ConfigError
 from autocompress.tasks.data.delimited import more
 from autocompress.tasks.data.readers import Rows
+from autocompress.tasks.kind import Row, TaskKind
 
 _SHOWN = 20  # labels in a sentence
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
@@ -24,19 +25,20 @@ class Labelled:
 
     origin: str
     texts: list[tuple[str, ...]]
-    names: list[str]  # the labels
+    names: list[tuple[str, ...]]  # the labels of each
     rows: list[int]  # where each lies in its origin, from 1
     known: tuple[str, ...] = ()  # every label that the data has a name for, in its order
 
 
-def labelled(rows: Rows, texts: Sequence[str], label: str, notes: list[str]) -> Labelled:
-    """The rows that have labels; none if the split has no labels. `texts` and `label` are columns.
+def labelled(rows: Rows, kind: TaskKind, notes: list[str]) -> Labelled:
+    """The rows that have labels, as the kind of the task reads them; none if the split has no labels.
 
     Blanks around labels are taken off, and `notes` says so. Raises `ConfigError` for a row that cannot be used.
     """
-    names = [_name(value, number, rows, label) for number, value in enumerate(rows.columns[label], 1)]
-    missing = [number for number, name in enumerate(names, 1) if name is None]
-    if len(missing) == len(names) or set(names) == {"-1"}:
+    label = kind.settings.label
+    names = [_names(kind, cell, number, rows) for number, cell in enumerate(rows.columns[label], 1)]
+    missing = [number for number, name in enumerate(names, 1) if None in name]
+    if len(missing) == len(names) or set(names) == {("-1",)}:
         notes.append(f"{rows.origin} has no {'labels' if names else 'rows'} and is not used.")
         return Labelled(rows.origin, [], [], [])
     if missing and not rows.names:
@@ -45,9 +47,11 @@ def labelled(rows: Rows, texts: Sequence[str], label: str, notes: list[str]) -> 
     if missing:  # -1 is how `datasets` marks rows on which the annotators did not agree
         notes.append(f"{rows.origin} has {len(missing)} rows without a label, which are not used.")
     _note_blanks(rows, label, notes)
-    _check_texts(rows, texts)
-    table = zip(zip(*(rows.columns[column] for column in texts), strict=True), names, strict=True)
-    kept = [(text, name, number) for number, (text, name) in enumerate(table, 1) if name is not None]
+    read = _rows(rows, kind)
+    kept = [
+        (row, name, number) for number, (row, name) in enumerate(zip(read, names, strict=True), 1) if None not in name
+    ]
+    _check_counts(rows, kind, kept)
     texts_of, names_of, rows_of = (list(column) for column in zip(*kept, strict=True))
     return Labelled(rows.origin, texts_of, names_of, rows_of, rows.names)
 
@@ -60,9 +64,10 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 def check_known(splits: Mapping[str, Labelled]) -> None:
     """Raise `ConfigError`, a line a split, for labels that the training texts have not. The row is named."""
-    known, wrong = set(splits["train"].names), []
+    known, wrong = {name for names in splits["train"].names for name in names}, []
     for split in splits.values():
-        odd = [(name, row) for name, row in zip(split.names, split.rows, strict=True) if name not in known]
+        table = zip(split.names, split.rows, strict=True)
+        odd = [(name, row) for names, row in table for name in names if name not in known]
         if odd:
             name, row = odd[0]
             wrong.append(
@@ -99,6 +104,10 @@ def counted(labels: Sequence[str], numbers: Mapping[str, Sequence[int]]) -> str:
     return f"There are {len(labels)} labels: {', '.join([*shown, *rest])}."
 
 
+def _names(kind: TaskKind, cell: Any, number: int, rows: Rows) -> tuple[str | None, ...]:
+    return kind.names(cell, lambda value: _name(value, number, rows, kind.settings.label))
+
+
 def _name(value: Any, number: int, rows: Rows, column: str) -> str | None:
     """A label as text. None for null, blank text, NaN, and numbers that a `ClassLabel` has no name for."""
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
@@ -124,14 +133,30 @@ def _note_blanks(rows: Rows, column: str, notes: list[str]) -> None:
         )
 
 
-def _check_texts(rows: Rows, columns: Sequence[str]) -> None:
+def _rows(rows: Rows, kind: TaskKind) -> list[Row]:
+    """What the kind reads in every row. Raises `ConfigError` with the first that it cannot."""
+    columns = kind.settings.text
+    if kind.words and len(columns) > 1:
+        raise ConfigError(f"task.text: must be one column of words. Got {' and '.join(columns)}.")
     for column in columns:
-        bad = [(n, v) for n, v in enumerate(rows.columns[column], 1) if not isinstance(v, str) or not v.strip()]
+        bad = [(n, cell) for n, cell in enumerate(rows.columns[column], 1) if kind.row([cell]) is None]
         if bad:
-            number, value = bad[0]
+            number, cell = bad[0]
             raise ConfigError(
-                f"task.text: every row must have a text that is not empty. Got {value!r} in row {number} of "
-                f"{rows.origin}, column {column!r}, the first of {len(bad)} such rows. Fill them in or leave them out."
+                f"task.text: every row must have {kind.text_rule}. Got {cell!r} in row {number} of {rows.origin}, "
+                f"column {column!r}, the first of {len(bad)} such rows. Fill them in or leave them out."
+            )
+    table = zip(*(rows.columns[column] for column in columns), strict=True)
+    return [row for cells in table if (row := kind.row(cells)) is not None]
+
+
+def _check_counts(rows: Rows, kind: TaskKind, kept: Sequence[tuple[Row, tuple[str | None, ...], int]]) -> None:
+    """A row of words has as many labels."""
+    for words, names, number in kept if kind.words else ():
+        if len(words) != len(names):
+            raise ConfigError(
+                f"task.label: every word must have a label. Got {len(words)} words and {len(names)} labels in row "
+                f"{number} of {rows.origin}."
             )
 
 

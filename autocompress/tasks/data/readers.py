@@ -138,7 +138,8 @@ def _read_splits(origin: str, found: Any, settings: TaskSettings) -> dict[str, R
     rows: dict[str, Rows] = {}
     for split, dataset in ((split, found[name]) for split, name in ours.items() if name is not None):
         columns = {name: dataset[name][:] if name in wanted else [] for name in dataset.column_names}
-        names = tuple(getattr(dataset.features.get(settings.label), "names", ()))
+        feature = dataset.features.get(settings.label)
+        names = tuple(getattr(getattr(feature, "feature", feature), "names", ()))  # of a list: those of its values
         rows[split] = _rows(f"{origin} {split}", split, columns, settings, names)
     return rows
 

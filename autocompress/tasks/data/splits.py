@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from autocompress.errors import ConfigError
 from autocompress.space.settings import TaskSettings
+from autocompress.tasks import kinds
 from autocompress.tasks.data.labels import Labelled, alike, check_known, counted, in_order, labelled
 from autocompress.tasks.data.readers import read
+from autocompress.tasks.kind import TaskKind
 
 _CUT = 10  # a split that is missing is one in so many training texts
 
 
 @dataclass(frozen=True)
 class Split:
-    """N rows: of each its one text or its two, and its label's number."""
+    """N rows: of each its one text, its two, or its words; and its label's number, or those of its words."""
 
     texts: list[tuple[str, ...]]
-    labels: list[int]
+    labels: list[Any]
 
     def __getitem__(self, rows: slice) -> Split:
         return Split(self.texts[rows], self.labels[rows])
@@ -35,12 +38,13 @@ class Texts:
     test: Split
     labels: tuple[str, ...]
     notes: tuple[str, ...]
+    kind: TaskKind = field(compare=False)
 
     @property
     def summary(self) -> str:
         """The labels and how many rows each has in each split, as a sentence."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        return counted(self.labels, {name: split.labels for name, split in splits.items()})
+        return counted(self.labels, {name: _flat(split, self.kind) for name, split in splits.items()})
 
 
 def load_texts(settings: TaskSettings, seed: int, root: Path) -> Texts:
@@ -50,24 +54,26 @@ def load_texts(settings: TaskSettings, seed: int, root: Path) -> Texts:
     the first texts taken for calibration, are stratified samples. Raises `ConfigError` for what cannot be used.
     """
     notes: list[str] = []
-    named = _named(settings, root, notes)
+    kind = kinds.of(settings)
+    named = _named(kind, root, notes)
     check_known(named)
-    known, used = named["train"].known, set(named["train"].names)
+    known, used = named["train"].known, {name for names in named["train"].names for name in names}
     labels = known if used <= set(known) else in_order(used)
     notes += alike(labels)
     numbers = {name: number for number, name in enumerate(labels)}
-    fair = {s: _fair(rows.texts, [numbers[name] for name in rows.names], seed) for s, rows in named.items()}
+    fair = {split: _fair(rows, kind, numbers, seed) for split, rows in named.items()}
     splits = _arranged(fair, notes)
-    _check_cut(fair["train"], splits["train"], labels, named["train"].origin)
-    return Texts(**_limited(splits, settings), labels=labels, notes=tuple(notes))
+    if not kind.words:
+        _check_cut(fair["train"], splits["train"], labels, named["train"].origin)
+    return Texts(**_limited(splits, kind), labels=labels, notes=tuple(notes), kind=kinds.of(settings, labels))
 
 
-def _named(settings: TaskSettings, root: Path, notes: list[str]) -> dict[str, Labelled]:
+def _named(kind: TaskKind, root: Path, notes: list[str]) -> dict[str, Labelled]:
     """The splits that have labels. The mistakes of all splits are raised at once."""
     named, wrong = {}, []
-    for split, rows in read(settings, root).items():
+    for split, rows in read(kind.settings, root).items():
         try:
-            named[split] = labelled(rows, settings.text, settings.label, notes)
+            named[split] = labelled(rows, kind, notes)
         except ConfigError as e:
             wrong.append(str(e))
     if wrong:
@@ -77,19 +83,28 @@ def _named(settings: TaskSettings, root: Path, notes: list[str]) -> dict[str, La
     return {split: rows for split, rows in named.items() if rows.rows}
 
 
-def _limited(splits: dict[str, Split], settings: TaskSettings) -> dict[str, Split]:
-    limits = {str(split): count for split, count in settings.limit.items()}
+def _limited(splits: dict[str, Split], kind: TaskKind) -> dict[str, Split]:
+    limits = {str(split): count for split, count in kind.settings.limit.items()}
     limited = {split: rows[: limits.get(split)] for split, rows in splits.items()}
-    if (most := len(set(splits["train"].labels))) > len(set(limited["train"].labels)):
+    if not kind.words and (most := len(set(splits["train"].labels))) > len(set(limited["train"].labels)):
         raise ConfigError(f"task.limit.train: must be at least {most}, one text for each label. Got {limits['train']}.")
     return limited
 
 
-def _fair(texts: list[tuple[str, ...]], labels: list[int], seed: int) -> Split:
-    """Shuffle, then spread every label's rows evenly over the whole. One row of each label comes first of all."""
+def _flat(split: Split, kind: TaskKind) -> list[int]:
+    """The labels of all rows, or of all words."""
+    return [number for label in split.labels for number in kind.numbers(label)]
+
+
+def _fair(rows: Labelled, kind: TaskKind, number_of: dict[str, int], seed: int) -> Split:
+    """Shuffle, then spread every label's rows evenly over the whole. One row of each label comes first of all.
+
+    Rows of words are shuffled only.
+    """
+    labels = [tuple(number_of[name] for name in names) for names in rows.names]
     rng, rows_of = random.Random(seed), defaultdict(list)
-    for row, label in enumerate(labels):
-        rows_of[label].append(row)
+    for row, numbers in enumerate(labels):
+        rows_of[0 if kind.words else numbers[0]].append(row)
     places: list[tuple[float, float, int]] = []
     for label in sorted(rows_of):
         rng.shuffle(rows_of[label])
@@ -98,7 +113,7 @@ def _fair(texts: list[tuple[str, ...]], labels: list[int], seed: int) -> Split:
             ((rank + 0.5) / count if rank else 0.0, rng.random(), row) for rank, row in enumerate(rows_of[label])
         ]
     order = [row for *_, row in sorted(places)]
-    return Split([texts[row] for row in order], [labels[row] for row in order])
+    return Split([rows.texts[row] for row in order], [kind.label(labels[row]) for row in order])
 
 
 def _arranged(splits: dict[str, Split], notes: list[str]) -> dict[str, Split]:
