@@ -9,6 +9,7 @@ from typing import Any
 
 from autocompress.errors import ConfigError, short
 from autocompress.serving.safety import settings
+from autocompress.space.settings import find_task_kind, task_kinds
 
 Shapes = dict[str, list[int]]
 
@@ -73,10 +74,10 @@ def _extent(where: str, name: str, tensor: dict[str, Any]) -> tuple[int, int]:
 
 
 def _check_config(where: str, config: Any, shapes: Shapes) -> None:
-    """Every number at most the largest dimension of a weight; no more layers than tensors; a text classifier."""
+    """Every number at most the largest dimension of a weight; no more layers than tensors; a known kind of model."""
     made_for = config.get("architectures") if isinstance(config, dict) else None
     named = made_for[0] if isinstance(made_for, list) and made_for else None
-    if not str(named).endswith("ForSequenceClassification"):
+    if not str(named).endswith(tuple(f"For{find_task_kind(kind).head}" for kind in task_kinds())):
         raise ConfigError(f"{where}: architectures should name a text classifier of transformers. Got {short(named)}.")
     largest = max([_LARGEST_NUMBER, *(n for shape in shapes.values() for n in shape)])
     for key, value in settings.every(config):
