@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import shutil
-import time
-import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +17,8 @@ from autocompress.engine.run import SearchLimits, run
 from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial
 from autocompress.errors import AutocompressError, ConfigError, nearest
-from autocompress.machine import disk, fingerprint
+from autocompress.machine import disk
 from autocompress.space.search_space import SearchSpace
-from autocompress.space.stored_space import plain
 from autocompress.trials.artefacts import trial_key
 from autocompress.trials.executors.executor import Executor
 from autocompress.trials.executors.inline import InlineExecutor
@@ -45,27 +41,38 @@ class Study(StudyState):
 
     @classmethod
     def create(cls, path: Path, name: str | None = None) -> Study:
-        """The study of this space: a new one, or the one that is there already if its space is the same."""
+        """The study of this space: a new one, or the one that is there already if its space is the same.
+
+        A study of that name that has measured nothing, not even its baseline, gives way to a corrected space.
+        """
         space = SearchSpace.load(path)
         if name is not None or path.stem.startswith("."):  # a file's name may hold blanks, and is one folder still
             study_file.checked_name(path.stem if name is None else name)
         study = cls(STUDIES / (path.stem if name is None else name))
         if (study.folder / study_file.NAME).exists():
-            identity.check_space(study, space, path)
-            if (study.folder / "space.yaml").read_bytes() != path.read_bytes():
-                with study.held():
-                    identity.adopt(study, space, path)
-                study = cls(study.folder)
-            return study
+            return cls._found(study, space, path)
         study.folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, study.folder / "space.yaml")
-        made = {
-            "id": uuid.uuid4().hex,
-            "root": study_file.relative(space.root, study.folder),
-            "created": time.strftime("%Y-%m-%d %H:%M:%S"),
-        }
-        now = {"machine": fingerprint.machine(space.target.device), "versions": identity.versions(space)}
-        study_file.write(study.folder, {"format": study_file.FORMAT, **made, **now, "space": plain(space)})
+        study_file.begin(study.folder, space, path, identity.versions(space))
+        return study
+
+    @classmethod
+    def _found(cls, study: Study, space: SearchSpace, path: Path) -> Study:
+        """The study that is there already. Raises `ConfigError` if its space is another one and it has begun."""
+        try:
+            identity.check_space(study, space, path)
+        except ConfigError:
+            if study.begun:
+                raise
+            with study.held():
+                if study.begun:  # meanwhile
+                    raise
+                study_file.clear(study.folder)
+                study_file.begin(study.folder, space, path, identity.versions(space))
+            return cls(study.folder)
+        if (study.folder / "space.yaml").read_bytes() != path.read_bytes():
+            with study.held():
+                identity.adopt(study, space, path)
+            return cls(study.folder)
         return study
 
     @classmethod
@@ -160,14 +167,15 @@ class Study(StudyState):
             warnings.warn(f"{chosen.label} breaks {'; '.join(broken)}", stacklevel=2)
         return folder
 
-    def register(self, folder: str | Path, name: str, trial: int) -> Registered:
+    def register(self, folder: str | Path, name: str, trial: int, *, anyway: bool = False) -> Registered:
         """Make `folder`, which `trial` was exported to, the champion of the model `name` in MLflow's registry.
 
-        Raises `Paused` for trouble at MLflow; the folder is kept.
+        Raises `NothingFeasible` for a trial that breaks limits of the study, unless it is wanted `anyway`, and `Paused`
+        for trouble at MLflow; the folder is kept.
         """
         from autocompress.tracking.register import register
 
-        return register(self, self.trial(trial), Path(folder), name, self.run_of)
+        return register(self, self.trial(trial), Path(folder), name, self.run_of, anyway=anyway)
 
     def run_of(self, trial: Trial) -> tuple[str, str]:
         """MLflow's address and the id of the trial's run there. Raises `Paused` if it cannot be had."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lives import Lives
 from tiny_project import make_project
 from torch import nn
 from transformers import (
@@ -104,6 +106,25 @@ def fresh(model: nn.Module) -> nn.Module:
 def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One MLflow database for all tests: making its tables takes seconds."""
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def lives(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Iterator[Lives]:
+    """Searches in processes that a test may kill; what they are forked from is loaded once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+        made = Lives(tmp_path_factory.mktemp("lives"))
+    with closing(made):
+        yield made
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_uri: str) -> Path:
+    """The folder of a project for them, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    return make_project(tmp_path).parent
 
 
 @pytest.fixture

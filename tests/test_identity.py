@@ -14,7 +14,7 @@ from conftest import tiny
 from tiny_project import SPACE, make_project
 
 import autocompress
-from autocompress.engine import identity, study_file
+from autocompress.engine import identity, run, study_file
 from autocompress.engine.events import Observer
 from autocompress.engine.optuna.store import Store
 from autocompress.engine.trial import Trial
@@ -27,6 +27,7 @@ from autocompress.space.method import find
 from autocompress.space.recipe import Recipe
 from autocompress.study import Study
 from autocompress.trials import work
+from autocompress.trials.artefacts import kept
 
 
 @pytest.fixture
@@ -188,6 +189,41 @@ def test_until_the_baseline_is_measured_nothing_is_held_to(project: Path) -> Non
     identity.settle(study, Observer())
     study_file.update(study.folder, baseline={"measurement": {}, "seconds": {}})
     identity.settle(study, Observer())
+
+
+def test_a_study_that_has_measured_nothing_gives_way_to_a_corrected_space(project: Path) -> None:
+    first = Study.create(project)
+    identity.settle(first, Observer())
+    assert not first.begun
+    before = first.record["id"]
+    first.artefacts.write("answers/labels.json", "[]")
+    assert Study.create(project).record["id"] == before, "the same space goes on"
+    project.write_text(SPACE.replace("size_mb <= 0.95 * baseline", "size_mb <= 0.9 * baseline"))
+    with first.held(), pytest.raises(ConfigError, match="is being searched by process"):
+        Study.create(project)
+    second = Study.create(project)
+    assert second.record["id"] != before
+    assert (second.folder / "space.yaml").read_text() == project.read_text()
+    assert second.artefacts.read("answers/labels.json") is None
+    second.store.ask(second.space.sample)
+    project.write_text(SPACE)
+    assert "size_mb <= 0.9 * baseline -> size_mb <= 0.95 * baseline" in refusal(project)
+
+
+def test_what_a_killed_search_was_writing_is_swept_unless_somebody_needs_it(study: Study) -> None:
+    folder = study.folder / "trials" / "000"
+    left = [place / ".curve.jsonl.0a1b2c3d" for place in (study.folder, study.folder / "answers", folder)]
+    for file in left:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("half")
+    (folder / ".aside.0a1b2c3d" / "inner").mkdir(parents=True)
+    (folder / "curve.jsonl").write_text("whole")
+    with kept(folder):
+        run._sweep(study)
+    assert sorted(study.folder.rglob(".*")) == sorted([left[2], folder / ".aside.0a1b2c3d"])
+    run._sweep(study)
+    assert not list(study.folder.rglob(".*"))
+    assert (folder / "curve.jsonl").read_text() == "whole"
 
 
 def test_a_study_of_an_earlier_version_is_told_apart_from_now_on(study: Study, project: Path) -> None:

@@ -131,3 +131,11 @@ def test_one_thread_is_timed_by_its_own_clock() -> None:
 def test_the_machine_says_what_it_is() -> None:
     assert set(fingerprint.machine()) == {"cpu", "arch", "system", "cores"}
     assert torch.get_num_threads() == 1, "conftest keeps tests on one thread"
+
+
+def test_the_files_of_a_folder_are_weighed_wherever_they_lie(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "one").write_bytes(bytes(1000))
+    (tmp_path / "deep" / "er" / "two").write_bytes(bytes(3000))
+    assert latency.size_mb(tmp_path) == 0.004
+    assert 0 < latency.archive_mb(tmp_path) < 0.004

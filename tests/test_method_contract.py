@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import re
@@ -33,6 +34,14 @@ def apply(method: Method, model: nn.Module, ctx: Context) -> nn.Module:
     """Apply it as a recipe would: what a pending method leaves is carried out by a short finetune."""
     model = method.apply(fresh(model), ctx)
     return finetuned(model, ctx) if method.pending else model
+
+
+@functools.cache
+def applied(method: type[Method], family: str) -> tuple[nn.Module, Context]:
+    """What it makes of a tiny model, and the context after it: made once, and only read."""
+    model = tiny(family)
+    ctx = context(model)
+    return apply(method(), model, ctx), ctx
 
 
 def finetuned(model: nn.Module, ctx: Context) -> nn.Module:
@@ -91,10 +100,9 @@ def test_unknown_knob_and_illegal_value_are_refused(method):
 
 @everywhere
 def test_acts_and_keeps_the_interface(method, family):
-    model = tiny(family)
-    ctx = context(model)
-    before = logits(model)
-    after = logits(apply(method(), model, ctx))
+    before = logits(tiny(family))
+    changed, ctx = applied(method, family)
+    after = logits(changed)
     assert after.shape == before.shape
     assert after.isfinite().all()
     assert ctx.precision or not torch.equal(before, after), "changed nothing: raise NotApplicable"
@@ -112,10 +120,11 @@ def test_same_seed_same_model(method):
 
 @everywhere
 def test_rehearsal_has_the_shapes_and_the_plan_of_the_real_run(method, family):
+    real, ctx = applied(method, family)
     model = tiny(family)
-    real, rehearsed = context(model), context(model, train=False)
-    signatures = [storage.signature(apply(method(), model, ctx), ctx.precision) for ctx in (real, rehearsed)]
-    assert signatures[0] == signatures[1]
+    rehearsal = context(model, train=False)
+    rehearsed = apply(method(), model, rehearsal)
+    assert storage.signature(real, ctx.precision) == storage.signature(rehearsed, rehearsal.precision)
 
 
 @every_method
@@ -129,8 +138,7 @@ def test_values_only_methods_keep_the_signature_and_the_others_do_not(method):
 
 @everywhere
 def test_saved_and_loaded_it_gives_the_same_logits(method, family, tmp_path):
-    model = tiny(family)
-    changed = apply(method(), model, context(model))
+    changed, _ = applied(method, family)
     storage.save(changed, tmp_path)
     assert torch.equal(logits(storage.load(tmp_path)), logits(changed))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import onnx
@@ -13,7 +14,7 @@ from conftest import context, every_family, tiny, toy
 from torch.nn import functional as F
 
 from autocompress.models.precision_plan import PrecisionPlan
-from autocompress.runtimes.onnx.export import attention
+from autocompress.runtimes.onnx.export import _PlainAttention, attention
 from autocompress.runtimes.runtime import find_runtime
 from autocompress.space.method import find
 
@@ -41,6 +42,22 @@ def test_attention_with_grouped_queries_is_torch_s_own() -> None:
 
 def test_a_row_that_sees_no_token_is_no_nan() -> None:
     assert attention(Q, K, V, attn_mask=torch.zeros(5, 5, dtype=torch.bool)).isfinite().all()
+
+
+def test_tracing_leaves_the_attention_of_other_threads_alone() -> None:
+    def blind() -> bool:
+        return bool(F.scaled_dot_product_attention(Q, K, V, torch.zeros(5, 5, dtype=torch.bool)).isnan().any())
+
+    def elsewhere() -> bool:
+        with ThreadPoolExecutor() as threads:
+            return threads.submit(blind).result()
+
+    before = blind()
+    with _PlainAttention():
+        assert not blind()
+        assert F.scaled_dot_product_attention is torch._C._nn.scaled_dot_product_attention
+        assert elsewhere() is before
+    assert blind() is before
 
 
 def optimised(folder: Path) -> Counter[str]:

@@ -20,6 +20,7 @@ from autocompress.models.simulation import simulate
 from autocompress.models.storage import load, save
 from autocompress.models.surgery import products
 from autocompress.runtimes.onnx.graph import Graph
+from autocompress.runtimes.onnx.quantize import quantize
 from autocompress.runtimes.runtime import find_runtime
 from autocompress.space.method import find
 from autocompress.space.settings import Target
@@ -211,3 +212,20 @@ def test_all_of_a_model_in_float16_is_a_float16_graph(tmp_path: Path) -> None:
     kinds = Counter(t.data_type for t in graph.initializer if len(t.dims) > 1)
     assert set(kinds) == {TensorProto.FLOAT16}
     np.testing.assert_allclose(run(tmp_path), torch_logits(tiny()), atol=0.02)
+
+
+def test_a_product_in_a_branch_is_refused_with_the_reason(tmp_path: Path) -> None:
+    """A scripted module leaves an `If`; its branches hold nodes of their own."""
+    weight = numpy_helper.from_array(np.ones((4, 3), np.float32), "weight")
+    product = helper.make_node("MatMul", ["x", "weight"], ["y"], "/model/inner/MatMul")
+    y, out = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 3]) for name in ("y", "out"))
+    branch = helper.make_graph([product], "branch", [], [y])
+    node = helper.make_node("If", ["which"], ["out"], "/model/If", then_branch=branch, else_branch=branch)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 4])
+    which = helper.make_tensor_value_info("which", TensorProto.BOOL, [])
+    onnx.save(helper.make_model(helper.make_graph([node], "graph", [x, which], [out], [weight])), tmp_path / "a.onnx")
+    plan = PrecisionPlan({"inner": Precision("int8", "int8")})
+    with pytest.raises(NotApplicable, match=r"^inner is computed in a branch or a loop of the exported graph"):
+        quantize(tmp_path / "a.onnx", {"inner": "inner"}, plan, tmp_path / "b.onnx", spare_bit=False)
+    with pytest.raises(RuntimeError, match="has no node for"):
+        quantize(tmp_path / "a.onnx", {"other": "inner"}, plan, tmp_path / "b.onnx", spare_bit=False)

@@ -471,7 +471,7 @@ def slow_again(monkeypatch: pytest.MonkeyPatch, *, but_from: int) -> None:
 
     def latency(candidate: Path, *rest: Any) -> dict[str, float]:
         measured.append(candidate)
-        slow = {"speedup": 1.0, "speedup_low": 0.9, "speedup_high": 1.1}
+        slow = {"speedup": 1.0, "speedup_low": 0.9, "speedup_high": 1.1, "latency_quiet": 0.0}
         return fast | (slow if len(measured) <= but_from else {})
 
     monkeypatch.setattr(isolated, "latency", latency)
@@ -488,7 +488,9 @@ def test_confirmation_goes_down_the_front_until_a_finalist_keeps_the_limits(
     assert study.best() == second
     assert study.broken(second) == []
     assert study.broken(first) == ["latency_ms <= 0.9 * baseline: 3.333, 23% above the limit of 2.7"]
-    assert "does not keep" not in (study.export("out") / "README.md").read_text()
+    card = (study.export("out") / "README.md").read_text()
+    assert "does not keep" not in card
+    assert "others on this machine went on" not in card
 
 
 def test_if_nothing_keeps_the_limits_it_is_said_everywhere(
@@ -509,6 +511,11 @@ def test_if_nothing_keeps_the_limits_it_is_said_everywhere(
     assert f" breaks {excess} It was not registered: autocompress export space --trial " in said.err
     card = (project.parent / "exported" / "space" / "README.md").read_text()
     assert f"**It does not keep every limit of its study.** It breaks:\n\n- `{excess}`" in card
+    assert "measured in a process of its own, and others on this machine went on measuring or training while" in card
+    nearest = study.best()
+    with pytest.raises(NothingFeasible) as refused:
+        study.register(project.parent / "exported" / "space", "reviews", nearest.number)
+    assert str(refused.value).startswith(f"{nearest.label} breaks {excess}. It was not registered: autocompress export")
     monkeypatch.setattr("sys.argv", ["autocompress", "export", "space", "--to", "again"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -575,7 +582,11 @@ def test_three_alike_that_nobody_expects_pause_the_study(project: Path, monkeypa
 
 def test_hours_of_training_are_a_budget_over_every_resume(project: Path) -> None:
     study = Study.create(project)
-    assert study.run(trials=3, training_hours=1e-9) == "the hours of training are used up"
+    with pytest.raises(NothingFeasible, match=r"^the hours of training are used up"):
+        study.run(trials=3, training_hours=1e-9)
+    assert study.charged() == 0, "the teacher took them"
+    taught = study.baseline.seconds["train"] / 3600
+    assert study.run(trials=3, training_hours=taught + 1e-9) == "the hours of training are used up"
     assert study.charged() == 1
     assert study.run(trials=3, training_hours=1e-9) == "the hours of training are used up"
     assert study.charged() == 1

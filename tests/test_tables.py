@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from autocompress.engine.trial import Trial
-from autocompress.report.tables import front_rows, short, trial_rows
+from autocompress.report.tables import footnote, front_rows, short, trial_rows
 from autocompress.space.recipe import Recipe
 from autocompress.trials.job import BASELINE
 
@@ -44,3 +46,12 @@ def test_a_row_that_is_alone_is_short() -> None:
     [row] = trial_rows([trial(1)])
     assert row[2] == short(trial(1)) == "neurons 0.5 + finetune + int8_dynamic"
     assert trial_rows([trial(1), trial(2)])[1][2] == row[2], "the same recipe again"
+
+
+def test_a_latency_that_was_not_measured_in_quiet_is_marked_and_explained() -> None:
+    quiet, loud = (replace(trial(n), measurement=FIGURES | {"latency_quiet": float(n)}) for n in (1, 0))
+    baseline = Trial(BASELINE, "complete", Recipe(), measurement=FIGURES)
+    assert [row[3] for row in front_rows(baseline, [quiet, loud])] == ["1.00", "1.00", "~1.00"]
+    assert [row[4] for row in trial_rows([quiet, loud])] == ["1.00", "~1.00"]
+    assert footnote([baseline, quiet]) == ""
+    assert footnote([quiet, loud]).startswith("~ others on this machine went on measuring or training")

@@ -28,6 +28,7 @@ from mlflow.protos.databricks_pb2 import (
 from autocompress.engine.trial import Trial
 from autocompress.errors import ConfigError, Paused
 from autocompress.space.recipe import Recipe
+from autocompress.tracking import study_runs
 from autocompress.tracking import sync as tracking
 from autocompress.tracking.connection import tracking_uri
 from autocompress.tracking.runs import StudyView, points, study_run, trial_run
@@ -387,7 +388,7 @@ def test_a_server_that_stays_away_is_asked_less_and_less_often(monkeypatch: pyte
         asked.append(now[0])
         raise TimeoutError
 
-    monkeypatch.setattr(tracking, "connect", connect)
+    monkeypatch.setattr(study_runs, "connect", connect)
     monkeypatch.setattr(tracking.time, "monotonic", lambda: now[0])
     tracker = Tracker("http://192.0.2.1", lambda said: None)
     for second in range(4 * 3600):

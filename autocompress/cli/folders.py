@@ -35,7 +35,7 @@ def export(
     if trial is None and (broken := opened.broken(chosen)):
         raise NothingFeasible(not_kept(chosen, broken))
     if register:
-        print(f"\n{opened.register(to, register, number)}")
+        print(f"\n{opened.register(to, register, number, anyway=trial is not None)}")
 
 
 def predict(

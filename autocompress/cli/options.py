@@ -24,7 +24,9 @@ Rule = Annotated[
 ]
 Hours = Annotated[
     float | None,
-    typer.Option("--max-hours-of-training", min=0, help="begin nothing once all trainings took so long together"),
+    typer.Option(
+        "--max-hours-of-training", min=0, help="begin nothing once all trainings, the teacher's too, took so long"
+    ),
 ]
 
 

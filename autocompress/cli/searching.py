@@ -116,10 +116,12 @@ def _searched(study: Study, run: Asked, console: Console) -> str:
 def _conclude(study: Study, console: Console, run: Asked) -> None:
     """The front as a table, the chosen model as a folder, and the next lines to type."""
     from autocompress.machine.heartbeat import Heartbeat
-    from autocompress.report.tables import FRONT_COLUMNS, front_rows
+    from autocompress.report.tables import FRONT_COLUMNS, footnote, front_rows
 
     assert study.baseline
-    print_table(FRONT_COLUMNS, front_rows(study.baseline, study.front), f"The front of {study.name}", console)
+    front = study.front
+    title, note = f"The front of {study.name}", footnote(front)
+    print_table(FRONT_COLUMNS, front_rows(study.baseline, front), title, console, note)
     rule, to = run.rule or study.space.search.rule, _place(study, run)
     best = study.best(rule)
     with Heartbeat(lambda: f"{best.label} is still being scored on the test split and exported.", console.print):

@@ -28,14 +28,14 @@ def trials(
     refused: Annotated[bool, typer.Option("--refused", help="the refused and repeated recipes instead")] = False,
 ) -> None:  # fmt: skip
     """The trials of a study, with front and constraint marks."""
-    from autocompress.report.tables import TRIAL_COLUMNS, trial_rows
+    from autocompress.report.tables import TRIAL_COLUMNS, footnote, trial_rows
     from autocompress.study import Study
 
     shown = Study.open(study).listed(refused=refused)
     if as_json:
         print_json([trial.row() for trial in shown])
     else:
-        print_table(TRIAL_COLUMNS, trial_rows(shown))
+        print_table(TRIAL_COLUMNS, trial_rows(shown), note=footnote(shown))
 
 
 def compare(study: StudyName, a: int, b: int, as_json: Json = False) -> None:

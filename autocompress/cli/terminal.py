@@ -32,8 +32,10 @@ def not_kept(trial: Trial, broken: Sequence[str]) -> str:
     )
 
 
-def print_table(columns: Row, rows: Sequence[Row], title: str | None = None, on: Console | None = None) -> None:
-    """For people, on this console or on standard output."""
+def print_table(
+    columns: Row, rows: Sequence[Row], title: str | None = None, on: Console | None = None, note: str = ""
+) -> None:  # fmt: skip
+    """For people, on this console or on standard output. `note`: a line below the table."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -41,7 +43,10 @@ def print_table(columns: Row, rows: Sequence[Row], title: str | None = None, on:
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
         table.add_row(*(escape(plain(cell)) for cell in row))
-    (on or Console()).print(table)
+    console = on or Console()
+    console.print(table)
+    if note:
+        console.print(escape(note), highlight=False)
 
 
 def heed_signals() -> None:

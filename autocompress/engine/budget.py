@@ -20,8 +20,8 @@ class Budget:
 
     trials: int
     deadline: float = math.inf  # on the clock
-    training_seconds: float = math.inf  # of all trials and confirmations together, over every resume
-    confirmed_seconds: float = 0.0  # that trainings with other seeds took before
+    training_seconds: float = math.inf  # of the teacher, all trials and confirmations, over every resume
+    other_seconds: float = 0.0  # that the teacher took, and trainings with other seeds before
     variants: int = 0  # trials that may follow from one training, and are no sign that nothing is left
     clock: Callable[[], float] = time.monotonic
 
@@ -46,7 +46,7 @@ class Budget:
         """Why the search ends before its trials are done, or nothing. `size`: how many recipes its space has."""
         if self.late():
             return "the time is up"
-        if self.trained_out(table.training_seconds, self.confirmed_seconds):
+        if self.trained_out(table.training_seconds, self.other_seconds):
             return "the hours of training are used up"
         if size is not None and table.count("recipes") >= size:
             return f"the space is exhausted: all {size} of its recipes were tried"
@@ -56,9 +56,9 @@ class Budget:
             return f"the last {_MOST_IDLE} recipes left nothing new to train: each was refused or trained before"
         return ""
 
-    def trained_out(self, trained_seconds: float, confirmed_seconds: float) -> bool:
-        """Whether the hours of training are used up, by the trials and by confirmation."""
-        return trained_seconds + confirmed_seconds >= self.training_seconds
+    def trained_out(self, trained_seconds: float, other_seconds: float) -> bool:
+        """Whether the hours of training are used up: by the trials, and by the teacher and confirmation."""
+        return trained_seconds + other_seconds >= self.training_seconds
 
     def repeats(self, table: TrialTable) -> int:
         """How many of the latest trials in a row were nothing new."""

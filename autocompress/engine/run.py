@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from autocompress.engine import confirmation, confirmed, identity, left_out, progress
@@ -33,7 +33,7 @@ class SearchLimits:
 
     trials: int | None = None  # that begin training, in all
     timeout: float = math.inf  # seconds of this run, after which trainings are put aside and nothing is begun
-    training_hours: float = math.inf  # of all trials and confirmations together, over every resume
+    training_hours: float = math.inf  # of the teacher, all trials and confirmations together, over every resume
     workers: int = 1  # trials at once
     trial_timeout: float | None = None  # seconds of all of a trial's jobs in this run, after which it fails
     rule: str | None = None  # which finalists are confirmed
@@ -53,12 +53,14 @@ def run(
         study.held(),
         contextlib.closing(executor or _executor(limits, observer)) as executor,
     ):
+        _sweep(study)
         if study.baseline is not None:
             _check_the_machine(study)
         identity.settle(study, observer)
         study.store.finish_told()
         budget = _budget(study, limits)
         baseline = _measured_baseline(study, executor, observer, budget)
+        budget = replace(budget, other_seconds=_other_seconds(study))
         study.space.goals.check_baseline(baseline.measurement)
         space = left_out.searched(study, executor, observer)
         observer.finished(baseline)
@@ -84,9 +86,20 @@ def _budget(study: StudyState, limits: SearchLimits) -> Budget:
         limits.trials or study.space.search.trials,
         time.monotonic() + limits.timeout,
         hours,
-        confirmed.training_seconds(study.artefacts),
         variants=study.space.search.variants,
     )
+
+
+def _other_seconds(study: StudyState) -> float:
+    """What training took besides that of trials: the teacher's, and with other seeds."""
+    teacher = study.baseline.seconds.get("train", 0.0) if study.baseline else 0.0
+    return teacher + confirmed.training_seconds(study.artefacts)
+
+
+def _sweep(study: StudyState) -> None:
+    """Delete what a killed search was writing. Whoever holds the study is the only one to write there."""
+    for folder in (study.folder, study.folder / "answers", *(study.folder / "trials").glob("*")):
+        study.artefacts.sweep(folder.relative_to(study.folder).as_posix())
 
 
 def _confirm(study: StudyState, limits: SearchLimits, budget: Budget, executor: Executor, observer: Observer) -> None:
@@ -97,7 +110,7 @@ def _confirm(study: StudyState, limits: SearchLimits, budget: Budget, executor: 
 
     def may_train() -> bool:
         trained = sum(t.seconds.get("train", 0.0) for t in study.trials)
-        return not budget.trained_out(trained, confirmed.training_seconds(study.artefacts))
+        return not budget.trained_out(trained, _other_seconds(study))
 
     confirm, done = study.space.search.confirm, set[int]()
     while confirm.top and study.front and not (done and budget.late()):

@@ -112,6 +112,11 @@ class StudyState:
         )
 
     @property
+    def begun(self) -> bool:
+        """Whether anything was measured in it that could not be had again by starting anew."""
+        return self.baseline is not None or bool(self.store.trials())
+
+    @property
     def trials(self) -> list[Trial]:
         """Every trial, refused and repeated ones too, those on the front marked."""
         known = self.store.trials()

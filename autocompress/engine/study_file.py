@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import time
+import uuid
 from pathlib import Path
 from typing import Any
 
 from autocompress.errors import ConfigError
-from autocompress.machine import cache
+from autocompress.machine import cache, fingerprint
 from autocompress.space.search_space import SearchSpace
 from autocompress.space.stored_space import plain, restore
 
@@ -45,6 +48,24 @@ def write(folder: Path, record: dict[str, Any]) -> None:
 def update(folder: Path, **facts: Any) -> None:
     """Write these facts over what is there."""
     write(folder, read(folder) | facts)
+
+
+def begin(folder: Path, space: SearchSpace, path: Path, versions: dict[str, str]) -> None:
+    """Write down a new study of `space`, which lies in the file `path`."""
+    shutil.copyfile(path, folder / "space.yaml")
+    record = {
+        "format": FORMAT, "id": uuid.uuid4().hex, "root": relative(space.root, folder),
+        "created": time.strftime("%Y-%m-%d %H:%M:%S"), "machine": fingerprint.machine(space.target.device),
+        "versions": versions, "space": plain(space),
+    }  # fmt: skip
+    write(folder, record)
+
+
+def clear(folder: Path) -> None:
+    """Delete all that is in a study's folder but what says who holds it, and study.json, to be written over."""
+    for place in folder.iterdir():
+        if place.name not in (NAME, "space.yaml", "lock", "holder.json"):
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
 
 
 def relative(root: Path, folder: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from autocompress.engine.trial import Trial
-from autocompress.report.tables import FRONT_COLUMNS, Row, front_rows, markdown, short
+from autocompress.report.tables import DISTURBED, FRONT_COLUMNS, Row, disturbed, footnote, front_rows, markdown, short
 from autocompress.serving.folder import Measured, Serving
 
 if TYPE_CHECKING:
@@ -75,13 +75,14 @@ def _circumstances(space: SearchSpace, measured: Measured) -> str:
     target, machine = measured.target, measured.machine
     versions = ", ".join(f"{package} {number}" for package, number in measured.versions.items())
     data = json.dumps(space.task.model_dump(mode="json")["data"])
+    doubt = f", and {DISTURBED}" if disturbed(measured.trial) else ""
     return (
         "The validation split chose this model among others; the test split was scored once, at the end. "
         f"Data: `{data}`.\n\n"
         f"Latency is that of {target.batch_size} x {target.sequence_length} tokens on {target.runs_in}, "
         f"{target.device}, {target.threads} thread(s). The speedup is the median ratio of runs in turn with the "
         "baseline, which is the same model uncompressed, on the same runtime; its interval is bootstrapped. "
-        f"It was measured in {'a process of its own' if measured.isolated else 'the process of the search'}.\n\n"
+        f"It was measured in {'a process of its own' if measured.isolated else 'the process of the search'}{doubt}.\n\n"
         f"Machine: {machine['cpu']}, {machine['cores']} core(s), {machine['system']} {machine['arch']}. "
         f"Versions: {versions}."
     )
@@ -93,9 +94,8 @@ def _front(trial: Trial, front: Sequence[Trial], baseline: Trial) -> str:
     place = numbers.index(trial.number) + 1 if trial.number in numbers else None
     rank = f"number {place} of {len(front)} by score" if place else "not on it: another one beats it"
     listed = front if place else [*front, trial]
-    return (
-        f"## The front\n\nThis model is {short(trial)}, {rank}.\n\n"
-        f"{markdown(FRONT_COLUMNS, front_rows(baseline, listed))}"
+    return f"## The front\n\nThis model is {short(trial)}, {rank}.\n\n" + "\n\n".join(
+        filter(None, [markdown(FRONT_COLUMNS, front_rows(baseline, listed)), footnote(listed)])
     )
 
 

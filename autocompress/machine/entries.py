@@ -29,6 +29,7 @@ from autocompress.errors import ConfigError
 from autocompress.machine import disk
 
 MANIFEST = "manifest.json"
+DRAFTS = ".*.????????"  # the names of `draft_of`
 TAG = "CACHEDIR.TAG"  # https://bford.info/cachedir: backups leave such folders out
 _TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by autocompress. What is in here may be deleted.\n"
 

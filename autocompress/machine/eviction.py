@@ -18,7 +18,7 @@ from typing import NamedTuple
 from filelock import Timeout
 
 from autocompress.errors import ConfigError
-from autocompress.machine.entries import MANIFEST, TAG, builder_lock, cache_root, draft_of
+from autocompress.machine.entries import DRAFTS, MANIFEST, TAG, builder_lock, cache_root, draft_of
 
 _LIMIT_GB = "20"
 _ABANDONED = 3600.0  # seconds after which nobody writes a small file any more
@@ -174,7 +174,7 @@ def _sweep() -> None:
     """Take away what killed processes left half-made, and the locks of what is gone."""
     _sweep_locks(None, _ABANDONED)
     for tag in cache_root().glob(f"*/{TAG}"):
-        for draft in tag.parent.glob(".*.????????"):
+        for draft in tag.parent.glob(DRAFTS):
             with suppress(Timeout, FileNotFoundError):
                 if draft.is_dir():
                     with builder_lock(draft.parent / draft.name[1:-9], timeout=0):

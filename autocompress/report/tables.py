@@ -13,6 +13,8 @@ from autocompress.trials.job import BASELINE
 Row = tuple[str, ...]
 Knob = tuple[int, str]  # by the step's place in the recipe and its own name
 
+DISTURBED = "others on this machine went on measuring or training while this latency was measured"
+
 FRONT_COLUMNS: Row = ("trial", "recipe", "score", "latency ms", "speedup", "size MB", "smaller")
 
 
@@ -28,7 +30,7 @@ def _front_row(trial: Trial, name: str, baseline: Measurement) -> Row:
     return (
         "" if first else f"t{trial.number:03d}",
         "baseline" if first else name,
-        f"{m['score']:.3f}", f"{m['latency_ms']:.2f}", f"{m['speedup']:.2f}x{interval}", f"{m['size_mb']:.1f}",
+        f"{m['score']:.3f}", _latency(m), f"{m['speedup']:.2f}x{interval}", f"{m['size_mb']:.1f}",
         f"{baseline['size_mb'] / m['size_mb']:.2f}x",
     )  # fmt: skip
 
@@ -88,18 +90,30 @@ def trial_rows(trials: Iterable[Trial]) -> list[Row]:
 
 
 def _trial_row(trial: Trial, recipe: str) -> Row:
-    figures = [_figure(trial.measurement, *column) for column in _FIGURES]
+    m = trial.measurement
+    figures = [_figure(m, "score", ".3f"), _latency(m), _figure(m, "speedup", ".2f"), _figure(m, "size_mb", ".1f")]
     marks = "front" if trial.front else "feasible" if trial.feasible else trial.reason
     marks += f", trained as t{trial.variant_of:03d}" if trial.variant_of is not None else ""
     name = "baseline" if trial.number == BASELINE else f"t{trial.number:03d}"
     return (name, trial.state, recipe, *figures, marks, f"{sum(trial.seconds.values()):.0f}")
 
 
-_FIGURES = (("score", ".3f"), ("latency_ms", ".2f"), ("speedup", ".2f"), ("size_mb", ".1f"))
-
-
 def _figure(measurement: Measurement, name: str, form: str) -> str:
     return format(measurement[name], form) if name in measurement else ""
+
+
+def footnote(trials: Iterable[Trial]) -> str:
+    """What a `~` before a latency says, if the table of these trials has one; else nothing."""
+    return f"~ {DISTURBED}" if any(disturbed(trial.measurement) for trial in trials) else ""
+
+
+def disturbed(measurement: Measurement) -> bool:
+    """Whether its latency was not measured in quiet."""
+    return measurement.get("latency_quiet") == 0.0
+
+
+def _latency(measurement: Measurement) -> str:
+    return ("~" if disturbed(measurement) else "") + _figure(measurement, "latency_ms", ".2f")
 
 
 def compare_rows(a: Trial, b: Trial) -> list[Row]:

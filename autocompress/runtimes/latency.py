@@ -183,4 +183,4 @@ def archive_mb(artefact: Path) -> float:
 
 
 def _files(artefact: Path) -> list[Path]:
-    return sorted(artefact.iterdir()) if artefact.is_dir() else [artefact]
+    return sorted(file for file in artefact.rglob("*") if file.is_file()) if artefact.is_dir() else [artefact]

@@ -14,7 +14,7 @@ from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial
 from autocompress.engine.trial_table import TrialTable
 from autocompress.errors import Paused
-from autocompress.report.tables import FRONT_COLUMNS, front_rows, markdown
+from autocompress.report.tables import FRONT_COLUMNS, footnote, front_rows, markdown
 from autocompress.space.settings import Target
 from autocompress.tracking.runs import Status, StudyView, is_evaluated
 from autocompress.tracking.sync import Tracker
@@ -105,14 +105,15 @@ def study_view(study: StudyState, baseline: Trial, trials: list[Trial], status: 
     space, record = study.brief, study.record
     target = space.target
     data = space.task.data if isinstance(space.task.data, str) else Path(space.task.data["train"]).stem
-    front = front_rows(baseline, [t for t in trials if t.front])
+    front = [t for t in trials if t.front]
     limits = "\n".join(f"- `{c.text}` ({c.limit(baseline.measurement):.4g})" for c in space.goals.constraints)
     story = [
         f"Recipe: `{space.model}` on `{data}`",
         "**Constraints**",
         limits,
         "**Front**",
-        markdown(FRONT_COLUMNS, front),
+        markdown(FRONT_COLUMNS, front_rows(baseline, front)),
+        *filter(None, [footnote(front)]),
     ]
     return StudyView(
         id=record["id"],

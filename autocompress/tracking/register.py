@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial
-from autocompress.errors import Paused
+from autocompress.errors import NothingFeasible, Paused
 from autocompress.export.model_card import figures
 from autocompress.runtimes.runtime import find_runtime
 from autocompress.serving.folder import read_measured, read_serving
@@ -18,18 +18,23 @@ from autocompress.tracking.registry import Card, Registered
 RunOf = Callable[[Trial], tuple[str, str]]
 
 
-def register(study: StudyState, trial: Trial, folder: Path, name: str, run_of: RunOf) -> Registered:
+def register(
+    study: StudyState, trial: Trial, folder: Path, name: str, run_of: RunOf, *, anyway: bool = False
+) -> Registered:  # fmt: skip
     """Make `folder`, which `trial` was exported to, the champion of the model `name`. `run_of`: its run in MLflow.
 
-    Raises `Paused` for trouble at MLflow. The folder is kept.
+    Raises `NothingFeasible` for a trial that breaks limits of its study, unless it is wanted `anyway`, and `Paused` for
+    trouble at MLflow. The folder is kept.
     """
     registry.checked_name(name)
+    again = f"autocompress export {study.name} --trial {trial.number} --to {folder} --register {name}"
+    if not anyway and (broken := study.broken(trial)):
+        raise NothingFeasible(f"{trial.label} breaks {'; '.join(broken)}. It was not registered: {again}")
     card = _card(study, trial, folder)
     try:
         uri, run = run_of(trial)
         return registry.register(uri, run, folder, name, card)
     except Paused as error:
-        again = f"autocompress export {study.name} --trial {trial.number} --to {folder} --register {name}"
         raise Paused(f"{folder}/ is exported, but it is not registered: {error} Mend that, then: {again}") from error
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autocompress.engine.trial import Trial
+from autocompress.tracking.connection import artifact_folder, connect
 from autocompress.tracking.runs import (  # fmt: skip
     STUDY,
     Run,
@@ -27,8 +28,6 @@ from autocompress.tracking.trouble import ExperimentDeleted
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
-
-from autocompress.tracking.connection import artifact_folder, connect
 
 FolderOf = Callable[[Trial], Path | None]
 
@@ -54,7 +53,7 @@ class StudyRuns:
 
     def __init__(self, uri: str, view: StudyView) -> None:
         self.client = connect(uri)
-        self.experiment = self._findexperiment_of(uri, view)
+        self.experiment = self._found_experiment(uri, view)
         self.held: dict[str, Held] = {}  # by STUDY or the trial's number
         self._refused = 0  # trials in the table of those that were not trained
         self._settled: dict[str, Trial] = {}  # what is written of trials that have ended: compared at no cost
@@ -84,7 +83,7 @@ class StudyRuns:
         self._refused = refused if wants else self._refused
         return wants
 
-    def _findexperiment_of(self, uri: str, view: StudyView) -> str:
+    def _found_experiment(self, uri: str, view: StudyView) -> str:
         if found := experiment_of(self.client, view):
             if found.lifecycle_stage == "deleted":
                 way_back = f"`autocompress sync {view.name} --restore` brings it back with all it held"

@@ -10,20 +10,14 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from autocompress.engine.trial import Trial
 from autocompress.errors import Paused
 from autocompress.machine import interrupts
 from autocompress.tracking.connection import connect, shown, tracking_uri
-from autocompress.tracking.runs import (  # fmt: skip
-    StudyView,
-)
+from autocompress.tracking.runs import StudyView
 from autocompress.tracking.study_runs import FolderOf, StudyRuns, experiment_of
 from autocompress.tracking.trouble import sentence, unreachable
-
-if TYPE_CHECKING:
-    pass
 
 PATIENCE, LONGEST = 30.0, 1800.0  # seconds for which MLflow is left alone: after the first failure, and at most
 

@@ -15,7 +15,7 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Protocol
 
-from autocompress.machine import cache
+from autocompress.machine import cache, entries
 from autocompress.space.goals import Measurement
 
 REMEASURED = "remeasured.json"  # under a trial's key: its latency in a process of its own
@@ -40,7 +40,7 @@ class Artefacts(Protocol):
         """The text; None if there is none."""
 
     def sweep(self, key: str) -> None:
-        """Delete what a process that was killed at it was writing under this key."""
+        """Delete what processes that were killed were writing under this key, unless somebody needs the folder."""
 
 
 class LocalArtefacts:
@@ -67,8 +67,11 @@ class LocalArtefacts:
         return place.read_text() if place.is_file() else None
 
     def sweep(self, key: str) -> None:
-        for draft in (self._root / key).glob(".*"):
-            shutil.rmtree(draft, ignore_errors=True)
+        place = self._root / key
+        if drafts := list(place.glob(entries.DRAFTS)):
+            with _unless_kept(place) as free:
+                for draft in drafts if free else ():
+                    shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
 
 
 def find(address: str) -> Artefacts:
@@ -105,19 +108,29 @@ def kept(place: Path) -> Iterator[None]:
 
 def _removed(place: Path) -> bool:
     try:
-        handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        with _unless_kept(place) as free:
+            if free:
+                shutil.rmtree(place, ignore_errors=True)
+            return free
     except FileNotFoundError:
         return True
+
+
+@contextmanager
+def _unless_kept(place: Path) -> Iterator[bool]:
+    """Whether nobody needs the folder; then nobody else takes it either, for as long as this lasts."""
+    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        flock(handle, LOCK_EX | LOCK_NB)
-        shutil.rmtree(place, ignore_errors=True)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        shutil.rmtree(place, ignore_errors=True)
+        try:
+            flock(handle, LOCK_EX | LOCK_NB)
+            free = True
+        except BlockingIOError:
+            free = False
+        except OSError:  # a file system without locks
+            free = True
+        yield free
     finally:
         os.close(handle)
-    return True
 
 
 def _locked(place: Path) -> int | None:

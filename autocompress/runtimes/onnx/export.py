@@ -8,14 +8,16 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from autocompress.runtimes.onnx.reshapes import simplify
 from autocompress.tasks.dataset import Batch, inputs
@@ -44,7 +46,7 @@ def export(model: nn.Module, batch: Batch, path: Path) -> dict[str, str]:
     names = list(inputs(batch))
     free = {0: "batch", 1: "tokens"}
     axes = dict.fromkeys(names, free) | {"logits": free if _by_token(model, batch) else {0: "batch"}}
-    with quiet(), _plain_attention(), _recorded(model) as ran, torch.no_grad():
+    with quiet(), _PlainAttention(), _recorded(model) as ran, torch.no_grad():
         torch.onnx.export(
             _Logits(model, names).eval(), tuple(batch[name] for name in names), str(path), dynamo=False,
             input_names=names, output_names=["logits"], dynamic_axes=axes, opset_version=OPSET,
@@ -78,19 +80,18 @@ def _recorded(model: nn.Module) -> Iterator[set[nn.Module]]:
             handle.remove()
 
 
-@contextmanager
-def _plain_attention() -> Iterator[None]:
+class _PlainAttention(TorchFunctionMode):
     """Trace attention as what it is: two products and a softmax, for any model that calls torch's function.
 
     The exporter's own translation adds a guard against rows without a token (IsNaN, Where) over every score and scales
     q and k apart; it refuses grouped queries. onnxruntime's MultiHeadAttention and Attention kernels were no faster.
     """
-    original = F.scaled_dot_product_attention
-    F.scaled_dot_product_attention = attention  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        F.scaled_dot_product_attention = original
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        call = attention if func is F.scaled_dot_product_attention else func
+        return call(*args, **(kwargs or {}))
 
 
 def attention(

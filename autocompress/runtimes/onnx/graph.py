@@ -83,6 +83,15 @@ def needed(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> tuple[list[Nod
     return kept[::-1], read
 
 
+def nested(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """The nodes in the branches and bodies of these, however deep."""
+    for node in nodes:
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from graph.node
+                yield from nested(graph.node)
+
+
 def _inputs(node: NodeProto) -> Iterator[str]:
     """The names that a node reads, the branches of an `If` and the body of a loop too."""
     yield from node.input

@@ -21,7 +21,7 @@ from autocompress.errors import NotApplicable
 from autocompress.models import simulation
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.runtimes.onnx.export import path_of
-from autocompress.runtimes.onnx.graph import MICROSOFT, Graph
+from autocompress.runtimes.onnx.graph import MICROSOFT, Graph, nested
 from autocompress.runtimes.onnx.inputs import rounded, smoothed
 
 _BITS = {"int8": 8, "int4": 4}
@@ -30,7 +30,7 @@ _ACCURACY = 4  # MatMulNBits multiplies int8 codes of the inputs: 1.1 to 2.3 tim
 
 
 def quantize(plain: Path, ran: Mapping[str, str], plan: PrecisionPlan, path: Path, *, spare_bit: bool) -> None:
-    """Rewrite the graph in `plain`, of which `export` said `ran`, into `path`.
+    """Rewrite the graph in `plain`, of which `export` said `ran`, into `path`. Raises `NotApplicable`.
 
     `spare_bit`: 7-bit weights, for CPUs whose int8 products saturate.
     """
@@ -42,6 +42,10 @@ def quantize(plain: Path, ran: Mapping[str, str], plan: PrecisionPlan, path: Pat
             lost.discard(place)
         else:
             graph.keep(node)
+    if inner := sorted(lost & {ran.get(path_of(node.name), "") for node in nested(graph.old)}):
+        raise NotApplicable(
+            f"{inner[0]} is computed in a branch or a loop of the exported graph, where no product can be rounded"
+        )
     if lost:
         raise RuntimeError(f"the exported graph has no node for {sorted(lost)}: its nodes are named otherwise")
     onnx.save(graph.finish(), path)
