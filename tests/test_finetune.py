@@ -10,7 +10,7 @@ from conftest import context, fresh, tiny, toy
 from torch import Tensor, nn
 
 from autocompress.errors import Diverged
-from autocompress.methods.context import Course, Loss
+from autocompress.methods.context import Course, Loss, Schedule
 from autocompress.methods.trainer import Trend, lr_factor, parameter_groups
 from autocompress.methods.training.finetune import Finetune
 from autocompress.models.forward import Outputs
@@ -31,6 +31,24 @@ class Spy(Loss):
     def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
         self.given.append((student, teacher))
         return self.own.square().sum()
+
+
+class Told(Schedule):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[int] = []
+        self.progress: list[float | str] = []
+
+    def begin(self, model: nn.Module, steps: int) -> None:
+        self.begun.append(steps)
+
+    def step(self, progress: float) -> None:
+        self.progress.append(progress)
+
+    def settle(self, model: nn.Module) -> None:
+        self.progress.append("settled")
 
 
 def accuracy(model: nn.Module) -> float:
@@ -58,32 +76,33 @@ def test_freeze_embeddings(frozen):
     assert all(p.requires_grad for p in changed.parameters())
 
 
-def test_losses_get_what_they_need_hooks_get_progress_and_both_are_gone_afterwards():
-    seen, progress, spy = [], [], Spy()
+def test_losses_get_what_they_need_schedules_get_progress_and_both_are_gone_afterwards():
+    seen, told, spy = [], Told(), Spy()
     ctx = context(tiny(), course=Course(lambda step, steps, loss: seen.append((step, steps))))
     ctx.losses.append(spy)
-    ctx.hooks.append(progress.append)
+    ctx.schedules.append(told)
     Finetune(epochs=2, batch_size=40).apply(tiny(), ctx)
     assert seen == [(i, 6) for i in range(1, 7)]
-    assert progress == [i / 6 for i in range(1, 7)]
+    assert told.begun == [6]
+    assert told.progress == [*(i / 6 for i in range(1, 7)), "settled"]
     assert len(spy.given) == 6
     assert all(len(out.hidden_states) == 5 for pair in spy.given for out in pair)
     assert all(out.logits.requires_grad == (i == 0) for pair in spy.given for i, out in enumerate(pair))
     assert (spy.own < 0.6).all(), "its own parameter was not trained at its own lr"
-    assert (ctx.losses, ctx.hooks) == ([], [])
+    assert (ctx.losses, ctx.schedules) == ([], [])
 
 
-def test_a_rehearsal_takes_no_step_but_asks_every_loss_and_hook():
-    model, progress, spy = tiny(), [], Spy()
+def test_a_rehearsal_takes_no_step_but_asks_every_loss_and_schedule():
+    model, told, spy = tiny(), Told(), Spy()
     ctx = context(model, train=False)
     ctx.losses.append(spy)
-    ctx.hooks.append(progress.append)
+    ctx.schedules.append(told)
     changed = Finetune().apply(fresh(model), ctx)
     assert len(spy.given) == 1
     assert spy.given[0][0].logits.shape == (2, 3)
-    assert progress == [1.0]
+    assert (told.begun, told.progress) == ([1], [1.0, "settled"])
     assert all(torch.equal(v, changed.state_dict()[k]) for k, v in model.state_dict().items())
-    assert (ctx.losses, ctx.hooks) == ([], [])
+    assert (ctx.losses, ctx.schedules) == ([], [])
 
 
 def test_the_teacher_rests_where_nobody_needs_it():

@@ -15,7 +15,6 @@ from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.space.settings import Target
 from autocompress.tasks.dataset import Batch, Examples
 
-Hook = Callable[[float], None]  # called after every optimizer step with progress in (0, 1]
 OnStep = Callable[[int, int, float], None]  # (step, of how many, loss)
 
 
@@ -25,7 +24,6 @@ class Interruptible(Protocol):
     model: nn.Module
     step: int  # steps taken
     steps: int  # of how many
-    ctx: Context
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the steps to come depend on."""
@@ -66,6 +64,25 @@ class Loss(nn.Module):
         raise NotImplementedError
 
 
+class Schedule(nn.Module):
+    """What changes along with the next fine-tuning: gates that close, numbers that come to be rounded.
+
+    Its tensors are put aside with the training, in whose gradients it has no part: what is trained belongs to the model
+    or to a `Loss`. A rung scores a copy of it and of the model, made together, that is settled there.
+    """
+
+    settled_at: float = 0.0  # the share of the training from which a rung's score is honest: before, none is taken
+
+    def begin(self, model: nn.Module, steps: int) -> None:
+        """Called before the first step of `steps`, and before what was put aside is taken up again."""
+
+    def step(self, progress: float) -> None:
+        """Called after every optimizer step, with progress in (0, 1]."""
+
+    def settle(self, model: nn.Module) -> None:
+        """Make the module final. Called once, after the last step."""
+
+
 class Teacher:
     """The uncompressed model. It is loaded when first asked for, and not run where its logits are remembered."""
 
@@ -102,7 +119,7 @@ class Context:
     course: Course = field(default_factory=Course)
     prefix: str = ""  # a key of the model as it is now; "": what is computed from it is not worth remembering
     losses: list[Loss] = field(default_factory=list)
-    hooks: list[Hook] = field(default_factory=list)
+    schedules: list[Schedule] = field(default_factory=list)
     score: Callable[[nn.Module], float] | None = None  # on validation texts; given to the teacher's training alone
     precision: PrecisionPlan = field(default_factory=PrecisionPlan)
 

@@ -1,4 +1,4 @@
-"""Train on the task, with whatever losses and hooks earlier steps left in the context.
+"""Train on the task, with whatever losses and schedules earlier steps left in the context.
 
 AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), no decay for biases and norms, gradients clipped to a norm of 1, a
 linear warmup over `warmup` of the steps, then the `scheduler` down to 0 (`constant` stays). The loss is the cross
@@ -8,7 +8,7 @@ epochs and batches of 16 or 32 for BERT; pruned and small models want a higher l
 `freeze_embeddings` leaves the embedding tables as they are: updating a vocabulary is a large part of a small model's
 step, and few of its rows ever get a gradient. The norm after them is still trained.
 
-In a rehearsal no step is taken: every waiting loss is computed once on a few texts and every hook is called with 1.
+In a rehearsal no step is taken: every waiting loss is computed once on a few texts and every schedule ends at once.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Finetune(Method):
             for table in frozen:
                 table.requires_grad_(True)
         ctx.losses.clear()
-        ctx.hooks.clear()
+        ctx.schedules.clear()
         return model.eval()
 
     def training(self, model: nn.Module, ctx: Context, train: Examples) -> Training:
