@@ -9,9 +9,9 @@ import torch
 from conftest import context, fresh, tiny, toy
 from torch import Tensor, nn
 
-from autocompress.errors import Diverged
+from autocompress.errors import ConfigError, Diverged, NotApplicable
 from autocompress.methods.context import Course, Loss, Schedule
-from autocompress.methods.trainer import Trend, lr_factor, parameter_groups
+from autocompress.methods.trainer import Trend, lr_factor, parameter_groups, total_loss
 from autocompress.methods.training.finetune import Finetune
 from autocompress.models.forward import Outputs
 from autocompress.tasks.dataset import Batch, inputs
@@ -103,6 +103,45 @@ def test_a_rehearsal_takes_no_step_but_asks_every_loss_and_schedule():
     assert (told.begun, told.progress) == ([1], [1.0, "settled"])
     assert all(torch.equal(v, changed.state_dict()[k]) for k, v in model.state_dict().items())
     assert (ctx.losses, ctx.schedules) == ([], [])
+
+
+class ToHalf(Loss):
+    """Has its minimum where all logits are a half."""
+
+    def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
+        return (student.logits - 0.5).square().mean()
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
+def test_the_loss_is_what_the_labels_weigh_plus_what_waits(weight):
+    model, ctx = tiny(), context(tiny())
+    ctx.losses += [ToHalf(), ToHalf()]
+    b = ctx.calibration[0]
+    logits = model(**inputs(b)).logits
+    expected = weight * nn.functional.cross_entropy(logits, b["labels"]) + 2 * (logits - 0.5).square().mean()
+    torch.testing.assert_close(total_loss(model, b, ctx, weight), expected)
+
+
+def test_with_a_weight_of_zero_no_label_is_read():
+    taught = []
+    for weight in (0.0, 1.0):
+        for labels in (toy().labels, toy().labels[::-1]):
+            ctx = context(tiny())
+            ctx.train.labels[:] = labels
+            ctx.losses.append(ToHalf())
+            changed = Finetune(epochs=1, lr=4e-3, label_weight=weight).apply(tiny(), ctx)
+            taught.append(torch.cat([p.detach().flatten() for p in changed.parameters()]))
+    assert torch.equal(taught[0], taught[1])
+    assert not torch.equal(taught[2], taught[3])
+
+
+def test_where_nothing_is_to_be_learnt_it_says_so():
+    sentence = r"^finetune has nothing to learn: label_weight is 0, and no loss waits for it$"
+    for train in (True, False):
+        with pytest.raises(NotApplicable, match=sentence):
+            Finetune(label_weight=0).apply(tiny(), context(tiny(), train=train))
+    with pytest.raises(ConfigError, match=r"^finetune\.label_weight: the teacher must learn from labels\. Got 0\."):
+        Finetune.for_teacher({"label_weight": 0})
 
 
 def test_the_teacher_rests_where_nobody_needs_it():

@@ -46,18 +46,10 @@ class Course:
         self.on_step(training.step, training.steps, loss)
 
 
-@dataclass
-class Remembered:
-    """Outputs of which only the logits were kept."""
-
-    logits: Tensor
-    hidden_states: tuple[Tensor, ...] | None = None
-
-
 class Loss(nn.Module):
     """A term of the next fine-tuning's loss. It may own parameters, trained along at its own `lr`."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"logits"})  # of "logits", "hidden_states"
+    needs: ClassVar[frozenset[str]] = frozenset({"logits"})  # fields of `Outputs`
     lr: float = 1e-3
 
     def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
@@ -102,7 +94,7 @@ class Teacher:
     def __call__(self, batch: Batch, needs: frozenset[str]) -> Outputs:
         """Its outputs for a training batch, without gradients."""
         if self._remember is not None and needs <= {"logits"}:
-            return Remembered(self._logits_NC[batch["index"]])
+            return Outputs(self._logits_NC[batch["index"]])
         with torch.no_grad():
             return forward(self.model, batch, needs)
 

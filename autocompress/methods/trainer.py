@@ -38,6 +38,8 @@ class Knobs(Protocol):
     def scheduler(self) -> str: ...
     @property
     def weight_decay(self) -> float: ...
+    @property
+    def label_weight(self) -> float: ...
 
 
 class Training:
@@ -115,7 +117,7 @@ class Training:
 
     def _advance(self, batch: Batch) -> float:
         """One optimizer step. Returns its loss."""
-        loss = total_loss(self.model, batch, self.ctx)
+        loss = total_loss(self.model, batch, self.ctx, self.knobs.label_weight)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._parameters(), 1.0)
         if not (loss.isfinite() and norm.isfinite()):
@@ -157,11 +159,16 @@ class Trend:
         return torch.tensor([self.first, self.latest, self.seen], dtype=torch.float64)
 
 
-def total_loss(model: nn.Module, batch: Batch, ctx: Context) -> Tensor:
-    """Cross entropy on the labels plus every waiting loss: one forward of the student, at most one of the teacher."""
+def total_loss(model: nn.Module, batch: Batch, ctx: Context, label_weight: float) -> Tensor:
+    """`label_weight` · the cross entropy on the labels, plus every waiting loss.
+
+    One forward of the student, at most one of the teacher. With a weight of 0 a loss has to wait, and no label is read.
+    """
     needs = frozenset({"logits"}).union(*(loss.needs for loss in ctx.losses))
     student = forward(model, batch, needs)
-    total = F.cross_entropy(student.logits, batch["labels"])
+    total = student.logits.new_zeros(())
+    if label_weight:
+        total = label_weight * F.cross_entropy(student.logits, batch["labels"])
     if ctx.losses:
         teacher = ctx.teacher(batch, needs)
         total = total + sum(loss(batch, student, teacher) for loss in ctx.losses)
@@ -169,10 +176,10 @@ def total_loss(model: nn.Module, batch: Batch, ctx: Context) -> Tensor:
 
 
 @torch.no_grad()
-def rehearse(model: nn.Module, ctx: Context) -> None:
+def rehearse(knobs: Knobs, model: nn.Module, ctx: Context) -> None:
     """Take no step, but let every loss and schedule speak up if it cannot act on this model."""
     if ctx.losses:
-        total_loss(model.eval(), ctx.calibration[0], ctx)
+        total_loss(model.eval(), ctx.calibration[0], ctx, knobs.label_weight)
     for schedule in ctx.schedules:
         schedule.begin(model, 1)
         schedule.step(1.0)
