@@ -9,9 +9,9 @@ import torch
 from conftest import context, fresh, tiny, toy
 from torch import Tensor, nn
 
-from autocompress.errors import Diverged
-from autocompress.methods.context import Course, Loss
-from autocompress.methods.trainer import Trend, lr_factor, parameter_groups
+from autocompress.errors import ConfigError, Diverged, NotApplicable
+from autocompress.methods.context import Course, Loss, Schedule
+from autocompress.methods.trainer import Trend, lr_factor, parameter_groups, total_loss
 from autocompress.methods.training.finetune import Finetune
 from autocompress.models.forward import Outputs
 from autocompress.tasks.dataset import Batch, inputs
@@ -31,6 +31,24 @@ class Spy(Loss):
     def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
         self.given.append((student, teacher))
         return self.own.square().sum()
+
+
+class Told(Schedule):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[int] = []
+        self.progress: list[float | str] = []
+
+    def begin(self, model: nn.Module, steps: int) -> None:
+        self.begun.append(steps)
+
+    def step(self, progress: float) -> None:
+        self.progress.append(progress)
+
+    def settle(self, model: nn.Module) -> None:
+        self.progress.append("settled")
 
 
 def accuracy(model: nn.Module) -> float:
@@ -58,32 +76,72 @@ def test_freeze_embeddings(frozen):
     assert all(p.requires_grad for p in changed.parameters())
 
 
-def test_losses_get_what_they_need_hooks_get_progress_and_both_are_gone_afterwards():
-    seen, progress, spy = [], [], Spy()
+def test_losses_get_what_they_need_schedules_get_progress_and_both_are_gone_afterwards():
+    seen, told, spy = [], Told(), Spy()
     ctx = context(tiny(), course=Course(lambda step, steps, loss: seen.append((step, steps))))
     ctx.losses.append(spy)
-    ctx.hooks.append(progress.append)
+    ctx.schedules.append(told)
     Finetune(epochs=2, batch_size=40).apply(tiny(), ctx)
     assert seen == [(i, 6) for i in range(1, 7)]
-    assert progress == [i / 6 for i in range(1, 7)]
+    assert told.begun == [6]
+    assert told.progress == [*(i / 6 for i in range(1, 7)), "settled"]
     assert len(spy.given) == 6
     assert all(len(out.hidden_states) == 5 for pair in spy.given for out in pair)
     assert all(out.logits.requires_grad == (i == 0) for pair in spy.given for i, out in enumerate(pair))
     assert (spy.own < 0.6).all(), "its own parameter was not trained at its own lr"
-    assert (ctx.losses, ctx.hooks) == ([], [])
+    assert (ctx.losses, ctx.schedules) == ([], [])
 
 
-def test_a_rehearsal_takes_no_step_but_asks_every_loss_and_hook():
-    model, progress, spy = tiny(), [], Spy()
+def test_a_rehearsal_takes_no_step_but_asks_every_loss_and_schedule():
+    model, told, spy = tiny(), Told(), Spy()
     ctx = context(model, train=False)
     ctx.losses.append(spy)
-    ctx.hooks.append(progress.append)
+    ctx.schedules.append(told)
     changed = Finetune().apply(fresh(model), ctx)
     assert len(spy.given) == 1
     assert spy.given[0][0].logits.shape == (2, 3)
-    assert progress == [1.0]
+    assert (told.begun, told.progress) == ([1], [1.0, "settled"])
     assert all(torch.equal(v, changed.state_dict()[k]) for k, v in model.state_dict().items())
-    assert (ctx.losses, ctx.hooks) == ([], [])
+    assert (ctx.losses, ctx.schedules) == ([], [])
+
+
+class ToHalf(Loss):
+    """Has its minimum where all logits are a half."""
+
+    def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
+        return (student.logits - 0.5).square().mean()
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
+def test_the_loss_is_what_the_labels_weigh_plus_what_waits(weight):
+    model, ctx = tiny(), context(tiny())
+    ctx.losses += [ToHalf(), ToHalf()]
+    b = ctx.calibration[0]
+    logits = model(**inputs(b)).logits
+    expected = weight * nn.functional.cross_entropy(logits, b["labels"]) + 2 * (logits - 0.5).square().mean()
+    torch.testing.assert_close(total_loss(model, b, ctx, weight), expected)
+
+
+def test_with_a_weight_of_zero_no_label_is_read():
+    taught = []
+    for weight in (0.0, 1.0):
+        for labels in (toy().labels, toy().labels[::-1]):
+            ctx = context(tiny())
+            ctx.train.labels[:] = labels
+            ctx.losses.append(ToHalf())
+            changed = Finetune(epochs=1, lr=4e-3, label_weight=weight).apply(tiny(), ctx)
+            taught.append(torch.cat([p.detach().flatten() for p in changed.parameters()]))
+    assert torch.equal(taught[0], taught[1])
+    assert not torch.equal(taught[2], taught[3])
+
+
+def test_where_nothing_is_to_be_learnt_it_says_so():
+    sentence = r"^finetune has nothing to learn: label_weight is 0, and no loss waits for it$"
+    for train in (True, False):
+        with pytest.raises(NotApplicable, match=sentence):
+            Finetune(label_weight=0).apply(tiny(), context(tiny(), train=train))
+    with pytest.raises(ConfigError, match=r"^finetune\.label_weight: the teacher must learn from labels\. Got 0\."):
+        Finetune.for_teacher({"label_weight": 0})
 
 
 def test_the_teacher_rests_where_nobody_needs_it():

@@ -107,7 +107,7 @@ def test_acts_and_keeps_the_interface(method, family):
     assert after.isfinite().all()
     assert ctx.precision or not torch.equal(before, after), "changed nothing: raise NotApplicable"
     assert not ctx.losses
-    assert not ctx.hooks
+    assert not ctx.schedules
 
 
 @every_method

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autocompress.errors import NotApplicable
-from autocompress.methods.context import Remembered
 from autocompress.methods.decomposition.low_rank import LowRank, factorize, rank_for
 from autocompress.methods.distillation.hidden_states import HiddenStates, teacher_layers
 from autocompress.methods.distillation.soft_labels import SoftLabels
@@ -21,6 +20,7 @@ from autocompress.methods.pruning.neurons import Neurons
 from autocompress.methods.quantization.int8_dynamic import Int8Dynamic
 from autocompress.methods.quantization.mixed_precision import MixedPrecision, answers, divergence, fisher
 from autocompress.models.families.anatomy import anatomy
+from autocompress.models.forward import Outputs
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.models.simulation import simulate
 from autocompress.models.surgery import LowRankLinear, features, linears, product, products
@@ -239,7 +239,7 @@ def test_soft_labels_by_hand():
     expected = weight * T * T * (p * np.log(p / q)).sum(1).mean()
     ctx = context(tiny())
     SoftLabels(temperature=T, weight=weight).apply(tiny(), ctx)
-    outputs = (Remembered(torch.tensor(z)) for z in (student, teacher))
+    outputs = (Outputs(torch.tensor(z)) for z in (student, teacher))
     assert ctx.losses[0]({}, *outputs).item() == pytest.approx(expected)
     assert ctx.losses[0].needs == {"logits"}
 

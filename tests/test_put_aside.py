@@ -29,7 +29,7 @@ from autocompress.trials.stages import Ascent
 
 FINETUNE = {"finetune": {"epochs": 2, "lr": 5e-3, "freeze_embeddings": False}}  # 8 steps
 RECIPE = Recipe.load([{"neurons": {"keep": 0.5, "multiple": 8}}, {"hidden_states": {}}, FINETUNE])
-WITH_HOOKS = Recipe.load([{"qat": {}}, FINETUNE])
+ROUNDED = Recipe.load([{"qat": {}}, FINETUNE])
 NEVER = time.time() + 1e9
 
 Steps = list[int]
@@ -62,41 +62,39 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(place))
 
 
+@pytest.mark.parametrize("recipe", [RECIPE, ROUNDED], ids=["plain", "with a schedule"])
 @pytest.mark.parametrize("by", ["an interrupt", "time", "the deadline"])
 def test_put_aside_without_rungs_and_taken_up_is_as_if_nothing_had_been(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, recipe: Recipe
 ) -> None:
     bench.start.eval()
-    whole = Ascent(bench, RECIPE, "whole", lambda *_: None)
-    expected = weights(whole.model().module)
+    whole = Ascent(bench, recipe, "whole", lambda *_: None)
+    expected = whole.model()
     elsewhere(monkeypatch, tmp_path / "another")
     steps: Steps = []
     if by == "an interrupt":
         with pytest.raises(KeyboardInterrupt):
-            Ascent(bench, RECIPE, "part", counting(steps, 5)).train()
+            Ascent(bench, recipe, "part", counting(steps, 5)).train()
     elif by == "time":
         monkeypatch.setenv("AUTOCOMPRESS_SAVE_MINUTES", "0")
         with pytest.raises(ZeroDivisionError):  # a crash, after which nothing could be written
-            Ascent(bench, RECIPE, "part", counting(steps, 6, ZeroDivisionError)).train()
+            Ascent(bench, recipe, "part", counting(steps, 6, ZeroDivisionError)).train()
         assert steps == [1, 2, 3, 4, 5, 6]
         steps.pop()
     else:
         late = lambda: NEVER + 1 if len(steps) >= 5 else 0.0  # noqa: E731
         monkeypatch.setattr(put_aside, "time", SimpleNamespace(time=late, monotonic=time.monotonic))
-        assert not Ascent(bench, RECIPE, "part", counting(steps), deadline=NEVER).train()
-    part = Ascent(bench, RECIPE, "part", counting(steps))
+        assert not Ascent(bench, recipe, "part", counting(steps), deadline=NEVER).train()
+    part = Ascent(bench, recipe, "part", counting(steps))
     assert part.train()
     assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert torch.equal(weights(part.model().module), expected)
+    module, plan = part.model()
+    assert torch.equal(weights(module), weights(expected.module))
+    assert plan.dump() == expected.plan.dump()
+    assert all(torch.equal(plan.scales[name], scale) for name, scale in expected.plan.scales.items())
+    assert bool(plan.scales) == (recipe is ROUNDED)
     assert [point["loss"] for point in part.record.curve] == [point["loss"] for point in whole.record.curve]
     assert not (tmp_path / "part" / "aside").exists()
-
-
-def test_where_hooks_wait_a_training_ends_at_the_deadline_and_begins_anew(bench: Bench, tmp_path: Path) -> None:
-    steps: Steps = []
-    assert not Ascent(bench, WITH_HOOKS, "part", counting(steps), deadline=0.0).train()
-    assert Ascent(bench, WITH_HOOKS, "part", counting(steps)).train()
-    assert steps == [1, *range(1, 9)]
 
 
 def test_the_teacher_is_put_aside_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

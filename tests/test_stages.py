@@ -15,7 +15,7 @@ import autocompress
 from autocompress.engine.events import Observer
 from autocompress.errors import Diverged
 from autocompress.machine import cache
-from autocompress.methods.context import Context
+from autocompress.methods.context import Context, Schedule
 from autocompress.methods.training.finetune import Finetune
 from autocompress.space.recipe import Recipe
 from autocompress.study import Study
@@ -28,6 +28,7 @@ from autocompress.trials.stages import Ascent
 
 FINETUNE = {"finetune": {"epochs": 2, "lr": 5e-3, "freeze_embeddings": False}}  # 8 steps
 ONE = [{"neurons": {"keep": 0.5, "multiple": 8}}, {"hidden_states": {}}, FINETUNE]
+ROUNDED = [ONE[0], {"qat": {"embeddings": False}}, FINETUNE, {"soft_labels": {}}, {"embedding": {}}, FINETUNE]
 TWO = [*ONE, {"layers": {"keep": 0.5}}, {"soft_labels": {}}, FINETUNE, {"int8_dynamic": {}}]
 
 
@@ -44,7 +45,7 @@ def test_a_study_made_again_in_the_place_of_another_is_loaded_anew(project: Path
     shutil.rmtree(before.study.artefacts)
     project.write_text(SPACE.replace("max_length: 16", "max_length: 12"))
     after = work.workbench(Study.create(project).data)
-    assert (after.folder, after.space.task.max_length) == (before.folder, 12)
+    assert (after.study.artefacts, after.space.task.max_length) == (before.study.artefacts, 12)
     assert work.workbench(after.study) is after
 
 
@@ -62,7 +63,7 @@ def weights(model: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-@pytest.mark.parametrize("steps", [ONE, TWO], ids=["one stage", "two stages"])
+@pytest.mark.parametrize("steps", [ONE, TWO, ROUNDED], ids=["one stage", "two stages", "with a schedule"])
 def test_put_aside_and_taken_up_is_as_if_nothing_had_been(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[dict[str, dict[str, object]]]
 ) -> None:
@@ -126,17 +127,59 @@ def test_a_stage_that_a_longer_recipe_trained_brings_none_of_its_rungs(bench: Be
     assert len(short.record.curve) == 8
 
 
-def test_a_training_with_hooks_is_not_put_aside_before_they_are_done(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Fading(Schedule):
+    """Lets the head's bias fade to nothing, and counts in a tensor what it did. Before its half nobody can tell."""
+
+    settled_at = 0.5
+
+    def __init__(self, head: nn.Linear) -> None:
+        super().__init__()
+        self.head = [head]  # not a part of it
+        self.register_buffer("steps", torch.zeros(()))
+        self.begun = 0
+
+    def begin(self, model: nn.Module, steps: int) -> None:
+        assert model.classifier is self.head[0]
+        self.begun = steps
+
+    def step(self, progress: float) -> None:
+        self.steps += 1
+        assert progress == self.steps / self.begun
+
+    def settle(self, model: nn.Module) -> None:
+        assert model.classifier is self.head[0], "a copy settles the model that was copied with it"
+        with torch.no_grad():
+            model.classifier.bias.fill_(self.steps)
+
+
+@pytest.fixture
+def fading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every training fades."""
     whole = Finetune.apply
 
     def with_a_schedule(self: Finetune, model: nn.Module, ctx: Context) -> nn.Module:
-        ctx.hooks.append(lambda progress: None)
+        ctx.schedules.append(Fading(model.classifier))
         return whole(self, model, ctx)
 
     monkeypatch.setattr(Finetune, "apply", with_a_schedule)
-    assert Ascent(bench, Recipe.load(ONE), "0", Steps(), 1 / 3).train()
+
+
+@pytest.mark.usefixtures("fading")
+def test_a_schedule_is_put_aside_with_its_training_and_scored_once_it_is_settled(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[list[float]] = []
+    monkeypatch.setattr(bench.scorer, "rung", lambda model: scored.append(model.classifier.bias.tolist()) or 0.5)
+    said, recipe = Steps(), Recipe.load(ONE)
+    for share, rungs in ((1 / 9, []), (1 / 3, []), (3 / 4, ["0.750"])):
+        ascent = Ascent(bench, recipe, "0", said, share)
+        assert not ascent.train(), "before it is settled it is put aside too, without a score"
+        assert list(ascent.record.rungs) == rungs
+    last = Ascent(bench, recipe, "0", said)
+    assert last.train()
+    assert [step for step, _ in said.taken] == list(range(1, 9))
+    assert scored == [[6.0] * len(scored[0])]
+    assert last.model().module.classifier.bias.tolist() == [8.0] * len(scored[0])
 
 
 def test_another_seed_trains_another_model(bench: Bench, tmp_path: Path) -> None:

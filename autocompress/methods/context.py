@@ -17,7 +17,6 @@ from autocompress.tasks import kinds
 from autocompress.tasks.dataset import Batch, Examples
 from autocompress.tasks.kind import TaskKind
 
-Hook = Callable[[float], None]  # called after every optimizer step with progress in (0, 1]
 OnStep = Callable[[int, int, float], None]  # (step, of how many, loss)
 
 
@@ -27,7 +26,6 @@ class Interruptible(Protocol):
     model: nn.Module
     step: int  # steps taken
     steps: int  # of how many
-    ctx: Context
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the steps to come depend on."""
@@ -50,22 +48,33 @@ class Course:
         self.on_step(training.step, training.steps, loss)
 
 
-@dataclass
-class Remembered:
-    """Outputs of which only the logits were kept."""
-
-    logits: Tensor
-    hidden_states: tuple[Tensor, ...] | None = None
-
-
 class Loss(nn.Module):
     """A term of the next fine-tuning's loss. It may own parameters, trained along at its own `lr`."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"logits"})  # of "logits", "hidden_states"
+    needs: ClassVar[frozenset[str]] = frozenset({"logits"})  # fields of `Outputs`
     lr: float = 1e-3
 
     def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
         raise NotImplementedError
+
+
+class Schedule(nn.Module):
+    """What changes along with the next fine-tuning: gates that close, numbers that come to be rounded.
+
+    Its tensors are put aside with the training, in whose gradients it has no part: what is trained belongs to the model
+    or to a `Loss`. A rung scores a copy of it and of the model, made together, that is settled there.
+    """
+
+    settled_at: float = 0.0  # the share of the training from which a rung's score is honest: before, none is taken
+
+    def begin(self, model: nn.Module, steps: int) -> None:
+        """Called before the first step of `steps`, and before what was put aside is taken up again."""
+
+    def step(self, progress: float) -> None:
+        """Called after every optimizer step, with progress in (0, 1]."""
+
+    def settle(self, model: nn.Module) -> None:
+        """Make the module final. Called once, after the last step."""
 
 
 class Teacher:
@@ -87,7 +96,7 @@ class Teacher:
     def __call__(self, batch: Batch, needs: frozenset[str]) -> Outputs:
         """Its outputs for a training batch, without gradients."""
         if self._remember is not None and needs <= {"logits"}:
-            return Remembered(self._logits_NC[batch["index"]])
+            return Outputs(self._logits_NC[batch["index"]])
         with torch.no_grad():
             return forward(self.model, batch, needs)
 
@@ -105,7 +114,7 @@ class Context:
     prefix: str = ""  # a key of the model as it is now; "": what is computed from it is not worth remembering
     kind: TaskKind = field(default_factory=kinds.usual)  # of the task: what is learnt and how it is distilled
     losses: list[Loss] = field(default_factory=list)
-    hooks: list[Hook] = field(default_factory=list)
+    schedules: list[Schedule] = field(default_factory=list)
     score: Callable[[nn.Module], float] | None = None  # on validation texts; given to the teacher's training alone
     precision: PrecisionPlan = field(default_factory=PrecisionPlan)
 

@@ -1,4 +1,4 @@
-"""One run of a fine-tuning: batches, optimizer, losses, and when it is no use to go on.
+"""One run of a fine-tuning: batches, optimizer, losses, schedules, and when it is no use to go on.
 
 A loss that is no number ends the training at once, and so does one that comes to three times its first mean and is
 above that of guessing, log C: what begins nearly fitted to its texts may rise for a while.
@@ -37,6 +37,8 @@ class Knobs(Protocol):
     def scheduler(self) -> str: ...
     @property
     def weight_decay(self) -> float: ...
+    @property
+    def label_weight(self) -> float: ...
 
 
 class Training:
@@ -47,11 +49,13 @@ class Training:
         self.model, self.ctx = model, ctx
         self.knobs, self.step, self.steps = knobs, 0, epochs * math.ceil(len(train) / knobs.batch_size)
         self.batches = stream(train, epochs, knobs.batch_size, ctx.seed)
+        for schedule in ctx.schedules:
+            schedule.begin(model, self.steps)
         self.optimizer = torch.optim.AdamW(parameter_groups(knobs, model, ctx), fused=True)
         self.trend, self.guessing = Trend(), ctx.kind.guessing(train)
 
     def run(self) -> None:
-        """Take every step that is left."""
+        """Take every step that is left, and make the model final."""
         self.model.train()
         self.ctx.course.begins(self)
         with interrupts.waiting():  # what is interrupted within a step could not be put aside
@@ -59,9 +63,11 @@ class Training:
                 loss = self._advance(next(self.batches))
                 self.step += 1
                 self.advanced()
-                for hook in self.ctx.hooks:
-                    hook(self.step / self.steps)
+                for schedule in self.ctx.schedules:
+                    schedule.step(self.step / self.steps)
                 self.ctx.course.stepped(self, loss)
+        for schedule in self.ctx.schedules:
+            schedule.settle(self.model)
 
     def factor(self) -> float:
         """What multiplies lr at the next step."""
@@ -99,8 +105,10 @@ class Training:
                 self.optimizer.state[p] = {name: t.clone() for name, t in moments.items() if t is not None}
 
     def _weights(self) -> dict[str, Tensor]:
-        """Parameters and buffers of the model and of the losses, those that are shared once."""
-        parts = nn.ModuleDict({"model": self.model, **{f"loss{i}": loss for i, loss in enumerate(self.ctx.losses)}})
+        """Parameters and buffers of the model, the losses and the schedules, those that are shared once."""
+        losses = {f"loss{i}": loss for i, loss in enumerate(self.ctx.losses)}
+        schedules = {f"schedule{i}": schedule for i, schedule in enumerate(self.ctx.schedules)}
+        parts = nn.ModuleDict({"model": self.model, **losses, **schedules})
         return {name: t.detach() for name, t in [*parts.named_parameters(), *parts.named_buffers()]}
 
     def _parameters(self) -> list[nn.Parameter]:
@@ -108,7 +116,7 @@ class Training:
 
     def _advance(self, batch: Batch) -> float:
         """One optimizer step. Returns its loss."""
-        loss = total_loss(self.model, batch, self.ctx)
+        loss = total_loss(self.model, batch, self.ctx, self.knobs.label_weight)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._parameters(), 1.0)
         if not (loss.isfinite() and norm.isfinite()):
@@ -150,11 +158,16 @@ class Trend:
         return torch.tensor([self.first, self.latest, self.seen], dtype=torch.float64)
 
 
-def total_loss(model: nn.Module, batch: Batch, ctx: Context) -> Tensor:
-    """The task's loss plus every waiting loss: one forward of the student, at most one of the teacher."""
+def total_loss(model: nn.Module, batch: Batch, ctx: Context, label_weight: float) -> Tensor:
+    """`label_weight` · the task's loss, plus every waiting loss.
+
+    One forward of the student, at most one of the teacher. With a weight of 0 a loss has to wait, and no label is read.
+    """
     needs = frozenset({"logits"}).union(*(loss.needs for loss in ctx.losses))
     student = forward(model, batch, needs)
-    total = ctx.kind.loss(student.logits, batch).mean()
+    total = student.logits.new_zeros(())
+    if label_weight:
+        total = label_weight * ctx.kind.loss(student.logits, batch).mean()
     if ctx.losses:
         teacher = ctx.teacher(batch, needs)
         total = total + sum(loss(batch, student, teacher) for loss in ctx.losses)
@@ -162,12 +175,14 @@ def total_loss(model: nn.Module, batch: Batch, ctx: Context) -> Tensor:
 
 
 @torch.no_grad()
-def rehearse(model: nn.Module, ctx: Context) -> None:
-    """Take no step, but let every loss and hook speak up if it cannot act on this model."""
+def rehearse(knobs: Knobs, model: nn.Module, ctx: Context) -> None:
+    """Take no step, but let every loss and schedule speak up if it cannot act on this model."""
     if ctx.losses:
-        total_loss(model.eval(), ctx.calibration[0], ctx)
-    for hook in ctx.hooks:
-        hook(1.0)
+        total_loss(model.eval(), ctx.calibration[0], ctx, knobs.label_weight)
+    for schedule in ctx.schedules:
+        schedule.begin(model, 1)
+        schedule.step(1.0)
+        schedule.settle(model)
 
 
 def stream(train: Examples, epochs: int, size: int, seed: int) -> Iterator[Batch]:

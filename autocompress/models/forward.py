@@ -2,20 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
+from autocompress.errors import NotApplicable
+from autocompress.models.families.anatomy import anatomy
 from autocompress.tasks.dataset import Batch, inputs
 
+PROJECTED = ("q", "k", "v")
 
-class Outputs(Protocol):
-    """What a forward pass gave. Hugging Face's model outputs fit."""
+
+@dataclass
+class Outputs:
+    """What a forward pass gave. None: it was not asked for."""
 
     logits: Tensor  # (B, C)
-    hidden_states: tuple[Tensor, ...] | None  # embeddings, then every layer: (B, T, D) each
+    hidden_states: tuple[Tensor, ...] | None = None  # embeddings, then every layer: (B, T, D) each
+    attentions: tuple[Tensor, ...] | None = None  # every layer's probabilities, after dropout: (B, H, T, T) each
+    q: tuple[Tensor, ...] | None = None  # of every attention, in the order in which they run: (B, T, H · K) each,
+    k: tuple[Tensor, ...] | None = None  # as projected: head by head, and before positions turn them;
+    v: tuple[Tensor, ...] | None = None  # of k and v as many heads as the model has
 
 
 def forward(model: nn.Module, batch: Batch, needs: frozenset[str]) -> Outputs:
-    """Run `model` on `batch` and ask for no more than `needs`."""
-    return model(**inputs(batch), output_hidden_states="hidden_states" in needs)  # type: ignore[no-any-return]
+    """Run `model` on `batch` and ask for no more than `needs`, which names fields of `Outputs`.
+
+    Raises `NotApplicable` where the model does not tell of its attentions.
+    """
+    if "attentions" in needs:
+        with _eager(model):
+            return _forward(model, batch, needs, output_attentions=True)
+    return _forward(model, batch, needs)
+
+
+def _forward(model: nn.Module, batch: Batch, needs: frozenset[str], **more: bool) -> Outputs:
+    with _projecting(model, needs) as projected:
+        given = model(**inputs(batch), output_hidden_states="hidden_states" in needs, **more)
+    attentions = getattr(given, "attentions", None) if "attentions" in needs else None
+    if "attentions" in needs and not attentions:
+        raise NotApplicable(f"a {type(model).__name__} does not tell of its attentions")
+    return Outputs(
+        given.logits, getattr(given, "hidden_states", None), attentions,
+        **{role: tuple(runs) for role, runs in projected.items()},
+    )  # fmt: skip
+
+
+@contextmanager
+def _eager(model: nn.Module) -> Iterator[None]:
+    """Attention as transformers writes it out: its fused kernels keep no probabilities."""
+    own: list[Any] = [m.config for m in model.modules() if hasattr(m, "config")]
+    configs = list({id(config): config for config in own if hasattr(config, "_attn_implementation")}.values())
+    before = [config._attn_implementation for config in configs]
+    try:
+        for config in configs:
+            config._attn_implementation = "eager"
+        yield
+    finally:
+        for config, known in zip(configs, before, strict=True):
+            config._attn_implementation = known
+
+
+@contextmanager
+def _projecting(model: nn.Module, needs: frozenset[str]) -> Iterator[dict[str, list[Tensor]]]:
+    """What the projections of `needs` give, by role, every time that one runs."""
+    found: dict[str, list[Tensor]] = {role: [] for role in PROJECTED if role in needs}
+    places = [
+        (role, getattr(attention, role))
+        for attention in dict.fromkeys(anatomy(model).attentions if found else ())
+        for role in found
+    ]
+    handles = []
+    for role, projection in places:
+
+        def keep(_: nn.Module, __: Any, out: Tensor, role: str = role, projection: Any = projection) -> None:
+            found[role].append(out.chunk(projection.parts, -1)[projection.part])
+
+        handles.append(model.get_submodule(projection.path).register_forward_hook(keep))
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()

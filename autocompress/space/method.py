@@ -38,7 +38,7 @@ class Method(BaseModel):
     family: ClassVar[str]
     stage: ClassVar[Stage]
     listed: ClassVar[bool] = True  # in the catalogue; else a variety of another method, for another use
-    pending: ClassVar[bool] = False  # leaves losses or hooks that only a later `finetune` carries out
+    pending: ClassVar[bool] = False  # leaves losses or schedules that only a later `finetune` carries out
     trains: ClassVar[bool] = False  # takes steps on the training texts, and carries out what was pending
     values_only: ClassVar[bool] = False  # changes what weights hold, never a shape, a byte count or a latency
     revision: ClassVar[int] = 1  # goes up with what it does: equal knobs would give another model

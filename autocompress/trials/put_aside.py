@@ -3,8 +3,7 @@
     <key>/state.safetensors   every tensor that the steps to come depend on
     <key>/aside.json          whose training it is, its step, and what else its course wants to know again
 
-`AUTOCOMPRESS_SAVE_MINUTES` says how often (5 if it is not set). A training in which hooks wait begins anew: what they
-hold, such as the schedules of `qat`, cannot be saved yet.
+`AUTOCOMPRESS_SAVE_MINUTES` says how often (5 if it is not set).
 """
 
 from __future__ import annotations
@@ -70,16 +69,16 @@ class Aside:
         try:
             tell()
         except KeyboardInterrupt:
-            self._save(training, key, told())
+            self.put(training, key, told())
             raise
         late, due = time.time() >= self._deadline, time.monotonic() - self._saved_at >= self._every
         if training.step < training.steps and (late or due):
-            self._save(training, key, told())
+            self.put(training, key, told())
             if late:
                 raise PutAside
 
     def put(self, training: Interruptible, key: str, told: Any) -> None:
-        """Put the training aside. No hook may wait in it."""
+        """Put the training aside."""
 
         def write(draft: Path) -> None:
             save_file({name: tensor.contiguous() for name, tensor in training.state().items()}, draft / _STATE)
@@ -92,10 +91,6 @@ class Aside:
     def forget(self) -> None:
         """Nothing is needed of it any more."""
         self._artefacts.drop(self._place)
-
-    def _save(self, training: Interruptible, key: str, told: Any) -> None:
-        if not training.ctx.hooks:
-            self.put(training, key, told)
 
 
 class Resumable(Course):

@@ -3,7 +3,7 @@
 The stages of a recipe are in the cache, under a key of everything that they depend on, so recipes and studies that
 begin alike share them. A training under way is put aside (see `put_aside`) under its trial's key: at its rungs, every
 few minutes, and where the search has to end. To go on, the stage is built anew up to the training, which is quick, and
-the training takes up its tensors from there. No stage is put aside while hooks wait in it.
+the training takes up its tensors from there.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ class Ascent(Course):
             training, self._key, lambda: self.on_step(done, self._steps, loss), lambda: asdict(self.record)
         )
         due = math.ceil(self._share * self._steps)
-        if due <= done < self._steps and not self._ctx.hooks:
-            if due == done:  # if it is past that, in a stage of somebody else or with hooks, it has no score there
+        if due <= done < self._steps:
+            if due == done and self._settled(training):  # if it is past that, in a stage of others, it has no score
                 name = share_name(self._share)
                 self.record.rungs[name] = self._score(training.model)
                 self.record.rung_seconds[name] = self.record.seconds
@@ -135,11 +135,18 @@ class Ascent(Course):
             raise PutAside
         self._last = time.perf_counter()
 
+    def _settled(self, training: Interruptible) -> bool:
+        """Whether what every schedule makes of the model by now tells what it will be in the end."""
+        return all(schedule.settled_at * training.steps <= training.step for schedule in self._ctx.schedules)
+
     def _score(self, model: nn.Module) -> float:
         """Of a copy that goes through what is left of the recipe without training. The random state is left alone."""
-        with torch.random.fork_rng(devices=[]):
-            ctx = self._bench.context(self._ctx.seed, copy.deepcopy(self._ctx.precision), rehearsal=True)
-            copied = copy.deepcopy(model).eval()
+        with torch.random.fork_rng(devices=[]):  # copied together: a schedule's model and plan are those of the copy
+            copied, schedules, plan = copy.deepcopy((model, self._ctx.schedules, self._ctx.precision))
+            for schedule in schedules:
+                schedule.settle(copied)
+            ctx = self._bench.context(self._ctx.seed, plan, rehearsal=True)
+            copied.eval()
             for method in self._later:
                 copied = method.apply(copied, ctx)
             return self._bench.scorer.rung(copied)

@@ -15,16 +15,16 @@ In BERT: Zafrir et al. 2019, "Q8BERT", arXiv:1910.06188, where ranges are averag
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from autocompress.methods.context import Context
+from autocompress.methods.context import Context, Schedule
 from autocompress.models.calibration import observe, ranges
 from autocompress.models.families.places import Exclude, quantizable
-from autocompress.models.precision_plan import Precision
+from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.models.rotation import spread_pairs
 from autocompress.models.simulation import HIGHEST, LOWEST, input_grid, weight_scale
 from autocompress.models.surgery import holds_transposed, token_tables, weight_OI
@@ -54,15 +54,22 @@ class Qat(Method):
         ctx.precision.add(layers, precision, scales_of(grids))
         if self.embeddings:
             ctx.precision.add(token_tables(model), Precision("int8", per_channel=True))
-
-        def fold(progress: float) -> None:
-            if progress >= 1:
-                for rounded in grids.values():
-                    rounded.remove()
-                ctx.precision.scales |= scales_of(grids)
-
-        ctx.hooks.append(fold)
+        ctx.schedules.append(Rounding(grids, ctx.precision))
         return model
+
+
+class Rounding(Schedule):
+    """Rounds from the first step to the last, so every rung is honest. Settled, it leaves its scales in the plan."""
+
+    def __init__(self, grids: dict[str, Rounded], plan: PrecisionPlan) -> None:
+        super().__init__()
+        self.grids, self.plan = grids, plan
+
+    def settle(self, model: nn.Module) -> None:
+        """Leave every layer on its grid."""
+        for rounded in self.grids.values():
+            rounded.remove()
+        self.plan.scales |= scales_of(self.grids)
 
 
 class Rounded:
@@ -77,11 +84,19 @@ class Rounded:
         self.handle = layer.register_forward_pre_hook(lambda module, args: (module.input_grid(args[0]),))
 
     def remove(self) -> None:
-        """Leave the layer as it was, with its weight on the grid."""
+        """Leave the layer as it was, with its weight on the grid.
+
+        Not by torch's `remove_parametrizations`: it takes `weight` from a class that a copy shares with its original.
+        """
+        layer: Any = self.layer
         self.handle.remove()
-        del self.layer.input_grid
-        if parametrize.is_parametrized(self.layer, "weight"):
-            parametrize.remove_parametrizations(self.layer, "weight", leave_parametrized=True)
+        del layer.input_grid
+        weight = layer.parametrizations.weight.original
+        with torch.no_grad():
+            weight.set_(layer.weight)
+        del layer.parametrizations
+        layer.__class__ = type(layer).__bases__[0]
+        layer.weight = weight
 
 
 class RoundedWeight(nn.Module):

@@ -1,14 +1,15 @@
-"""Train on the task, with whatever losses and hooks earlier steps left in the context.
+"""Train on the task, with whatever losses and schedules earlier steps left in the context.
 
 AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), no decay for biases and norms, gradients clipped to a norm of 1, a
-linear warmup over `warmup` of the steps, then the `scheduler` down to 0 (`constant` stays). The loss is the cross
-entropy on the labels plus every waiting loss. Devlin et al. 2018 (arXiv:1810.04805) searched lr 2e-5 to 5e-5, 3 or 4
-epochs and batches of 16 or 32 for BERT; pruned and small models want a higher lr.
+linear warmup over `warmup` of the steps, then the `scheduler` down to 0 (`constant` stays). The loss is `label_weight`
+times the cross entropy on the labels, plus every waiting loss; with a weight of 0 they alone are learnt from. Devlin et
+al. 2018 (arXiv:1810.04805) searched lr 2e-5 to 5e-5, 3 or 4 epochs and batches of 16 or 32 for BERT; pruned and small
+models want a higher lr.
 
 `freeze_embeddings` leaves the embedding tables as they are: updating a vocabulary is a large part of a small model's
 step, and few of its rows ever get a gradient. The norm after them is still trained.
 
-In a rehearsal no step is taken: every waiting loss is computed once on a few texts and every hook is called with 1.
+In a rehearsal no step is taken: every waiting loss is computed once on a few texts and every schedule ends at once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from torch import nn
 
-from autocompress.errors import ConfigError
+from autocompress.errors import ConfigError, NotApplicable
 from autocompress.methods.context import Context
 from autocompress.methods.early_stopping import CEILING, EarlyStopping
 from autocompress.methods.trainer import Training, rehearse
@@ -42,22 +43,25 @@ class Finetune(Method):
     scheduler: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     freeze_embeddings: bool = True
+    label_weight: Annotated[float, Field(ge=0)] = 1.0
 
     def training_steps(self, texts: int) -> int:
         return self.epochs * math.ceil(texts / self.batch_size)
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
+        if not (self.label_weight or ctx.losses):
+            raise NotApplicable("finetune has nothing to learn: label_weight is 0, and no loss waits for it")
         frozen = freeze_embeddings(model) if self.freeze_embeddings else []
         try:
             if ctx.train is None:
-                rehearse(model, ctx)
+                rehearse(self, model, ctx)
             else:
                 self.training(model, ctx, ctx.train).run()
         finally:
             for table in frozen:
                 table.requires_grad_(True)
         ctx.losses.clear()
-        ctx.hooks.clear()
+        ctx.schedules.clear()
         return model.eval()
 
     def training(self, model: nn.Module, ctx: Context, train: Examples) -> Training:
@@ -66,7 +70,14 @@ class Finetune(Method):
 
     @classmethod
     def for_teacher(cls, knobs: dict[str, Any]) -> Method:
-        """Until the validation score stops rising, unless a number of epochs is given."""
+        """Until the validation score stops rising, unless a number of epochs is given.
+
+        Raises `ConfigError` where it would not learn from labels: nobody teaches the teacher.
+        """
+        if knobs.get("label_weight") == 0:
+            raise ConfigError(
+                "finetune.label_weight: the teacher must learn from labels. Got 0. Write a number above 0."
+            )
         if knobs.get("epochs", "auto") != "auto":
             return cls(**knobs)
         return AutoFinetune(**{knob: value for knob, value in knobs.items() if knob != "epochs"})
