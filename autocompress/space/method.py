@@ -8,10 +8,17 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+)
 
 from autocompress.errors import ConfigError, nearest
-from autocompress.space.distributions import Choice, Distribution, Fixed, Range
+from autocompress.space.distributions import Choice, Distribution, Fixed, Later, Range
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,6 +58,17 @@ class Method(BaseModel):
         if cls.name in _METHODS:
             raise TypeError(f"two methods are called {cls.name!r}: {_METHODS[cls.name]} and {cls}")
         _METHODS[cls.name] = cls
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dump: dict[str, Any] = written(self)
+        return {knob: value for knob, value in dump.items() if not type(self).is_unsaid(knob, value)}
+
+    @classmethod
+    def is_unsaid(cls, knob: str, value: Any) -> bool:
+        """Whether a knob is not written where it has this value: see `Later`."""
+        field = cls.model_fields[knob]
+        return value == field.default and any(isinstance(each, Later) for each in field.metadata)
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         """Return the changed model. Raise `NotApplicable` rather than return it unchanged."""

@@ -24,7 +24,7 @@ from autocompress.errors import ConfigError, NotApplicable
 from autocompress.methods.context import Context
 from autocompress.methods.early_stopping import CEILING, EarlyStopping
 from autocompress.methods.trainer import Training, rehearse
-from autocompress.space.distributions import Range
+from autocompress.space.distributions import Later, Range
 from autocompress.space.method import Method, Stage
 from autocompress.tasks.dataset import Examples
 
@@ -43,7 +43,7 @@ class Finetune(Method):
     scheduler: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     freeze_embeddings: bool = True
-    label_weight: Annotated[float, Field(ge=0)] = 1.0
+    label_weight: Annotated[float, Field(ge=0), Later()] = 1.0
 
     def training_steps(self, texts: int) -> int:
         return self.epochs * math.ceil(texts / self.batch_size)

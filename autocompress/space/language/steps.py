@@ -68,7 +68,9 @@ class OpenMethod:
 
     def dump(self) -> Any:
         """As YAML holds it, nothing left out."""
-        return {self.name: {k: knobs.form(d) for k, d in self.knobs.items()}} if self.knobs else self.name
+        method = find(self.name)
+        said = {k: d for k, d in self.knobs.items() if not (isinstance(d, Fixed) and method.is_unsaid(k, d.value))}
+        return {self.name: {k: knobs.form(d) for k, d in said.items()}} if said else self.name
 
 
 @dataclass(frozen=True)
