@@ -176,20 +176,18 @@ SHARES = {
 
 @exact_int8
 @pytest.mark.parametrize(("name", "share"), SHARES.items())
-def test_the_weights_are_smaller_by_what_the_bits_say(name: str, share: float, tmp_path: Path) -> None:
-    lowered(tiny(), [], tmp_path / "dense", context(tiny()))
-    lowered(tiny(), RECIPES[name][0], tmp_path / "small", context(tiny()))
-    assert weight_bytes(tmp_path / "small") < share * weight_bytes(tmp_path / "dense")
+def test_the_weights_are_smaller_by_what_the_bits_say(name: str, share: float, dense: Path, tmp_path: Path) -> None:
+    lowered(tiny(), RECIPES[name][0], tmp_path, context(tiny()))
+    assert weight_bytes(tmp_path) < share * weight_bytes(dense)
 
 
 def weight_bytes(folder: Path) -> int:
     return (OPENVINO.artefact(folder) / "model.bin").stat().st_size
 
 
-def test_size_counts_the_graph_and_its_weights(tmp_path: Path) -> None:
-    lowered(tiny(), [], tmp_path, context(tiny()))
-    graph = (OPENVINO.artefact(tmp_path) / "model.xml").stat().st_size
-    assert latency.size_mb(OPENVINO.artefact(tmp_path)) == (graph + weight_bytes(tmp_path)) / 1e6
+def test_size_counts_the_graph_and_its_weights(dense: Path) -> None:
+    graph = (OPENVINO.artefact(dense) / "model.xml").stat().st_size
+    assert latency.size_mb(OPENVINO.artefact(dense)) == (graph + weight_bytes(dense)) / 1e6
 
 
 class Head(nn.Module):
@@ -305,12 +303,19 @@ def test_one_thread_is_the_caller_s_own(tmp_path: Path) -> None:
     assert spent["thread"] > 0.8 * spent["process"] > 0
 
 
-@pytest.fixture
-def given(tmp_path: Path) -> Path:
-    """A stored folder of another runtime with an OpenVINO model beside it."""
-    folder = Path(shutil.copytree(Path(__file__).parent / "stored" / "format-1", tmp_path / "given"))
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model in float32, lowered; to be read only."""
+    folder = tmp_path_factory.mktemp("dense")
     OPENVINO.lower(tiny(), PrecisionPlan(), toy().batch([0]), folder)
     return folder
+
+
+@pytest.fixture
+def given(tmp_path: Path, dense: Path) -> Path:
+    """A stored folder of another runtime with an OpenVINO model beside it."""
+    folder = Path(shutil.copytree(Path(__file__).parent / "stored" / "format-1", tmp_path / "given"))
+    return Path(shutil.copytree(dense, folder, dirs_exist_ok=True))
 
 
 def test_a_sound_folder_is_let_in(given: Path) -> None:

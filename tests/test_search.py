@@ -508,7 +508,7 @@ def test_if_nothing_keeps_the_limits_it_is_said_everywhere(
     assert "Nearest by best_score: " in said.out
     assert "Chosen" not in said.out
     assert said.err.startswith("no finalist keeps every limit when it is measured again. The nearest, t0")
-    assert f" breaks {excess} It was not registered: autocompress export space --trial " in said.err
+    assert f" breaks {excess}. It was not registered: autocompress export space --trial " in said.err
     card = (project.parent / "exported" / "space" / "README.md").read_text()
     assert f"**It does not keep every limit of its study.** It breaks:\n\n- `{excess}`" in card
     assert "measured in a process of its own, and others on this machine went on measuring or training while" in card

@@ -140,7 +140,7 @@ def _conclude(study: Study, console: Console, run: Asked) -> None:
     )  # fmt: skip
     if broken:
         again = f" --trial {best.number} --to {to} --register {run.register}"
-        unregistered = f" It was not registered: autocompress export {study.name}{again}" if run.register else ""
+        unregistered = f". It was not registered: autocompress export {study.name}{again}" if run.register else ""
         raise NothingFeasible(not_kept(best, broken) + unregistered)
     if run.register:
         print(f"\n{study.register(to, run.register, best.number)}")
