@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from autocompress.machine import cache
 from autocompress.methods.context import Context
-from autocompress.models.forward import forward
+from autocompress.models.forward import CPU, fetched, forward, moved, placed
 from autocompress.models.surgery import LowRankLinear, features, weight_OI
 from autocompress.space import keys
 from autocompress.tasks.dataset import Batch
@@ -31,10 +31,10 @@ def score(
     if importance == "l2":
         return [l2(site, group) for site, group in zip(sites, groups, strict=True)]
     if not ctx.prefix:
-        return taylor(model, sites, ctx.calibration, groups)
+        return taylor(model, sites, ctx.calibration, groups, ctx.device)
 
     def build(folder: Path) -> None:
-        scores = taylor(model, sites, ctx.calibration, groups)
+        scores = taylor(model, sites, ctx.calibration, groups, ctx.device)
         save_file({str(i): site_scores for i, site_scores in enumerate(scores)}, folder / "scores.safetensors")
 
     paths = {module: path for path, module in model.named_modules()}
@@ -50,7 +50,9 @@ def l2(site: nn.Module, group: int = 1) -> Tensor:
     return W_OI.square().sum(0).view(-1, group).sum(-1).sqrt()
 
 
-def taylor(model: nn.Module, sites: list[nn.Module], batches: list[Batch], groups: list[int]) -> list[Tensor]:
+def taylor(
+    model: nn.Module, sites: list[nn.Module], batches: list[Batch], groups: list[int], device: torch.device = CPU
+) -> list[Tensor]:
     """Sum over texts of |a · dL/da|, a the unit's activations: to first order, what the loss changes by without it.
 
     Michel et al. 2019, arXiv:1905.10650, section 4.1. Needs labelled batches; leaves no gradients behind. Of a site
@@ -58,16 +60,16 @@ def taylor(model: nn.Module, sites: list[nn.Module], batches: list[Batch], group
     """
     model.eval()
     totals = [torch.zeros(features(site)[0] // group) for site, group in zip(sites, groups, strict=True)]
-    for batch in batches:
-        with torch.enable_grad():
-            logits_BC, activations = _forward_recording(model, batch, sites)
-            loss = F.cross_entropy(logits_BC, batch["labels"], reduction="sum")
-            runs = [run for of_site in activations for run in of_site]
-            gradients = iter(torch.autograd.grad(loss, runs))
-        for total, of_site, group in zip(totals, activations, groups, strict=True):
-            # padded tokens have zero gradient: nothing that the loss sees attends to them
-            effect_BI = torch.stack([(a_BTI * next(gradients)).detach().sum(1) for a_BTI in of_site]).sum(0)
-            total += effect_BI.view(len(effect_BI), -1, group).sum(-1).abs().sum(0)
+    with placed(model, device):
+        for batch in batches:
+            with torch.enable_grad():
+                logits_BC, activations = _forward_recording(model, batch, sites)
+                loss = F.cross_entropy(logits_BC, moved(batch, device)["labels"], reduction="sum")
+                gradients = iter(torch.autograd.grad(loss, [run for of_site in activations for run in of_site]))
+            for total, of_site, group in zip(totals, activations, groups, strict=True):
+                # padded tokens have zero gradient: nothing that the loss sees attends to them
+                effect_BI = torch.stack([(a_BTI * next(gradients)).detach().sum(1) for a_BTI in of_site]).sum(0)
+                total += fetched(effect_BI.view(len(effect_BI), -1, group).sum(-1).abs().sum(0))
     return totals
 
 

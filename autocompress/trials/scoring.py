@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from autocompress.models.forward import forward
+from autocompress.models.forward import CPU, fetched, forward, placed
 from autocompress.runtimes import latency
 from autocompress.runtimes.runtime import Session
 from autocompress.space.goals import Measurement
@@ -26,8 +26,12 @@ _RUNG_TEXTS, _EPOCH_TEXTS, _RUNG_BATCH = 200, 1000, 32
 class Scorer:
     """Artefacts are scored in batches of the target's size, as they will be run. Answers are kept with the study."""
 
-    def __init__(self, artefacts: Artefacts, task: Task, batch_size: int, baseline: Callable[[], Session]) -> None:
-        self._artefacts, self._task = artefacts, task
+    def __init__(
+        self, artefacts: Artefacts, task: Task, batch_size: int, baseline: Callable[[], Session],
+        device: torch.device = CPU,
+    ) -> None:  # fmt: skip
+        """`device`: where modules are asked."""
+        self._artefacts, self._task, self._device = artefacts, task, device
         self._batch_size = batch_size
         self._baseline = baseline
 
@@ -71,8 +75,8 @@ class Scorer:
     def _of_module(self, model: nn.Module, rows: list[int]) -> float:
         validation = self._task.validation
         runs = [rows[at : at + _RUNG_BATCH] for at in range(0, len(rows), _RUNG_BATCH)]
-        with torch.inference_mode():
-            every = [forward(model, validation.batch(run), frozenset({"logits"})).logits for run in runs]
+        with placed(model, self._device), torch.inference_mode():
+            every = [fetched(forward(model, validation.batch(run), frozenset({"logits"})).logits) for run in runs]
         logits_NC = torch.cat(every).float()
         finite.check(logits_NC)
         return self._task.score(logits_NC, [validation.labels[row] for row in rows])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from autocompress.errors import ConfigError, NotFinite
 from autocompress.machine import cache
 from autocompress.models import loading, same_tokens
-from autocompress.models.forward import forward
+from autocompress.models.forward import fetched, forward, placed
 from autocompress.space import keys
 from autocompress.space.method import Method, find
 from autocompress.space.search_space import SearchSpace
@@ -41,8 +41,11 @@ def locate(space: SearchSpace, source: str) -> str:
         return loading.locate(space.teacher, space.root)
 
 
-def plan(space: SearchSpace, source: str, task: Task) -> Plan:
-    """Decide it. Raises `ConfigError` for a named teacher with other labels or another tokenizer than the model's."""
+def plan(space: SearchSpace, source: str, task: Task, device: torch.device) -> Plan:
+    """Decide it; a head is asked on `device`.
+
+    Raises `ConfigError` for a named teacher with other labels or another tokenizer than the model's.
+    """
     named, place = space.teacher, locate(space, source)
     if place != source:
         _check_tokens(place, task)
@@ -57,7 +60,7 @@ def plan(space: SearchSpace, source: str, task: Task) -> Plan:
                 "one fine-tuned first; if only the names differ, correct id2label in its config.json."
             )
         return Plan(place, None)
-    reason = other or _poor_head(place, task)
+    reason = other or _poor_head(place, task, device)
     return Plan(place, find("finetune").for_teacher({}) if reason else None, reason)
 
 
@@ -71,14 +74,14 @@ def _other_head(source: str, labels: tuple[str, ...]) -> str:
     return ""
 
 
-def _poor_head(source: str, task: Task) -> str:
+def _poor_head(source: str, task: Task, device: torch.device) -> str:
     """How the head is no better than guessing on validation texts, as far as they are read; or nothing."""
 
     def judged() -> dict[str, str]:
         validation = task.validation
         rows = np.unique(np.linspace(0, len(validation) - 1, _JUDGED).astype(int)).tolist()
         model = loading.load_classifier(source, task.labels).eval()
-        predicted_N = finite_logits(model, validation.of(rows), source).argmax(-1).numpy()
+        predicted_N = finite_logits(model, validation.of(rows), source, device).argmax(-1).numpy()
         truth_N = np.array([validation.labels[row] for row in rows])
         return {"fault": guessing.fault(task.settings.metric, predicted_N, truth_N, task.labels)}
 
@@ -87,13 +90,16 @@ def _poor_head(source: str, task: Task) -> str:
     return found and f"its head is no better than guessing: {found}"
 
 
-def finite_logits(model: nn.Module, examples: Examples, source: str) -> Tensor:
-    """(N, C) in the texts' order. Raises `ConfigError`, naming the checkpoint, if they are no finite numbers."""
+def finite_logits(model: nn.Module, examples: Examples, source: str, device: torch.device) -> Tensor:
+    """(N, C) in the texts' order, asked on `device`.
+
+    Raises `ConfigError`, naming the checkpoint, if they are no finite numbers.
+    """
     length = [len(row) for row in examples.fields["input_ids"]]
     order = sorted(range(len(examples)), key=lambda row: length[row])  # of like length together: little is padded
     runs = [order[at : at + _BATCH] for at in range(0, len(order), _BATCH)]
-    with torch.no_grad():
-        found = [forward(model, examples.batch(run), frozenset({"logits"})).logits for run in runs]
+    with placed(model, device), torch.no_grad():
+        found = [fetched(forward(model, examples.batch(run), frozenset({"logits"})).logits) for run in runs]
     logits_NC = torch.cat(found).float()[torch.tensor(order).argsort()].contiguous()
     try:
         finite.check(logits_NC)
