@@ -23,7 +23,7 @@ RECIPE = Recipe.load([{"layers": {"keep": 0.5}}, {"finetune": {}}, {"int8_dynami
 def every_key() -> dict[str, str]:
     return {
         "teacher": keys.teacher("c", "t", Finetune(), 0, new_head=False),
-        "prefix": keys.prefix("o", RECIPE, 0, 0),
+        "prefix": keys.prefix("o", RECIPE, 0, 0, {}),
         "importance": keys.importance("p", [("a", 8)], [1]),
         "rehearsal": keys.rehearsal(RECIPE, "s"),
         "surroundings": keys.surroundings(["x"], {}, {}, {}, []),
@@ -54,6 +54,25 @@ def test_versions_of_libraries_are_in_the_keys_of_what_their_code_makes(monkeypa
     before = every_key()
     monkeypatch.setattr(keys, "version", lambda package: "9.9")
     assert changed(before) == {"teacher", "surroundings"}, "a prefix has its teacher's"
+
+
+def test_the_target_is_in_the_key_only_of_what_is_trained_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def each() -> set[str]:
+        return {keys.prefix("o", RECIPE, 0, 0, {"runtime": runtime}) for runtime in ("onnxruntime", "torch")}
+
+    assert len(before := each()) == 1
+    monkeypatch.setattr(Finetune, "uses_target", True)
+    assert len(each() | before) == 3
+
+
+def test_the_kind_of_device_is_in_the_key_unless_it_is_a_cpu() -> None:
+    on = {device: keys.prefix("o", RECIPE, 0, 0, {}, device) for device in ("cpu", "cuda")}
+    teachers = {device: keys.teacher("c", "t", Finetune(), 0, new_head=False, device=device) for device in on}
+    assert on["cpu"] == keys.digest(
+        ["o", 0, 0, RECIPE.dump(), [keys.revision(type(method)) for method in RECIPE], keys.TRAINER]
+    )
+    assert len({*on.values()}) == len({*teachers.values()}) == 2
+    assert teachers["cpu"] == every_key()["teacher"]
 
 
 def test_a_seed_does_not_follow_revisions(monkeypatch: pytest.MonkeyPatch) -> None:

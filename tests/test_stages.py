@@ -251,8 +251,27 @@ def test_a_training_that_diverges_says_which(bench: Bench, monkeypatch: pytest.M
         assert result.failure.diverged == recipe.stages[0].key
 
 
-def test_a_gpu_that_training_leaves_idle_is_spoken_of(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert not any("GPU" in note for note in bench.notes)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert any("trains on the CPU only" in note for note in bench.notes)
+def test_a_gpu_is_trained_on_and_spoken_of(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {}
+    for gpu in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        anew = Bench(bench.study)
+        where = (str(anew.device), str(anew.context(0).device), str(anew.context(0, rehearsal=True).device))
+        assert where == (("cuda:0", "cuda:0", "cpu") if gpu else ("cpu", "cpu", "cpu"))
+        assert any("GPU" in note for note in anew.notes) == gpu
+        found[gpu] = (anew.teacher_key, anew.prefix_key(Recipe.load(ONE)))
+    assert not set(found[False]) & set(found[True])
+
+
+def test_the_target_is_in_the_prefix_of_a_method_that_uses_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def each() -> list[str]:
+        found = []
+        for length in (8, 16):
+            other = Bench(bench.study)
+            other.target = bench.target.model_copy(update={"sequence_length": length})
+            found.append(other.prefix_key(Recipe.load(ONE)))
+        return found
+
+    assert len(set(each())) == 1
+    monkeypatch.setattr(Finetune, "uses_target", True)
+    assert len(set(each())) == 2

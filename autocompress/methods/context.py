@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from autocompress.models.forward import Outputs, forward
+from autocompress.models.forward import CPU, Outputs, copied, forward, moved
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.space.settings import Target
 from autocompress.tasks import kinds
@@ -83,6 +83,7 @@ class Teacher:
     def __init__(self, load: Callable[[], nn.Module], remember: Callable[[], Tensor] | None = None) -> None:
         """`remember`: gives the logits (N, C) of all training texts; called when something first learns from them."""
         self._load, self._remember = load, remember
+        self._copies: dict[torch.device, nn.Module] = {}  # on other devices than the CPU
 
     @cached_property
     def model(self) -> nn.Module:
@@ -93,12 +94,17 @@ class Teacher:
         assert self._remember
         return self._remember()
 
-    def __call__(self, batch: Batch, needs: frozenset[str]) -> Outputs:
-        """Its outputs for a training batch, without gradients."""
+    def __call__(self, batch: Batch, needs: frozenset[str], device: torch.device = CPU) -> Outputs:
+        """Its outputs for a training batch, on `device` and without gradients."""
         if self._remember is not None and needs <= {"logits"}:
-            return Outputs(self._logits_NC[batch["index"]])
+            return Outputs(moved({"logits": self._logits_NC[batch["index"]]}, device)["logits"])
         with torch.no_grad():
-            return forward(self.model, batch, needs)
+            return forward(self._on(device), batch, needs)
+
+    def _on(self, device: torch.device) -> nn.Module:
+        if device != CPU and device not in self._copies:
+            self._copies[device] = copied(self.model, device)
+        return self._copies.get(device, self.model)
 
 
 @dataclass
@@ -117,6 +123,7 @@ class Context:
     schedules: list[Schedule] = field(default_factory=list)
     score: Callable[[nn.Module], float] | None = None  # on validation texts; given to the teacher's training alone
     precision: PrecisionPlan = field(default_factory=PrecisionPlan)
+    device: torch.device = CPU  # where models train and read calibration texts; a step gets and returns them on the CPU
 
     def __post_init__(self) -> None:
         if self.train is None:  # only shapes matter, and no shape depends on the values of scores: two texts are enough

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from autocompress.machine import cache
 from autocompress.methods.context import Context
-from autocompress.models.forward import forward
+from autocompress.models.forward import CPU, fetched, forward, moved, placed
 from autocompress.models.surgery import LowRankLinear, features, weight_OI
 from autocompress.space import keys
 from autocompress.tasks.dataset import Batch
@@ -31,10 +31,10 @@ def score(
     if importance == "l2":
         return [l2(site, group) for site, group in zip(sites, groups, strict=True)]
     if not ctx.prefix:
-        return taylor(model, sites, ctx.calibration, groups, ctx.kind)
+        return taylor(model, sites, ctx.calibration, groups, ctx.kind, ctx.device)
 
     def build(folder: Path) -> None:
-        scores = taylor(model, sites, ctx.calibration, groups, ctx.kind)
+        scores = taylor(model, sites, ctx.calibration, groups, ctx.kind, ctx.device)
         save_file({str(i): site_scores for i, site_scores in enumerate(scores)}, folder / "scores.safetensors")
 
     paths = {module: path for path, module in model.named_modules()}
@@ -51,7 +51,12 @@ def l2(site: nn.Module, group: int = 1) -> Tensor:
 
 
 def taylor(
-    model: nn.Module, sites: list[nn.Module], batches: list[Batch], groups: list[int], kind: TaskKind
+    model: nn.Module,
+    sites: list[nn.Module],
+    batches: list[Batch],
+    groups: list[int],
+    kind: TaskKind,
+    device: torch.device = CPU,
 ) -> list[Tensor]:
     """Sum over texts of |a · dL/da|, a the unit's activations: to first order, what the loss changes by without it.
 
@@ -60,16 +65,16 @@ def taylor(
     """
     model.eval()
     totals = [torch.zeros(features(site)[0] // group) for site, group in zip(sites, groups, strict=True)]
-    for batch in batches:
-        with torch.enable_grad():
-            logits, activations = _forward_recording(model, batch, sites)
-            loss = kind.loss(logits, batch).sum()
-            runs = [run for of_site in activations for run in of_site]
-            gradients = iter(torch.autograd.grad(loss, runs))
-        for total, of_site, group in zip(totals, activations, groups, strict=True):
-            # padded tokens have zero gradient: nothing that the loss sees attends to them
-            effect_BI = torch.stack([(a_BTI * next(gradients)).detach().sum(1) for a_BTI in of_site]).sum(0)
-            total += effect_BI.view(len(effect_BI), -1, group).sum(-1).abs().sum(0)
+    with placed(model, device):
+        for batch in batches:
+            with torch.enable_grad():
+                logits, activations = _forward_recording(model, batch, sites)
+                loss = kind.loss(logits, moved(batch, device)).sum()
+                gradients = iter(torch.autograd.grad(loss, [run for of_site in activations for run in of_site]))
+            for total, of_site, group in zip(totals, activations, groups, strict=True):
+                # padded tokens have zero gradient: nothing that the loss sees attends to them
+                effect_BI = torch.stack([(a_BTI * next(gradients)).detach().sum(1) for a_BTI in of_site]).sum(0)
+                total += fetched(effect_BI.view(len(effect_BI), -1, group).sum(-1).abs().sum(0))
     return totals
 
 

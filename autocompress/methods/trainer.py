@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from autocompress.errors import Diverged
 from autocompress.machine import interrupts
 from autocompress.methods.context import Context
-from autocompress.models.forward import forward
+from autocompress.models.forward import device_of, fetched, forward, moved, placed
 from autocompress.tasks.dataset import Batch, Examples
 
 _FIRST = 10  # steps whose mean loss is where the training began
@@ -57,15 +57,16 @@ class Training:
     def run(self) -> None:
         """Take every step that is left, and make the model final."""
         self.model.train()
-        self.ctx.course.begins(self)
-        with interrupts.waiting():  # what is interrupted within a step could not be put aside
-            while self.step < self.steps:
-                loss = self._advance(next(self.batches))
-                self.step += 1
-                self.advanced()
-                for schedule in self.ctx.schedules:
-                    schedule.step(self.step / self.steps)
-                self.ctx.course.stepped(self, loss)
+        with placed(self._parts(), self.ctx.device):
+            self.ctx.course.begins(self)
+            with interrupts.waiting():  # what is interrupted within a step could not be put aside
+                while self.step < self.steps:
+                    loss = self._advance(next(self.batches))
+                    self.step += 1
+                    self.advanced()
+                    for schedule in self.ctx.schedules:
+                        schedule.step(self.step / self.steps)
+                    self.ctx.course.stepped(self, loss)
         for schedule in self.ctx.schedules:
             schedule.settle(self.model)
 
@@ -83,7 +84,10 @@ class Training:
             for i, p in enumerate(self._parameters())
             for name, tensor in self.optimizer.state[p].items()
         }
-        return self._weights() | moments | {"trend": self.trend.state(), "random": torch.get_rng_state()}
+        own = self._weights() | moments | {"trend": self.trend.state(), "random": torch.get_rng_state()}
+        if self.ctx.device.type == "cuda":
+            own["random_cuda"] = torch.cuda.get_rng_state(self.ctx.device)
+        return {name: fetched(tensor) for name, tensor in own.items()}
 
     def restore(self, state: dict[str, Tensor], step: int) -> None:
         """Go on after `step` steps, as `state` was then."""
@@ -93,6 +97,8 @@ class Training:
         for _ in range(step):
             next(self.batches)
         torch.set_rng_state(state["random"])
+        if "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"], self.ctx.device)
 
     def take(self, state: dict[str, Tensor]) -> None:
         """The weights and the optimizer's moments of `state`."""
@@ -102,14 +108,17 @@ class Training:
         for i, p in enumerate(self._parameters()):
             moments = {name: state.get(f"optimizer.{i}.{name}") for name in ("step", "exp_avg", "exp_avg_sq")}
             if moments["step"] is not None:  # there is none where no gradient ever came
-                self.optimizer.state[p] = {name: t.clone() for name, t in moments.items() if t is not None}
+                self.optimizer.state[p] = {n: t.to(p.device, copy=True) for n, t in moments.items() if t is not None}
 
     def _weights(self) -> dict[str, Tensor]:
         """Parameters and buffers of the model, the losses and the schedules, those that are shared once."""
+        parts = self._parts()
+        return {name: t.detach() for name, t in [*parts.named_parameters(), *parts.named_buffers()]}
+
+    def _parts(self) -> nn.ModuleDict:
         losses = {f"loss{i}": loss for i, loss in enumerate(self.ctx.losses)}
         schedules = {f"schedule{i}": schedule for i, schedule in enumerate(self.ctx.schedules)}
-        parts = nn.ModuleDict({"model": self.model, **losses, **schedules})
-        return {name: t.detach() for name, t in [*parts.named_parameters(), *parts.named_buffers()]}
+        return nn.ModuleDict({"model": self.model, **losses, **schedules})
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -164,13 +173,15 @@ def total_loss(model: nn.Module, batch: Batch, ctx: Context, label_weight: float
     One forward of the student, at most one of the teacher. With a weight of 0 a loss has to wait, and no label is read.
     """
     needs = frozenset({"logits"}).union(*(loss.needs for loss in ctx.losses))
-    student = forward(model, batch, needs)
+    device = device_of(model)
+    here = moved(batch, device)
+    student = forward(model, here, needs)
     total = student.logits.new_zeros(())
     if label_weight:
-        total = label_weight * ctx.kind.loss(student.logits, batch).mean()
+        total = label_weight * ctx.kind.loss(student.logits, here).mean()
     if ctx.losses:
-        teacher = ctx.teacher(batch, needs)
-        total = total + sum(loss(batch, student, teacher) for loss in ctx.losses)
+        teacher = ctx.teacher(batch, needs, device)
+        total = total + sum(loss(here, student, teacher) for loss in ctx.losses)
     return total
 
 

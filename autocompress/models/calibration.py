@@ -10,7 +10,7 @@ from weakref import ref
 import torch
 from torch import Tensor, nn
 
-from autocompress.models.forward import forward
+from autocompress.models.forward import CPU, fetched, forward, placed
 from autocompress.tasks.dataset import Batch
 
 Observer = Literal["minmax", "percentile", "entropy"]
@@ -27,7 +27,9 @@ class Seen:
     source: int  # equal for layers that read the same tensor
 
 
-def observe(model: nn.Module, paths: Collection[str], batches: list[Batch]) -> dict[str, Seen]:
+def observe(
+    model: nn.Module, paths: Collection[str], batches: list[Batch], device: torch.device = CPU
+) -> dict[str, Seen]:
     """The inputs of the layers at `paths`. Padded tokens do not count."""
     found: dict[str, Seen] = {}
     tensors: list[ref[Tensor]] = []  # of the first batch; one that is gone is no other's twin
@@ -42,31 +44,39 @@ def observe(model: nn.Module, paths: Collection[str], batches: list[Batch]) -> d
         tensors.append(ref(x))
         found[path] = Seen(low_I, high_I, source)
 
-    watch(model, paths, batches, look)
+    watch(model, paths, batches, look, device)
     return found
 
 
 @torch.no_grad()
 def watch(
-    model: nn.Module, paths: Collection[str], batches: list[Batch], look: Callable[[str, Tensor, Tensor], None]
+    model: nn.Module,
+    paths: Collection[str],
+    batches: list[Batch],
+    look: Callable[[str, Tensor, Tensor], None],
+    device: torch.device,
 ) -> None:
-    """Run the batches, and call `look(path, input, its rows (N, I) without padding)` for every layer at `paths`."""
+    """Run the batches on `device`, and call `look(path, input, rows)` for every layer at `paths`.
+
+    `rows` (N, I) are the input's without padding, on the CPU.
+    """
     model.eval()
     mask_BT: Tensor | None = None
 
     def hook_for(path: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
         def hook(module: nn.Module, args: tuple[Tensor]) -> None:
             x = args[0]
-            padded = mask_BT is not None and x.shape[:-1] == mask_BT.shape
-            look(path, x, x[mask_BT] if padded else x.flatten(0, -2))
+            here, padded = fetched(x), mask_BT is not None and x.shape[:-1] == mask_BT.shape
+            look(path, x, here[mask_BT] if padded else here.flatten(0, -2))
 
         return hook
 
     handles = [model.get_submodule(path).register_forward_pre_hook(hook_for(path)) for path in paths]
     try:
-        for batch in batches:
-            mask_BT = batch["attention_mask"].bool() if "attention_mask" in batch else None
-            forward(model, batch, frozenset({"logits"}))
+        with placed(model, device):
+            for batch in batches:
+                mask_BT = batch["attention_mask"].bool() if "attention_mask" in batch else None
+                forward(model, batch, frozenset({"logits"}))
     finally:
         for handle in handles:
             handle.remove()
@@ -81,7 +91,9 @@ class Moments:
     tokens: int = 0
 
 
-def moments(model: nn.Module, seen: Mapping[str, Seen], batches: list[Batch]) -> dict[str, Moments]:
+def moments(
+    model: nn.Module, seen: Mapping[str, Seen], batches: list[Batch], device: torch.device = CPU
+) -> dict[str, Moments]:
     """By path. Layers that read one tensor have one `Moments` between them."""
     first = _readers(seen)
     found = {
@@ -93,7 +105,7 @@ def moments(model: nn.Module, seen: Mapping[str, Seen], batches: list[Batch]) ->
         one.H_II += x_NI.T @ x_NI
         one.size_I, one.tokens = one.size_I + x_NI.abs().sum(0), one.tokens + len(x_NI)
 
-    watch(model, first, batches, look)
+    watch(model, first, batches, look, device)
     for one in found.values():
         one.size_I /= one.tokens
     by_source = {seen[path].source: one for path, one in found.items()}
@@ -127,7 +139,12 @@ def _readers(seen: Mapping[str, Seen]) -> list[str]:
 
 
 def ranges(
-    observer: Observer, model: nn.Module, seen: Mapping[str, Seen], batches: list[Batch], smooth: Mapping[str, Tensor]
+    observer: Observer,
+    model: nn.Module,
+    seen: Mapping[str, Seen],
+    batches: list[Batch],
+    smooth: Mapping[str, Tensor],
+    device: torch.device = CPU,
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """By path (low, high) of the input, divided by `smooth` where that is given. Layers of one source have one range.
 
@@ -144,7 +161,7 @@ def ranges(
         x_NI = x_NI / smooth[path] if path in smooth else x_NI
         counts[path] += torch.histc(x_NI.abs(), _BINS, 0, most[path])
 
-    watch(model, most, batches, look)
+    watch(model, most, batches, look, device)
     cut = percentile_bin if observer == "percentile" else entropy_bin
     limit = {seen[path].source: most[path] * cut(counts_N) / _BINS for path, counts_N in counts.items()}
     limits = {path: limit[one.source] for path, one in seen.items()}

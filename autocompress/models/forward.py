@@ -1,19 +1,22 @@
-"""One forward pass: what a model is given, and what it gives."""
+"""One forward pass: what a model is given, what it gives, and where. By this alone things change their device."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
 from autocompress.models.families.anatomy import anatomy
 from autocompress.tasks.dataset import Batch, inputs
 
-PROJECTED = ("q", "k", "v")
+CPU = torch.device("cpu")
+_PROJECTED = ("q", "k", "v")
 
 
 @dataclass
@@ -29,7 +32,7 @@ class Outputs:
 
 
 def forward(model: nn.Module, batch: Batch, needs: frozenset[str]) -> Outputs:
-    """Run `model` on `batch` and ask for no more than `needs`, which names fields of `Outputs`.
+    """Run `model` on `batch`, where the model is, and ask for no more than `needs`, which names fields of `Outputs`.
 
     Raises `NotApplicable` where the model does not tell of its attentions.
     """
@@ -41,7 +44,7 @@ def forward(model: nn.Module, batch: Batch, needs: frozenset[str]) -> Outputs:
 
 def _forward(model: nn.Module, batch: Batch, needs: frozenset[str], **more: bool) -> Outputs:
     with _projecting(model, needs) as projected:
-        given = model(**inputs(batch), output_hidden_states="hidden_states" in needs, **more)
+        given = model(**moved(inputs(batch), device_of(model)), output_hidden_states="hidden_states" in needs, **more)
     attentions = getattr(given, "attentions", None) if "attentions" in needs else None
     if "attentions" in needs and not attentions:
         raise NotApplicable(f"a {type(model).__name__} does not tell of its attentions")
@@ -49,6 +52,41 @@ def _forward(model: nn.Module, batch: Batch, needs: frozenset[str], **more: bool
         given.logits, getattr(given, "hidden_states", None), attentions,
         **{role: tuple(runs) for role, runs in projected.items()},
     )  # fmt: skip
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where its parameters are."""
+    first = next(model.parameters(), None)
+    return CPU if first is None else first.device
+
+
+@contextmanager
+def placed(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """`model` on `device` within, afterwards where it was. Its parameters stay the same objects."""
+    before = device_of(model)
+    if before == device:
+        yield
+        return
+    try:
+        model.to(device)
+        yield
+    finally:
+        model.to(before)
+
+
+def copied(model: nn.Module, device: torch.device) -> nn.Module:
+    """A copy of `model` on `device`."""
+    return copy.deepcopy(model).to(device)
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """The batch on `device`."""
+    return {name: tensor.to(device) for name, tensor in batch.items()}
+
+
+def fetched(tensor: Tensor) -> Tensor:
+    """The tensor on the CPU, where all is kept that is found out of a model."""
+    return tensor.to(CPU)
 
 
 @contextmanager
@@ -69,7 +107,7 @@ def _eager(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def _projecting(model: nn.Module, needs: frozenset[str]) -> Iterator[dict[str, list[Tensor]]]:
     """What the projections of `needs` give, by role, every time that one runs."""
-    found: dict[str, list[Tensor]] = {role: [] for role in PROJECTED if role in needs}
+    found: dict[str, list[Tensor]] = {role: [] for role in _PROJECTED if role in needs}
     places = [
         (role, getattr(attention, role))
         for attention in dict.fromkeys(anatomy(model).attentions if found else ())

@@ -22,13 +22,15 @@ LIMITS = 1  # how it is found out what a model reads
 MEASURING = 2  # how latency and sizes are measured: what one procedure gives is not compared with another's
 
 
-def teacher(checkpoint: str, task: str, finetune: Method | None, seed: int, *, new_head: bool) -> str:
+def teacher(
+    checkpoint: str, task: str, finetune: Method | None, seed: int, *, new_head: bool, device: str = "cpu"
+) -> str:
     """Equal keys, equal teachers. `checkpoint` and `task` are fingerprints; `finetune`: what makes the teacher.
 
-    `new_head`: it begins without the head that the checkpoint has.
+    `new_head`: it begins without the head that the checkpoint has. `device`: the kind on which it is trained and asked.
     """
     taught = finetune and [finetune.model_dump(mode="json"), revision(type(finetune)), new_head]
-    return digest([checkpoint, task, taught, seed, TRAINER, _libraries()])
+    return digest([checkpoint, task, taught, seed, TRAINER, _libraries(), *_not_cpu(device)])
 
 
 def head(checkpoint: str, task: str, metric: str) -> str:
@@ -41,12 +43,16 @@ def origin(teacher_key: str, start: str, checkpoint: str) -> str:
     return digest([teacher_key, start, checkpoint])
 
 
-def prefix(origin_key: str, recipe: Recipe, seed: int, repeat: int) -> str:
-    """Equal keys, equal models once these steps are done.
+def prefix(
+    origin_key: str, recipe: Recipe, seed: int, repeat: int, target: Mapping[str, Any], device: str = "cpu"
+) -> str:
+    """Equal keys, equal models once these steps are done. `device`: the kind on which they are trained.
 
-    The target is no part of it: no method may have its training depend on where the model will run.
+    The target is a part of it only where a method has its training depend on where the model will run.
     """
-    return digest([origin_key, seed, repeat, recipe.dump(), _revisions(recipe), TRAINER])
+    used = [{"target": dict(target)}] if any(method.uses_target for method in recipe) else []
+    parts = [origin_key, seed, repeat, recipe.dump(), _revisions(recipe), TRAINER]
+    return digest([*parts, *used, *_not_cpu(device)])
 
 
 def seed(search_seed: int, recipe: Recipe, repeat: int) -> int:
@@ -102,6 +108,11 @@ def _own_digest(module: str, name: str) -> str:
 
 def _revisions(recipe: Recipe) -> list[int | str]:
     return [revision(type(method)) for method in recipe]
+
+
+def _not_cpu(device: str) -> list[dict[str, str]]:
+    """Other kinds of devices round otherwise."""
+    return [] if device == "cpu" else [{"device": device}]
 
 
 def _libraries() -> dict[str, str]:

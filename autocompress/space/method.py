@@ -48,6 +48,7 @@ class Method(BaseModel):
     pending: ClassVar[bool] = False  # leaves losses or schedules that only a later `finetune` carries out
     trains: ClassVar[bool] = False  # takes steps on the training texts, and carries out what was pending
     values_only: ClassVar[bool] = False  # changes what weights hold, never a shape, a byte count or a latency
+    uses_target: ClassVar[bool] = False  # its training depends on where the model will run: so does its prefix's key
     revision: ClassVar[int] = 1  # goes up with what it does: equal knobs would give another model
 
     @classmethod

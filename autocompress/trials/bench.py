@@ -14,6 +14,7 @@ from autocompress.errors import NotFinite
 from autocompress.machine import disk, fingerprint
 from autocompress.methods.context import Context, Course, Teacher
 from autocompress.models import loading, storage
+from autocompress.models.forward import CPU
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.runtimes import flops, latency, peak_memory
 from autocompress.space import keys
@@ -24,10 +25,6 @@ from autocompress.trials.taught import Taught
 
 _BASELINE = "baseline"  # the key of its artefact
 _CALIBRATION_TEXTS, _CALIBRATION_BATCH = 128, 32
-_NO_GPU_TRAINING = (
-    "This machine has a GPU, but autocompress trains on the CPU only: expect trainings to take CPU time. "
-    "With `target: {device: cuda}` models are measured on the GPU."
-)
 
 
 class Bench(Taught):
@@ -66,7 +63,8 @@ class Bench(Taught):
 
     def prefix_key(self, recipe: Recipe, repeat: int = 0) -> str:
         """Equal keys, equal models once these steps are done: of what every study of this model and data shares."""
-        return keys.prefix(self._origin, recipe, self.space.search.seed, repeat)
+        target = self.target.model_dump(mode="json")
+        return keys.prefix(self._origin, recipe, self.space.search.seed, repeat, target, self.device.type)
 
     @cached_property
     def _origin(self) -> str:
@@ -76,12 +74,13 @@ class Bench(Taught):
     def context(
         self, seed: int, plan: PrecisionPlan | None = None, course: Course | None = None, *, rehearsal: bool = False
     ) -> Context:
-        """The surroundings of a recipe's steps; in a rehearsal without training texts and teacher logits."""
+        """The surroundings of a recipe's steps; in a rehearsal without training texts and teacher logits, on a CPU."""
         train = None if rehearsal else self.task.train
         teacher = Teacher(lambda: self.teacher.model) if rehearsal else self.teacher
         return Context(
             teacher, self.calibration, self.target, train, seed, course or Course(),
             precision=PrecisionPlan() if plan is None else plan, kind=self.task.kind,
+            device=CPU if rehearsal else self.device,
         )  # fmt: skip
 
     def baseline_score(self) -> float:

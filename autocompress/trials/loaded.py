@@ -20,10 +20,6 @@ from autocompress.trials.job import StudyData
 
 _BASELINE = "baseline"  # the key of its artefact
 _CALIBRATION_TEXTS, _CALIBRATION_BATCH = 128, 32
-_NO_GPU_TRAINING = (
-    "This machine has a GPU, but autocompress trains on the CPU only: expect trainings to take CPU time. "
-    "With `target: {device: cuda}` models are measured on the GPU."
-)
 
 
 class Loaded:

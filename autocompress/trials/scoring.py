@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from autocompress.models.forward import forward
+from autocompress.models.forward import CPU, fetched, forward, placed
 from autocompress.runtimes import latency
 from autocompress.runtimes.runtime import Session
 from autocompress.space.goals import Measurement
@@ -28,8 +28,12 @@ _RUNG_TEXTS, _EPOCH_TEXTS, _RUNG_BATCH = 200, 1000, 32
 class Scorer:
     """Artefacts are scored in batches of the target's size, as they will be run. Answers are kept with the study."""
 
-    def __init__(self, artefacts: Artefacts, task: Task, batch_size: int, baseline: Callable[[], Session]) -> None:
-        self._artefacts, self._task = artefacts, task
+    def __init__(
+        self, artefacts: Artefacts, task: Task, batch_size: int, baseline: Callable[[], Session],
+        device: torch.device = CPU,
+    ) -> None:  # fmt: skip
+        """`device`: where modules are asked."""
+        self._artefacts, self._task, self._device = artefacts, task, device
         self._batch_size = batch_size
         self._baseline = baseline
 
@@ -74,10 +78,10 @@ class Scorer:
         runs = [rows[at : at + _RUNG_BATCH] for at in range(0, len(rows), _RUNG_BATCH)]
         answered: list[Answer] = []
         broken = 0
-        with torch.inference_mode():
+        with placed(model, self._device), torch.inference_mode():
             for run in runs:
                 batch = validation.batch(run)
-                logits = forward(model, batch, frozenset({"logits"})).logits.float()
+                logits = fetched(forward(model, batch, frozenset({"logits"})).logits).float()
                 broken += finite.broken(logits)
                 answered += kind.answers(logits.numpy(), batch)
         finite.refuse(broken, len(rows))

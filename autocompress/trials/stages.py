@@ -23,6 +23,7 @@ from autocompress.errors import Diverged
 from autocompress.machine import cache, fault_points
 from autocompress.methods.context import Context, Course, Interruptible, OnStep
 from autocompress.models import storage
+from autocompress.models.forward import CPU, placed
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.space import keys
 from autocompress.space.recipe import Recipe
@@ -141,8 +142,10 @@ class Ascent(Course):
 
     def _score(self, model: nn.Module) -> float:
         """Of a copy that goes through what is left of the recipe without training. The random state is left alone."""
-        with torch.random.fork_rng(devices=[]):  # copied together: a schedule's model and plan are those of the copy
-            copied, schedules, plan = copy.deepcopy((model, self._ctx.schedules, self._ctx.precision))
+        # copied together: a schedule's model and plan are those of the copy
+        copied, schedules, plan = copy.deepcopy((model, self._ctx.schedules, self._ctx.precision))
+        gpus = [device for device in (self._ctx.device,) if device.type == "cuda"]
+        with torch.random.fork_rng(devices=gpus), placed(nn.ModuleList([copied, *schedules]), CPU):
             for schedule in schedules:
                 schedule.settle(copied)
             ctx = self._bench.context(self._ctx.seed, plan, rehearsal=True)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from autocompress.machine import cache
 from autocompress.methods.context import Context, OnStep, Teacher
 from autocompress.models import loading, storage
+from autocompress.models.forward import CPU
 from autocompress.space import keys
 from autocompress.space.method import Method
 from autocompress.trials import teacher as teachers
@@ -23,9 +24,8 @@ from autocompress.trials.scoring import Scorer
 
 _BASELINE = "baseline"  # the key of its artefact
 _CALIBRATION_TEXTS, _CALIBRATION_BATCH = 128, 32
-_NO_GPU_TRAINING = (
-    "This machine has a GPU, but autocompress trains on the CPU only: expect trainings to take CPU time. "
-    "With `target: {device: cuda}` models are measured on the GPU."
+_ON_GPU = (
+    "Models are trained on this machine's GPU. To train on the CPU, hide it: CUDA_VISIBLE_DEVICES= before the command."
 )
 
 
@@ -33,9 +33,14 @@ class Taught(Loaded):
     """A study with its teacher."""
 
     @cached_property
+    def device(self) -> torch.device:
+        """Where models are trained and asked while they are modules: on a GPU if torch sees one."""
+        return torch.device("cuda", 0) if torch.cuda.is_available() else CPU
+
+    @cached_property
     def teacher_plan(self) -> teachers.Plan:
         """Where the teacher begins, whether it is fine-tuned, and why."""
-        return teachers.plan(self.space, self.source, self.task)
+        return teachers.plan(self.space, self.source, self.task, self.device)
 
     @property
     def teacher_training(self) -> Method | None:
@@ -52,7 +57,9 @@ class Taught(Loaded):
         """Equal keys, equal teachers."""
         checkpoint = loading.identity(self.teacher_source)
         training, seed = self.teacher_plan.training, self.space.search.seed
-        return keys.teacher(checkpoint, self.task.fingerprint, training, seed, new_head=self._new_head)
+        return keys.teacher(
+            checkpoint, self.task.fingerprint, training, seed, new_head=self._new_head, device=self.device.type
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -64,7 +71,7 @@ class Taught(Loaded):
             knobs = ", ".join(f"{k} {v}" for k, v in training.model_dump(mode="json").items())
             since = f", since {self.teacher_plan.reason}" if self.teacher_plan.reason else ""
             taught = f"The teacher and baseline is {self.space.model}, fine-tuned first ({knobs}){since}."
-        return (*self.task.notes, taught, *([_NO_GPU_TRAINING] if torch.cuda.is_available() else []))
+        return (*self.task.notes, taught, *([_ON_GPU] if self.device != CPU else []))
 
     def teach(self, on_step: OnStep, deadline: float = math.inf) -> Path:
         """The teacher's folder; it is made on the first call, for every study of the same model, data and seed.
@@ -83,10 +90,12 @@ class Taught(Loaded):
         if self.teacher_training:
             nobody = Teacher(lambda: model)
             seed = self.space.search.seed
-            ctx = Context(nobody, self.calibration, self.target, self.task.train, seed, course, kind=self.task.kind)
-            ctx.score = self.scorer.epoch
+            texts = self.task.train
+            ctx = Context(nobody, self.calibration, self.target, texts, seed, course, kind=self.task.kind)
+            ctx.device, ctx.score = self.device, self.scorer.epoch
             model = self.teacher_training.apply(model, ctx)
-        teachers.check_finite(model.eval(), self.task.train.head(_CALIBRATION_TEXTS), self.teacher_source)
+        first = self.task.train.head(_CALIBRATION_TEXTS)
+        teachers.check_finite(model.eval(), first, self.teacher_source, self.device)
         cache.write_json(folder / "record.json", {"seconds": course.seconds})
         storage.save(model, folder)
 
@@ -99,7 +108,7 @@ class Taught(Loaded):
         """(N, C), of all training texts: computed once a teacher, when something first learns from them."""
 
         def compute(folder: Path) -> None:
-            logits_NC = teachers.finite_logits(self.teacher.model, self.task.train, self.teacher_source)
+            logits_NC = teachers.finite_logits(self.teacher.model, self.task.train, self.teacher_source, self.device)
             save_file({"logits_NC": logits_NC}, folder / "logits.safetensors")
 
         place = cache.folder("teacher_logits", self.teacher_key, compute)
@@ -122,4 +131,4 @@ class Taught(Loaded):
 
     @cached_property
     def scorer(self) -> Scorer:
-        return Scorer(self.artefacts, self.task, self.target.batch_size, lambda: self.baseline)
+        return Scorer(self.artefacts, self.task, self.target.batch_size, lambda: self.baseline, self.device)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from autocompress.errors import ConfigError, NotFinite
 from autocompress.machine import cache
 from autocompress.models import loading, same_tokens
-from autocompress.models.forward import forward
+from autocompress.models.forward import fetched, forward, placed
 from autocompress.space import keys
 from autocompress.space.method import Method, find
 from autocompress.space.search_space import SearchSpace
@@ -42,8 +42,11 @@ def locate(space: SearchSpace, source: str) -> str:
         return loading.locate(space.teacher, space.root)
 
 
-def plan(space: SearchSpace, source: str, task: Task) -> Plan:
-    """Decide it. Raises `ConfigError` for a named teacher with other labels or another tokenizer than the model's."""
+def plan(space: SearchSpace, source: str, task: Task, device: torch.device) -> Plan:
+    """Decide it; a head is asked on `device`.
+
+    Raises `ConfigError` for a named teacher with other labels or another tokenizer than the model's.
+    """
     named, place = space.teacher, locate(space, source)
     if place != source:
         _check_tokens(place, task)
@@ -58,7 +61,7 @@ def plan(space: SearchSpace, source: str, task: Task) -> Plan:
                 "one fine-tuned first; if only the names differ, correct id2label in its config.json."
             )
         return Plan(place, None)
-    reason = other or _poor_head(place, task)
+    reason = other or _poor_head(place, task, device)
     return Plan(place, find("finetune").for_teacher({}) if reason else None, reason)
 
 
@@ -73,14 +76,14 @@ def _other_head(source: str, task: Task) -> str:
     return ""
 
 
-def _poor_head(source: str, task: Task) -> str:
+def _poor_head(source: str, task: Task, device: torch.device) -> str:
     """How the head is no better than guessing on validation texts, as far as they are read; or nothing."""
 
     def judged() -> dict[str, str]:
         validation = task.validation
         rows = np.unique(np.linspace(0, len(validation) - 1, _JUDGED).astype(int)).tolist()
         model = loading.load_model(source, task.labels, task.kind.head).eval()
-        answered = _answered(model, validation.of(rows), source, task.kind)
+        answered = _answered(model, validation.of(rows), source, task.kind, device)
         return {"fault": task.kind.fault(answered, [task.texts.validation.labels[row] for row in rows])}
 
     key = keys.head(loading.identity(source), task.fingerprint, task.settings.metric)
@@ -88,36 +91,41 @@ def _poor_head(source: str, task: Task) -> str:
     return found and f"its head is no better than guessing: {found}"
 
 
-def finite_logits(model: nn.Module, examples: Examples, source: str) -> Tensor:
-    """(N, C) in the rows' order. Raises `ConfigError`, naming the checkpoint, if they are no finite numbers."""
-    found = list(_logits(model, examples, source))
+def finite_logits(model: nn.Module, examples: Examples, source: str, device: torch.device) -> Tensor:
+    """(N, C) in the rows' order, asked on `device`.
+
+    Raises `ConfigError`, naming the checkpoint, if they are no finite numbers.
+    """
+    found = list(_logits(model, examples, source, device))
     rows = [row for run, _ in found for row in run]
     return torch.cat([logits for _, logits in found])[torch.tensor(rows).argsort()].contiguous()
 
 
-def check_finite(model: nn.Module, examples: Examples, source: str) -> None:
+def check_finite(model: nn.Module, examples: Examples, source: str, device: torch.device) -> None:
     """Raise `ConfigError`, naming the checkpoint, if it does not answer with finite numbers."""
-    for _ in _logits(model, examples, source):
+    for _ in _logits(model, examples, source, device):
         pass
 
 
-def _answered(model: nn.Module, examples: Examples, source: str, kind: TaskKind) -> list[Answer]:
+def _answered(model: nn.Module, examples: Examples, source: str, kind: TaskKind, device: torch.device) -> list[Answer]:
     """In the rows' order."""
     found: dict[int, Answer] = {}
-    for run, logits in _logits(model, examples, source):
+    for run, logits in _logits(model, examples, source, device):
         found |= zip(run, kind.answers(logits.numpy(), examples.batch(run)), strict=True)
     return [found[row] for row in range(len(examples))]
 
 
-def _logits(model: nn.Module, examples: Examples, source: str) -> Iterator[tuple[list[int], Tensor]]:
+def _logits(
+    model: nn.Module, examples: Examples, source: str, device: torch.device
+) -> Iterator[tuple[list[int], Tensor]]:
     """Rows of like length together, so that little is padded, and their logits (B, ...)."""
     length = [len(row) for row in examples.fields["input_ids"]]
     order = sorted(range(len(examples)), key=lambda row: length[row])
     broken = 0
     for at in range(0, len(order), _BATCH):
         run = order[at : at + _BATCH]
-        with torch.no_grad():
-            logits = forward(model, examples.batch(run), frozenset({"logits"})).logits.float()
+        with placed(model, device), torch.no_grad():
+            logits = fetched(forward(model, examples.batch(run), frozenset({"logits"})).logits).float()
         broken += finite.broken(logits)
         yield run, logits
     try:

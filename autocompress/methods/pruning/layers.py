@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
 from autocompress.models.families.anatomy import Stack, anatomy, drop_blocks
-from autocompress.models.forward import forward
+from autocompress.models.forward import CPU, fetched, forward, placed
 from autocompress.models.surgery import best
 from autocompress.space.distributions import Choice, Range
 from autocompress.space.method import Method, Stage
@@ -68,19 +68,20 @@ class Layers(Method):
             case "contribution":
                 if stack.shared:
                     raise NotApplicable("strategy='contribution' has nothing to tell: the layers are one module")
-                return [int(i) for i in best(contributions(model, stack, ctx.calibration), count)]
+                return [int(i) for i in best(contributions(model, stack, ctx.calibration, ctx.device), count)]
 
 
 @torch.no_grad()
-def contributions(model: nn.Module, stack: Stack, batches: list[Batch]) -> Tensor:
+def contributions(model: nn.Module, stack: Stack, batches: list[Batch], device: torch.device = CPU) -> Tensor:
     """Mean angular distance between what each layer gets and gives, in half turns: (layers,)."""
     model.eval()
     blocks = [model.get_submodule(block.path) for block in stack.blocks]
     distances = []
-    for batch in batches:
-        h_LBTD = torch.stack(_passed_on(model, blocks, batch))
-        cosine_LBT = F.cosine_similarity(h_LBTD[:, 0], h_LBTD[:, 1], dim=-1).clamp(-1, 1)
-        distances.append(cosine_LBT[:, batch["attention_mask"].bool()].arccos() / math.pi)
+    with placed(model, device):
+        for batch in batches:
+            h_LBTD = fetched(torch.stack(_passed_on(model, blocks, batch)))
+            cosine_LBT = F.cosine_similarity(h_LBTD[:, 0], h_LBTD[:, 1], dim=-1).clamp(-1, 1)
+            distances.append(cosine_LBT[:, batch["attention_mask"].bool()].arccos() / math.pi)
     return torch.cat(distances, dim=1).mean(1)
 
 

@@ -53,10 +53,10 @@ class Int8Static(Method):
             raise NotApplicable("int8_static without per_channel and without smooth loses too much to be worth a trial")
         spread_pairs(model)
         layers = quantizable(model, self.exclude)
-        seen = observe(model, layers, ctx.calibration)
+        seen = observe(model, layers, ctx.calibration, ctx.device)
         smooth = smoothing(layers, seen, self.smooth) if self.smooth else {}
         scales = {f"{path}.input_smooth": smooth_I for path, smooth_I in smooth.items()}
-        for path, (low, high) in ranges(self.observer, model, seen, ctx.calibration, smooth).items():
+        for path, (low, high) in ranges(self.observer, model, seen, ctx.calibration, smooth, ctx.device).items():
             scales[f"{path}.input_scale"], scales[f"{path}.input_zero_point"] = simulation.input_grid(low, high)
         ctx.precision.add(layers, Precision("int8", "static_int8", per_channel=self.per_channel), scales)
         if self.embeddings:

@@ -45,11 +45,11 @@ class Qat(Method):
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         spread_pairs(model)
         layers = quantizable(model, self.exclude)
-        seen = observe(model, layers, ctx.calibration)
+        seen = observe(model, layers, ctx.calibration, ctx.device)
         precision = Precision("int8", "static_int8", per_channel=self.per_channel)
         grids = {
             path: Rounded(layers[path], precision, *input_grid(low, high))
-            for path, (low, high) in ranges("minmax", model, seen, ctx.calibration, {}).items()
+            for path, (low, high) in ranges("minmax", model, seen, ctx.calibration, {}, ctx.device).items()
         }
         ctx.precision.add(layers, precision, scales_of(grids))
         if self.embeddings:

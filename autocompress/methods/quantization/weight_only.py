@@ -45,8 +45,8 @@ class WeightOnly(Method):
         scales: dict[str, Tensor] = {}
         if self.algorithm != "rtn":
             rounded: dict[str, Tensor] = {}  # put in place at the end: inputs are those of the model as given
-            for share in shares(model, observe(model, layers, ctx.calibration)):
-                known = moments(model, share, ctx.calibration)
+            for share in shares(model, observe(model, layers, ctx.calibration, ctx.device)):
+                known = moments(model, share, ctx.calibration, ctx.device)
                 for path in share:
                     W_OI, seen = weight_OI(layers[path]), known[path]
                     if self.algorithm == "awq":
