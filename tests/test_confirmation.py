@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from autocompress.engine.confirmation import mean
+from autocompress.engine.confirmed import mean
 from autocompress.engine.front.finalists import Finalists
 from autocompress.engine.trial import Trial
 from autocompress.space.goals import DEFAULT_OBJECTIVES, Constraint, Goals, Measurement
