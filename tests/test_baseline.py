@@ -19,7 +19,9 @@ from autocompress.machine import cache
 from autocompress.serving import pipeline
 from autocompress.space.method import find
 from autocompress.space.recipe import Recipe
+from autocompress.space.settings import TaskSettings
 from autocompress.study import Study
+from autocompress.tasks import kinds
 from autocompress.trials import work
 from autocompress.trials.executors.inline import InlineExecutor
 from autocompress.trials.job import Job, Result
@@ -205,8 +207,11 @@ def test_an_exported_model_that_answers_with_no_numbers_says_so(tmp_path: Path) 
         def run(self, batch: object) -> np.ndarray:
             return np.array([[0.0, np.nan]], np.float32)
 
+    kind = kinds.of(TaskSettings(data="none"), ("a", "b"))
     with pytest.raises(ConfigError) as error:
-        pipeline._Checked(tmp_path, Broken(), 2).run({"input_ids": np.array([[1]])})
+        pipeline._Checked(tmp_path, Broken(), kinds.of(TaskSettings(data="none"), ("a", "b"))).run(
+            {"input_ids": np.array([[1]])}
+        )
     assert str(error.value) == (
         f"{tmp_path}: should hold a model that answers with finite numbers. Got: its answers to 1 of 1 texts are not "
         "finite numbers (NaN or infinity)."

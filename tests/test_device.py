@@ -135,7 +135,7 @@ def test_a_loss_is_computed_where_the_model_is(gpu: torch.device, remembered: bo
         ctx = surroundings(teacher, gpu)
         if remembered:
             ctx.teacher._remember = lambda: torch.zeros(96, 3)
-        ctx.losses += [SoftLabelLoss(2.0, 1.0), *([] if remembered else [LastStates()])]
+        ctx.losses += [SoftLabelLoss(2.0, 1.0, kinds.usual()), *([] if remembered else [LastStates()])]
         batch = ctx.calibration[0]
         with pytest.raises(RuntimeError, match=r"two devices|different devices"):
             model(**inputs(batch))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -28,7 +28,7 @@ class Examples:
     Labels are one a row, or one of the fields where there is one for every token; or there are none.
     """
 
-    fields: dict[str, list[list[int]]]  # input_ids, attention_mask and perhaps token_type_ids
+    fields: Mapping[str, Sequence[list[int]]]  # input_ids, attention_mask and perhaps token_type_ids
     labels: list[int] | None
     pad: dict[str, int]  # what fills each field up to the batch's longest text
 

@@ -13,16 +13,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from autocompress.machine import cache
 from autocompress.space.settings import TaskSettings
 from autocompress.tasks.data.splits import Split, Texts, load_texts
 from autocompress.tasks.dataset import Examples
 from autocompress.tasks.kind import TaskKind
+from autocompress.tasks.ragged import Ragged
 from autocompress.tasks.resampling import paired_interval
 from autocompress.tasks.tokenization import padding
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from transformers import PreTrainedTokenizerBase
+
+
+_WORTH_KEEPING = 2000  # rows
+_PIECE = 10_000  # rows
+_NOTE = "examples.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +83,13 @@ class Task:
         What columns are called, where the texts lie and which metric scores them is no part of it.
         """
         texts = self.texts
-        rows = [[split.texts, split.labels] for split in (texts.train, texts.validation, texts.test)]
-        read = [self.settings.kind, self.settings.max_length]
-        parts = [rows, texts.labels, read, padding(self.tokenizer), self.tokenizer.backend_tokenizer.to_str()]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        splits = (texts.train, texts.validation, texts.test)
+        read = [texts.labels, [self.settings.kind, self.settings.max_length], *self._read_by]
+        return _digest([[split.texts, split.labels] for split in splits], read)
+
+    @cached_property
+    def _read_by(self) -> list[Any]:
+        return [padding(self.tokenizer), self.tokenizer.backend_tokenizer.to_str()]
 
     def score(self, logits: ArrayLike | Tensor, labels: Sequence[Any]) -> float:
         """The task's metric for the logits of so many rows; higher is better."""
@@ -91,4 +101,36 @@ class Task:
         return paired_interval(self.kind.of_sums, *statistics)
 
     def _examples(self, split: Split) -> Examples:
+        """Tokenised once for all processes and searches, where that takes longer than to find it again."""
+        if len(split.texts) < _WORTH_KEEPING:
+            return self._tokenised(split)
+        key = _digest([[split.texts, split.labels]], [self.settings.kind, self.settings.max_length, *self._read_by])
+        folder = cache.folder("tokens", key, lambda draft: _keep(self._tokenised(split), draft))
+        known = json.loads((folder / _NOTE).read_text())
+        fields = {name: Ragged(folder, name) for name in known["pad"]}
+        return Examples(fields, split.labels if known["labels"] else None, known["pad"])
+
+    def _tokenised(self, split: Split) -> Examples:
         return self.kind.examples(self.tokenizer, split.texts, split.labels, self.settings.max_length)
+
+
+def _keep(examples: Examples, folder: Path) -> None:
+    for name, rows in examples.fields.items():
+        Ragged.write(folder, name, rows)
+    note = {"pad": examples.pad, "labels": examples.labels is not None}
+    (folder / _NOTE).write_text(json.dumps(note))
+
+
+def _digest(splits: list[list[list[Any]]], read: list[Any]) -> str:
+    """sha256 of the JSON of all, a piece of the rows at a time: as one text they may be larger than the memory."""
+    digest = hashlib.sha256(b"[[")
+    for i, columns in enumerate(splits):
+        digest.update(b", [" if i else b"[")
+        for j, column in enumerate(columns):
+            digest.update(b", [" if j else b"[")
+            for at in range(0, len(column), _PIECE):
+                digest.update((", " * bool(at) + json.dumps(column[at : at + _PIECE], sort_keys=True)[1:-1]).encode())
+            digest.update(b"]")
+        digest.update(b"]")
+    digest.update(b"], " + json.dumps(read, sort_keys=True)[1:].encode())
+    return digest.hexdigest()
