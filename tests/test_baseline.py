@@ -207,7 +207,6 @@ def test_an_exported_model_that_answers_with_no_numbers_says_so(tmp_path: Path) 
         def run(self, batch: object) -> np.ndarray:
             return np.array([[0.0, np.nan]], np.float32)
 
-    kind = kinds.of(TaskSettings(data="none"), ("a", "b"))
     with pytest.raises(ConfigError) as error:
         pipeline._Checked(tmp_path, Broken(), kinds.of(TaskSettings(data="none"), ("a", "b"))).run(
             {"input_ids": np.array([[1]])}

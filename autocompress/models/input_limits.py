@@ -105,8 +105,8 @@ def check(
     for key, length in (asked | {"target.sequence_length": target.sequence_length}).items():
         if length > tokenizer.model_max_length:
             rule = f"must be at most {tokenizer.model_max_length}, which is what this model reads"
-            unsaid = task is not None and key == "task.max_length" and "max_length" not in task.model_fields_set
-            wrong.append(f"{key}: {rule}. Got {length}{', the default' * unsaid}.")
+            usual = type(task).model_fields["max_length"].default if task and key == "task.max_length" else None
+            wrong.append(f"{key}: {rule}. Got {length}{', the default' * (length == usual)}.")
     if wrong:
         raise ConfigError("\n".join(wrong))
 
