@@ -110,3 +110,28 @@ def test_class_names_are_unique() -> None:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert not {name for name, count in names.items() if count > 1}
+
+
+def _listed(folder: str) -> set[str]:
+    return {path.stem for path in (PACKAGE / folder).iterdir() if path.is_dir() or path.suffix == ".py"} - {"__init__"}
+
+
+NAMED = {  # names that stand in their own folder only -> that folder
+    "runtimes": _listed("runtimes") & {"onnxruntime", "openvino", "torch"},
+    "tasks.kinds": {name.replace("_", "-") for name in _listed("tasks/kinds")},
+    "models.families": _listed("models/families") - {"anatomy", "places", "__pycache__"},
+}
+ALLOWED = {  # where a name has to stand, or is another thing's
+    "space.settings": "what is taken where nothing is said, and `compile`",
+    "methods.quantization.half": "which runtimes compute in bfloat16: theirs to say, once formats are",
+    "space.keys": "versions of libraries", "engine.identity": "versions of libraries",
+    "tasks.data.docstrings": "packages whose docstrings are read",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if name_of(p) not in ALLOWED], ids=name_of)
+def test_no_runtime_task_or_family_is_named_elsewhere(path: Path) -> None:
+    """So that adding one is one file."""
+    strings = {n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)}
+    foreign = {name for folder, names in NAMED.items() if not name_of(path).startswith(folder) for name in names}
+    assert not strings & foreign

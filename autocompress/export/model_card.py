@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from autocompress.engine.trial import Trial
 from autocompress.report.tables import DISTURBED, FRONT_COLUMNS, Row, disturbed, footnote, front_rows, markdown, short
+from autocompress.runtimes.runtime import find_runtime
 from autocompress.serving.folder import Measured, Serving
 
 if TYPE_CHECKING:
@@ -112,12 +113,12 @@ ask({text})                                     # [{{{answer}}}]
 model = autocompress.load("this-folder")          # a torch module with the Hugging Face interface
 ```
 
-`autocompress verify this-folder` measures it again. {_elsewhere(artefact)}"""
+`autocompress verify this-folder` measures it again. {_elsewhere(artefact, serving.target.runtime)}"""
 
 
-def _elsewhere(artefact: str) -> str:
+def _elsewhere(artefact: str, runtime: str) -> str:
     """How to run it without autocompress, if that is possible."""
-    stock = {"model.onnx": "ONNX Runtime", "openvino": "OpenVINO"}.get(artefact)
-    if stock is None:
-        return "It runs in torch."
+    stock = find_runtime(runtime).opened_by
+    if not stock:
+        return f"It runs in {runtime}."
     return f"`{artefact}` needs no autocompress: any {stock} runs it on what `tokenizer.json` gives."

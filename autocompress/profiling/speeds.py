@@ -85,13 +85,13 @@ def _speed(target: Target, shape: tuple[int, int], plan: PrecisionPlan) -> float
 
 
 def _opened(chain: nn.Module, plan: PrecisionPlan, batch: dict[str, Tensor], target: Target, folder: Path) -> Session:
-    if target.runtime == "torch":  # whose artefact is a checkpoint, which a bare chain cannot be
+    runtime = find_runtime(target.runtime)
+    if not runtime.opened_by:  # its artefact is a checkpoint, which a bare chain cannot be
         from autocompress.runtimes.torch.codes import encode, fill
         from autocompress.runtimes.torch.runtime import TorchSession
 
         eager = target.model_copy(update={"compile": False})  # compiled, products are the same
         return TorchSession(fill(chain, encode(chain, plan), plan) if plan else chain, eager)
-    runtime = find_runtime(target.runtime)
     runtime.lower(chain, plan, batch, folder)
     return runtime.open(folder, target)
 

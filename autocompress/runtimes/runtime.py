@@ -35,6 +35,7 @@ class Runtime(Protocol):
     """Lowers, opens and describes. Everything that is reported was run through `open`."""
 
     packages: tuple[str, ...]  # what `open` and the session import: all that a served model needs to have installed
+    opened_by: str  # what runs the artefact without autocompress; nothing, where it is the exported module itself
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
         """Raise `NotApplicable` with the reason if this plan cannot be carried out on that target."""

@@ -130,12 +130,13 @@ class _Checked:
 def _opened(folder: Path, serving: Serving) -> Session:
     """Raises `ConfigError` for an artefact that the runtime cannot open."""
     target = serving.target
-    if target.runtime == "torch":
+    runtime = find_runtime(target.runtime)
+    if not runtime.opened_by:  # the module itself
         from autocompress.serving import load
 
         load.check(folder)
     try:
-        return _Checked(folder, find_runtime(target.runtime).open(folder, target), serving.kind)
+        return _Checked(folder, runtime.open(folder, target), serving.kind)
     except ConfigError:
         raise
     except Exception as e:  # every runtime has its own errors for a file that it cannot read

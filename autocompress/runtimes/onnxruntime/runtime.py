@@ -87,6 +87,7 @@ class OnnxRuntime:
     """float32, 4- and 8-bit weights with float or 8-bit inputs on a CPU; float32 and float16 on CUDA."""
 
     packages: tuple[str, ...] = ("onnxruntime",)
+    opened_by = "ONNX Runtime"
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
         if _PROVIDERS[target.device] not in onnxruntime.get_available_providers():

@@ -61,6 +61,7 @@ class OpenVinoRuntime:
     """float32, 4- and 8-bit weights with float or 8-bit inputs; bfloat16 on CPUs that have it."""
 
     packages: tuple[str, ...] = ("openvino",)
+    opened_by = "OpenVINO"
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
         if target.device != "cpu":

@@ -82,6 +82,7 @@ class TorchRuntime:
     """float32; 8-bit products on x86 CPUs; half the bytes, computed with where the device can; 4 and 8 bits stored."""
 
     packages: tuple[str, ...] = ("safetensors", "torch", "transformers")
+    opened_by = ""
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
         for path, precision in plan.items():
