@@ -66,7 +66,7 @@ def test_a_head_whose_names_agree_is_taken_as_given_in_whatever_order(project: P
 
 def test_a_head_for_other_names_is_fine_tuned_and_this_is_said(project: Path) -> None:
     train_checkpoint(project, ("spam", "ham"), (1, 0))
-    bench = work.workbench(Study.create(spaced(project, "")).data)
+    bench = work.bench_of(Study.create(spaced(project, "")).data)
     assert bench.teacher_plan.training
     assert bench.notes[-1].endswith(
         ", since its head is for other labels (spam, ham) than the data's (sour, sweet)."
@@ -75,7 +75,7 @@ def test_a_head_for_other_names_is_fine_tuned_and_this_is_said(project: Path) ->
 
 def test_a_head_without_names_whose_rows_are_in_another_order_is_fine_tuned(project: Path) -> None:
     train_checkpoint(project, ("LABEL_0", "LABEL_1"), (1, 0))
-    bench = work.workbench(Study.create(spaced(project, "")).data)
+    bench = work.bench_of(Study.create(spaced(project, "")).data)
     assert bench.notes[-1].endswith(
         ", since its head is no better than guessing: its accuracy is 0.047 on 64 validation texts, "
         "and 0.500 with the answer 'sour' to each."
@@ -84,7 +84,7 @@ def test_a_head_without_names_whose_rows_are_in_another_order_is_fine_tuned(proj
 
 def test_a_head_without_names_that_knows_the_task_is_taken_as_given(project: Path) -> None:
     train_checkpoint(project, ("LABEL_0", "LABEL_1"))
-    assert work.workbench(Study.create(spaced(project, "")).data).teacher_training is None
+    assert work.bench_of(Study.create(spaced(project, "")).data).teacher_training is None
 
 
 def test_a_named_teacher_for_other_labels_is_refused(project: Path) -> None:
@@ -143,12 +143,12 @@ def test_a_teacher_that_cuts_texts_otherwise_is_refused_and_one_that_only_says_i
         )
     )
     spaced(project, "teacher: ./other")
-    assert work.workbench(Study.create(project, "alike").data).teacher_plan.training is None
+    assert work.bench_of(Study.create(project, "alike").data).teacher_plan.training is None
     file.write_text(
         json.dumps(content | {"normalizer": {"type": "Replace", "pattern": {"String": "o"}, "content": "0"}})
     )
     with pytest.raises(ConfigError, match=r"the text '.*' becomes \[.*\] by the model's and \[.*\] by the teacher's"):
-        work.workbench(Study.create(project, "unlike").data).teacher_plan  # noqa: B018
+        work.bench_of(Study.create(project, "unlike").data).teacher_plan  # noqa: B018
 
 
 def test_what_is_wrong_with_a_teachers_folder_is_said_of_the_teacher(project: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_trial_whose_answers_are_no_numbers_fails_with_its_reason(
     study = Study.create(project)
     executor = InlineExecutor(lambda *_: None)
     executor.submit(Job("baseline", study.data)).result()
-    bench = work.workbench(study.data)
+    bench = work.bench_of(study.data)
     bench.start  # noqa: B018
     whole = work._finished
 
@@ -222,7 +222,7 @@ def test_the_teachers_logits_are_computed_once_and_only_where_something_learns_f
 ) -> None:
     study = Study.create(project)
     InlineExecutor(lambda *_: None).submit(Job("baseline", study.data)).result()
-    bench, place = work.workbench(study.data), cache.cache_root() / "teacher_logits"
+    bench, place = work.bench_of(study.data), cache.cache_root() / "teacher_logits"
     plain, distilled = [{"finetune": {"epochs": 1}}], [{"soft_labels": {}}, {"finetune": {"epochs": 1}}]
     Ascent(bench, Recipe.load(plain), "0", lambda *_: None).train()
     work.apply(bench, bench.start, bench.context(seed=0, rehearsal=True), Recipe.load(distilled))

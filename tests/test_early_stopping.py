@@ -128,7 +128,7 @@ def test_the_teacher_of_a_search_is_trained_so_where_no_epochs_are_named(project
     project.write_text(
         SPACE.replace("{epochs: 4, lr: 1e-2, freeze_embeddings: false}", "{lr: 1e-2, freeze_embeddings: false}")
     )
-    bench = work.workbench(Study.create(project).data)
+    bench = work.bench_of(Study.create(project).data)
     steps: list[tuple[int, int]] = []
     bench.teach(lambda step, of, loss: steps.append((step, of)))
     assert bench.scorer.epoch(bench.teacher.model) > 0.95

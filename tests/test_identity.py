@@ -77,7 +77,7 @@ def test_corrected_texts_are_not_mixed_with_the_old_ones(study: Study, project: 
 def test_texts_that_change_while_it_runs_are_noticed(study: Study, project: Path) -> None:
     relabel(project.parent, "validation")
     with pytest.raises(ConfigError, match=r"task\.data: the texts must be those that the study was made with"):
-        _ = work.workbench(study.data).task
+        _ = work.bench_of(study.data).task
 
 
 @pytest.mark.parametrize(("file", "named"), [("model.safetensors", "model"), ("tokenizer.json", "tokenizer")])

@@ -157,7 +157,7 @@ def test_types_are_not_given_to_a_model_that_has_one(project: Path) -> None:
         head, *rows = (folder / f"{split}.csv").read_text().splitlines()
         (folder / f"{split}.csv").write_text("\n".join([f"other,{head}", *(f"tree,{row}" for row in rows)]) + "\n")
     project.write_text(SPACE.replace("  max_length", "  text: [other, text]\n  max_length"))
-    task = work.workbench(Study.create(project).data).task
+    task = work.bench_of(Study.create(project).data).task
     assert task.train.fields.keys() == {"input_ids", "attention_mask"}
     task.tokenizer.save_pretrained(folder / "exported")
     assert "token_type_ids" not in AutoTokenizer.from_pretrained(folder / "exported").model_input_names

@@ -39,7 +39,7 @@ Steps = list[int]
 def bench(project: Path) -> Bench:
     study = Study.create(project)
     InlineExecutor(lambda *_: None).submit(Job("baseline", study.data)).result()
-    return work.workbench(study.data)
+    return work.bench_of(study.data)
 
 
 def weights(model: nn.Module) -> torch.Tensor:

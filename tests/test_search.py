@@ -315,7 +315,7 @@ def test_a_checkpoint_with_a_head_is_the_teacher_as_given(project: Path, teacher
     train_checkpoint(project)
     autocompress.search(project, trials=1, observer=notes)
     assert any(note.endswith("model as given: it is fine-tuned already.") for note in notes.said)
-    bench = work.workbench(autocompress.open_study("space").data)
+    bench = work.bench_of(autocompress.open_study("space").data)
     assert bench.teacher_training is None
     assert torch.equal(weights(bench.teacher.model), weights(load_model(bench.source, bench.task.labels)))
 
@@ -323,10 +323,10 @@ def test_a_checkpoint_with_a_head_is_the_teacher_as_given(project: Path, teacher
 def test_another_checkpoint_is_the_teacher_and_trials_may_begin_from_the_models_own_weights(project: Path) -> None:
     study = autocompress.search(project, trials=1)
     shutil.copytree(project.parent / "model", project.parent / "other")
-    storage.save(work.workbench(study.data).teacher.model, project.parent / "other")
+    storage.save(work.bench_of(study.data).teacher.model, project.parent / "other")
     with_teacher(project, "teacher: ./other\nstart: pretrained")
     second = autocompress.search(project, trials=1, name="second")
-    bench = work.workbench(second.data)
+    bench = work.bench_of(second.data)
     assert second.baseline.measurement["score"] == study.baseline.measurement["score"]
     assert torch.equal(weights(bench.start), weights(load_model(bench.source, bench.task.labels)))
     assert not torch.equal(weights(bench.start), weights(bench.teacher.model))

@@ -36,17 +36,17 @@ TWO = [*ONE, {"layers": {"keep": 0.5}}, {"soft_labels": {}}, FINETUNE, {"int8_dy
 def bench(project: Path) -> Bench:
     study = Study.create(project)
     InlineExecutor(lambda *_: None).submit(Job("baseline", study.data)).result()
-    return work.workbench(study.data)
+    return work.bench_of(study.data)
 
 
 def test_a_study_made_again_in_the_place_of_another_is_loaded_anew(project: Path) -> None:
-    before = work.workbench(Study.create(project).data)
+    before = work.bench_of(Study.create(project).data)
     assert before.space.task.max_length == 16
     shutil.rmtree(before.study.artefacts)
     project.write_text(SPACE.replace("max_length: 16", "max_length: 12"))
-    after = work.workbench(Study.create(project).data)
+    after = work.bench_of(Study.create(project).data)
     assert (after.study.artefacts, after.space.task.max_length) == (before.study.artefacts, 12)
-    assert work.workbench(after.study) is after
+    assert work.bench_of(after.study) is after
 
 
 class Steps:

@@ -29,7 +29,7 @@ from autocompress.tasks.tokenization import padding
 from autocompress.trials.artefacts import kept, remeasured, trial_key
 from autocompress.trials.executors.inline import InlineExecutor
 from autocompress.trials.job import Job
-from autocompress.trials.work import workbench
+from autocompress.trials.work import bench_of
 
 Judged = Callable[[Trial], dict[str, float]]
 
@@ -52,7 +52,7 @@ def export(study: StudyState, trial: Trial, to: Path, judged: Judged, remake: Ca
 
 
 def _fill(draft: Path, study: StudyState, trial: Trial, place: Path, scores: dict[str, float]) -> None:
-    bench = workbench(study.data)
+    bench = bench_of(study.data)
     for source in (place / "model", place / "artefact"):
         shutil.copytree(source, draft, dirs_exist_ok=True)
     bench.task.tokenizer.save_pretrained(draft)
@@ -92,7 +92,7 @@ def _measured(study: StudyState, trial: Trial, scores: dict[str, float]) -> Meas
         baseline=study.baseline.measurement | {"test_score": scores["baseline_test_score"]},
         metric=study.space.task.metric, target=study.space.target,
         machine=record["machine"], versions=record["versions"],
-        runtime=record.get("runtime") or workbench(study.data).runtime.describe(),
+        runtime=record.get("runtime") or bench_of(study.data).runtime.describe(),
         isolated=bool(again),
     )  # fmt: skip
 

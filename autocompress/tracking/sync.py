@@ -1,4 +1,4 @@
-"""MLflow as a view of a study: it is made to hold what the ledger of trials holds, and never asked what to do.
+"""MLflow as a view of a study: it is made to hold what the study holds, and never asked what to do.
 
 A sync compares what every run should hold (`runs`) with what it is known to hold, and writes the difference. What it
 is known to hold is learnt from MLflow once, by tag, and again after trouble. So a sync can be repeated at will, and

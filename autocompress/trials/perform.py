@@ -18,7 +18,7 @@ _MEASURES = ("baseline", "rehearse", "evaluate", "remeasure")
 
 def perform(job: Job, on_step: OnStep) -> Result:
     """Do the job. A recipe's own trouble becomes a `Failure`; trouble around it is raised."""
-    bench = work.workbench(job.study)
+    bench = work.bench_of(job.study)
     machine = fingerprint.machine(bench.target.device)
     if job.kind in _MEASURES and job.study.machine not in ({}, machine):
         return Result(failure=Failure(_elsewhere(job.study.machine, machine), expected=False), machine=machine)

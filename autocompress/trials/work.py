@@ -44,7 +44,7 @@ class _Same:
 
 @dataclass(frozen=True)
 class Work:
-    """What a job works with: the study's workbench, one recipe, and someone to tell about training steps."""
+    """What a job works with: the study's bench, one recipe, and someone to tell about training steps."""
 
     bench: Bench
     recipe: Recipe
@@ -73,8 +73,8 @@ class Done:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def workbench(study: StudyData) -> Bench:
-    """This process's workbench of a study: another one that was made in its place has one of its own."""
+def bench_of(study: StudyData) -> Bench:
+    """This process's bench of a study: another one that was made in its place has one of its own."""
     bench = loaded(_Same(study))
     bench.study = study
     return bench

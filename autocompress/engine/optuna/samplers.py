@@ -121,7 +121,7 @@ def _warn_of_optuna() -> None:
     )  # fmt: skip
 
 
-def lessons(trials: list[FrozenTrial], values: list[Values], settings: SearchSettings) -> list[FrozenTrial]:
+def as_seen(trials: list[FrozenTrial], values: list[Values], settings: SearchSettings) -> list[FrozenTrial]:
     """The trials as the sampler should see them, `values` being what each was measured for.
 
     NSGA-II and the Gaussian process look at complete trials only, and would propose what was refused again and again.

@@ -84,7 +84,7 @@ class Store:
         """
         sampler = self._sampler(len(self._mirror), explore or decided is not None)
         known, values = [row.seen for row in self._mirror], [self._values(row.trial) for row in self._mirror]
-        sketch = samplers.sketch(samplers.lessons(known, values, self._settings), self._directions, sampler)
+        sketch = samplers.sketch(samplers.as_seen(known, values, self._settings), self._directions, sampler)
         if decided is not None:
             sketch.enqueue_trial(decided)
         elif (queued := self._next_decided(sample, explore)) is not None:
