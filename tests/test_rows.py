@@ -20,7 +20,8 @@ ROWS = [[3, 1], [], [7], [2**31 - 1, -100, 5]]
 
 
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
-    Ragged.write(tmp_path, "ids", ROWS)
+    Ragged.append(tmp_path, "ids", ROWS[:1])
+    Ragged.append(tmp_path, "ids", ROWS[1:])
     found = Ragged(tmp_path, "ids")
     assert list(found) == ROWS
     assert [found[i] for i in (-1, 1)] == [ROWS[-1], ROWS[1]]
@@ -29,6 +30,8 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     with pytest.raises(IndexError):
         found[4]
     assert isinstance(found._values, np.memmap)
+    Ragged.append(tmp_path, "none", [[], []])
+    assert list(Ragged(tmp_path, "none")) == [[], []]
 
 
 def loaded(folder: Path) -> Task:
@@ -40,6 +43,7 @@ def test_a_large_split_is_tokenised_once(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
     plain = loaded(tmp_path).train
     monkeypatch.setattr(task_module, "_WORTH_KEEPING", 1)
+    monkeypatch.setattr(task_module, "_PIECE", 3)
     kept, encode, counts = loaded(tmp_path).train, tokenization.encode, list[int]()
     monkeypatch.setattr(
         tokenization, "encode", lambda t, texts, most: counts.append(len(texts)) or encode(t, texts, most)

@@ -1,9 +1,9 @@
 """Rows of token-level integers, of unlike length, as one array that processes share: 4 bytes a number.
 
-    <name>.values.npy   int32, all rows one after the other
-    <name>.ends.npy     int64, where each row ends
+    <name>.values    int32, all rows one after the other
+    <name>.lengths   int32, of each row
 
-They are mapped, not read: what several processes look at lies in memory once, and may be larger than it.
+Values are mapped, not read: what several processes look at lies in memory once, and may be larger than it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ class Ragged(Sequence[list[int]]):
     """N rows that lie in a folder."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._values = np.load(folder / f"{name}.values.npy", mmap_mode="r")
-        self._ends: NDArray[np.int64] = np.load(folder / f"{name}.ends.npy", mmap_mode="r")
+        values = folder / f"{name}.values"
+        self._ends: NDArray[np.int64] = np.fromfile(folder / f"{name}.lengths", np.int32).cumsum(dtype=np.int64)
+        self._values = np.memmap(values, np.int32, mode="r") if values.stat().st_size else np.zeros(0, np.int32)
 
     @staticmethod
-    def write(folder: Path, name: str, rows: Sequence[Sequence[int]]) -> None:
-        """Keep `rows` in a folder."""
-        ends_N = np.cumsum(np.fromiter((len(row) for row in rows), np.int64, len(rows)), dtype=np.int64)
-        flat = (number for row in rows for number in row)
-        np.save(folder / f"{name}.values.npy", np.fromiter(flat, np.int32, int(ends_N[-1]) if len(rows) else 0))
-        np.save(folder / f"{name}.ends.npy", ends_N)
+    def append(folder: Path, name: str, rows: Sequence[Sequence[int]]) -> None:
+        """Keep these rows too, behind those that the folder has."""
+        for kind, numbers in (("values", [n for row in rows for n in row]), ("lengths", [len(row) for row in rows])):
+            with (folder / f"{name}.{kind}").open("ab") as file:
+                np.array(numbers, np.int32).tofile(file)
 
     def __len__(self) -> int:
         return len(self._ends)

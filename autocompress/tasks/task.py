@@ -105,7 +105,7 @@ class Task:
         if len(split.texts) < _WORTH_KEEPING:
             return self._tokenised(split)
         key = _digest([[split.texts, split.labels]], [self.settings.kind, self.settings.max_length, *self._read_by])
-        folder = cache.folder("tokens", key, lambda draft: _keep(self._tokenised(split), draft))
+        folder = cache.folder("tokens", key, lambda draft: self._keep(split, draft))
         known = json.loads((folder / _NOTE).read_text())
         fields = {name: Ragged(folder, name) for name in known["pad"]}
         return Examples(fields, split.labels if known["labels"] else None, known["pad"])
@@ -113,12 +113,14 @@ class Task:
     def _tokenised(self, split: Split) -> Examples:
         return self.kind.examples(self.tokenizer, split.texts, split.labels, self.settings.max_length)
 
-
-def _keep(examples: Examples, folder: Path) -> None:
-    for name, rows in examples.fields.items():
-        Ragged.write(folder, name, rows)
-    note = {"pad": examples.pad, "labels": examples.labels is not None}
-    (folder / _NOTE).write_text(json.dumps(note))
+    def _keep(self, split: Split, folder: Path) -> None:
+        """A piece at a time: as Python's numbers, tokens take ten times the memory."""
+        for at in range(0, len(split.texts), _PIECE):
+            examples = self._tokenised(split[at : at + _PIECE])
+            for name, rows in examples.fields.items():
+                Ragged.append(folder, name, rows)
+        note = {"pad": examples.pad, "labels": examples.labels is not None}
+        (folder / _NOTE).write_text(json.dumps(note))
 
 
 def _digest(splits: list[list[list[Any]]], read: list[Any]) -> str:
