@@ -80,8 +80,8 @@ Tracer = Callable[[Path, Target, "Inputs"], list[Timed]]
 
 def find_tracer(name: str) -> Tracer | None:
     """How a runtime times the pieces of an artefact: `trace` in `runtimes/<name>/trace.py`. None if it cannot."""
-    module = f"autocompress.runtimes.{name}.trace"
-    if find_spec(module) is None:
+    module = f"autocompress.runtimes.{name}"
+    if find_spec(module) is None or find_spec(f"{module}.trace") is None:
         return None
-    tracer: Tracer = importlib.import_module(module).trace
+    tracer: Tracer = importlib.import_module(f"{module}.trace").trace
     return tracer
