@@ -261,8 +261,8 @@ def test_an_interrupt_says_what_is_kept_and_how_to_go_on(tmp_path: Path, sign: s
     process = _started(tmp_path, finished(0))
     process.send_signal(sign)
     start = time.monotonic()
-    _, said = process.communicate(timeout=60)
-    assert time.monotonic() - start < 20, "it does not wait for the training"
+    _, said = process.communicate(timeout=20)
+    assert time.monotonic() - start < 5
     assert process.returncode == 130
     assert said.splitlines()[-1].strip() == "autocompress resume space"
     assert "Stopped. 1 trained trials are kept in studies/space" in said

@@ -7,21 +7,25 @@ from pathlib import Path
 from killed import KILLED, UNLIMITED, check
 from lives import Lives, strike_each
 
+from autocompress.machine import fault_points
 from autocompress.study import Study
 
 # Where several write at the same time, in a worker and in the coordinator.
-EVERYTHING = ["aside:2", "entry:4", "told:2", "confirmed:1"]
+EVERYTHING = [
+    "baseline:1", "asked:2", "rehearsed:2", "aside:2", "entry:4", "trained:1", "lowered:2", "evaluated:2", "told:2",
+    "logged:1", "confirmed:1",
+]  # fmt: skip
 
 
 def test_all_processes_killed_at_once(home: Path, lives: Lives) -> None:
-    (home / "space.yaml").write_text(UNLIMITED.replace("trials: 4", "trials: 6"))
+    (home / "space.yaml").write_text(UNLIMITED.replace("trials: 4", "trials: 9"))
     for fatal in EVERYTHING:
         life = lives.live(home, f"{fatal}:all", workers=3)
         assert (life.exitcode, life.left) == (KILLED, []), f"{fatal}: it passed {life.passed}"
         point, count = fatal.split(":")
         assert life.passed[point] >= int(count)
     assert lives.live(home, workers=3).exitcode == 0
-    check(Study.open("killed"), 6)
+    check(Study.open("killed"), 9)
 
 
 def test_three_workers_each_killed_while_it_measures_and_while_it_trains(home: Path, lives: Lives) -> None:
@@ -35,3 +39,7 @@ def test_three_workers_each_killed_while_it_measures_and_while_it_trains(home: P
     assert len(set(struck)) == 6
     assert (life.exitcode, life.left) == (0, [])
     check(Study.open("killed"), 8)
+
+
+def test_every_point_is_among_them() -> None:
+    assert {passage.split(":")[0] for passage in EVERYTHING} == fault_points.POINTS.keys()

@@ -15,8 +15,8 @@ from autocompress.trials.artefacts import trial_key
 
 # The passages that end a life each; what a life passes depends on what those before it left to do.
 ALONE = [
-    "baseline:1", "rehearsed:1", "asked:1", "aside:1", "entry:2", "trained:1", "lowered:1", "evaluated:1", "logged:1",
-    "told:1", "aside:2", "confirmed:1",
+    "baseline:1", "entry:2", "rehearsed:1", "asked:1", "aside:1", "entry:2", "trained:1", "lowered:1", "evaluated:1",
+    "logged:1", "told:1", "aside:2", "confirmed:1", "entry:2",
 ]  # fmt: skip
 
 

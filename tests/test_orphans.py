@@ -55,8 +55,8 @@ def test_nothing_is_left_behind_by_ctrl_c_or_kill_9_and_the_budget_is_met_exactl
     assert len(workers) == 2
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
     start = time.monotonic()
-    _, said = process.communicate(timeout=60)
-    assert time.monotonic() - start < 15, "it waits neither for trials nor for patience to end"
+    _, said = process.communicate(timeout=20)
+    assert time.monotonic() - start < 5, "it waits neither for trials nor for patience to end"
     assert process.returncode == 130
     assert said.splitlines()[-1].strip() == "autocompress resume space --workers 2"
     assert "Traceback" not in said

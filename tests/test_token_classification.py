@@ -149,5 +149,9 @@ def test_a_search_from_data_to_a_served_folder(tagged: Path, capsys: pytest.Capt
         assert main(command, standalone_mode=False) in (0, None)
     said = capsys.readouterr().out
     assert "agrees" in said
-    assert "SWEET" in said
+    assert "honey tree (SWEET " in said
+    with pytest.raises(
+        ConfigError, match=r"^this model reads words: a text, or a list of words\. Got \('honey', 'tree'\)"
+    ):
+        main(["predict", "out", "--pair", "honey", "tree"], standalone_mode=False)
     assert "tagger of words in texts" in (out / "README.md").read_text()

@@ -56,14 +56,11 @@ def predict(
     if as_json:
         print_json(answers)
     else:
-        told = [[_cell(value) for value in ask.kind.told(answer).values()] for answer in answers]
-        rows = [(*cells, *(t if isinstance(t, tuple) else (t,))) for cells, t in zip(told, given, strict=True)]
-        names = ("probability" if name == "score" else name for name in ask.kind.columns_of_answers)
+        shown = [ask.kind.shown(answer) for answer in answers]
+        rows = [(*cells.values(), *(t if isinstance(t, tuple) else (t,)))
+                for cells, t in zip(shown, given, strict=True)]  # fmt: skip
+        names = shown[0].keys()
         print_table((*names, *ask.serving.columns), rows)
-
-
-def _cell(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def verify(

@@ -56,11 +56,12 @@ def settle(study: StudyState, observer: Observer) -> None:
         study_file.update(study.folder, machine=fingerprint.machine(study.space.target.device), **now)
         return
     if unknown := {section: facts for section, facts in now.items() if section not in study.record}:
+        study_file.update(study.folder, **unknown)
+    if unknown.keys() & _SECTIONS.keys():
         observer.note(
             f"The study {study.name!r} is of an earlier version, which did not write down what data and model it was "
             "made of. It goes on with what is there now, and from now on any change of them is found."
         )
-        study_file.update(study.folder, **unknown)
     if changes := _changes(study.record, now):
         raise ConfigError(
             f"the study {study.name!r} is made of something else than what is there now:\n  "

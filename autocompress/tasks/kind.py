@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.space.settings import TaskSettings
@@ -121,14 +120,13 @@ class TaskKind(ABC):
 
     @abstractmethod
     def told(self, answer: Any) -> dict[str, Any]:
-        """The answer as cells of a table, by `columns_of_answers`."""
+        """The answer as cells of a table for programs, by `columns_of_answers`."""
+
+    @abstractmethod
+    def shown(self, answer: Any) -> dict[str, str]:
+        """The same for people."""
 
 
 def listed(texts: Any) -> list[Any]:
     """One text or several, as a list."""
     return [texts] if isinstance(texts, str | tuple) else list(texts)
-
-
-def rows_of(values: Sequence[Any]) -> Array:
-    """Numbers, one a row, as an array."""
-    return np.asarray(values)

@@ -59,7 +59,8 @@ def export(model: nn.Module, batch: Batch, path: Path) -> dict[str, str]:
 @torch.no_grad()
 def _by_token(model: nn.Module, batch: Batch) -> bool:
     """Whether it has an answer for every token, and not one for a text."""
-    logits: Tensor = model(**inputs(batch)).logits
+    one = {name: tensor[:1] for name, tensor in inputs(batch).items()}
+    logits: Tensor = model.eval()(**one).logits
     return logits.ndim > 2
 
 

@@ -97,3 +97,6 @@ class TextClassification(TaskKind):
 
     def told(self, answer: Any) -> dict[str, Any]:
         return dict(answer)
+
+    def shown(self, answer: Any) -> dict[str, str]:
+        return {"label": answer["label"], "probability": f"{answer['score']:.3f}"}

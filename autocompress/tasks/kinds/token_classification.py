@@ -122,10 +122,12 @@ class TokenClassification(TaskKind):
     def given(self, texts: Any) -> list[Any]:
         """A text is parted at its blanks; a list of words is one text in a list of such lists."""
         several = [texts] if isinstance(texts, str) else list(texts)
-        found = [tuple(_parted(text)) for text in several]
+        found = [() if isinstance(text, tuple) else tuple(_parted(text)) for text in several]
         for text, words in zip(several, found, strict=True):
             if not words or not all(isinstance(word, str) and word.strip() for word in words):
-                raise ConfigError(f"this model reads words: a text, or a list of words. Got {short(text)}.")
+                raise ConfigError(
+                    f"this model reads words: a text, or a list of words. Got {short(text)}. Give a text."
+                )
         return found
 
     def shape(self, rows: int, tokens: int) -> tuple[int, ...]:
@@ -143,6 +145,11 @@ class TokenClassification(TaskKind):
 
     def told(self, answer: Any) -> dict[str, Any]:
         return {"entities": json.dumps(answer, ensure_ascii=False)}
+
+    def shown(self, answer: Any) -> dict[str, str]:
+        return {
+            "entities": ", ".join(f"{one['text']} ({one['entity']} {one['score']:.2f})" for one in answer) or "none"
+        }
 
     def _tags(self, numbers: Sequence[int], words: int) -> list[str]:
         """Their names; what is left of so many `words` is outside."""
