@@ -29,7 +29,7 @@ from autocompress.machine.instructions import has_vnni, is_x86
 from autocompress.methods.context import Context, Teacher
 from autocompress.runtimes import isolated, latency
 from autocompress.space.settings import Target
-from autocompress.tasks.dataset import Examples
+from autocompress.tasks.dataset import Corpus, Examples
 from autocompress.trials import work
 
 # said once a process on some CPUs; what a search says elsewhere is compared whole
@@ -94,6 +94,7 @@ def context(teacher: nn.Module, *, train: bool = True, **more: Any) -> Context:
     """A real run's context, or a rehearsal's with `train=False`."""
     texts = toy()
     calibration = list(texts.head(32).batches(16))
+    more.setdefault("corpus", lambda: Corpus.of(texts, 60, [0, 1, 2], 3))
     return Context(Teacher(lambda: teacher), calibration, Target(), texts if train else None, **more)
 
 

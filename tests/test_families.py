@@ -16,6 +16,7 @@ from autocompress.errors import NotApplicable
 from autocompress.models import storage
 from autocompress.models.families.anatomy import Attention, anatomy
 from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.models.students import by_shape
 from autocompress.models.students.lstm import LstmConfig, LstmForSequenceClassification
 from autocompress.models.surgery import features, product, weight_OI
 from autocompress.runtimes.runtime import find_runtime
@@ -63,9 +64,45 @@ def lstm() -> nn.Module:
     return LstmForSequenceClassification(LstmConfig(**COMMON, hidden_size=32, num_hidden_layers=4))
 
 
+def electra() -> nn.Module:
+    from transformers import ElectraConfig, ElectraForSequenceClassification
+
+    return ElectraForSequenceClassification(ElectraConfig(**COMMON, **SHAPE, embedding_size=16))
+
+
+def deberta(share: bool = True) -> nn.Module:
+    from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
+
+    positions = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
+    more = {"share_att_key": share, "norm_rel_ebd": "layer_norm", "position_biased_input": False}
+    return DebertaV2ForSequenceClassification(DebertaV2Config(**COMMON, **SHAPE, **positions, **more))
+
+
+def mpnet() -> nn.Module:
+    from transformers import MPNetConfig, MPNetForSequenceClassification
+
+    return MPNetForSequenceClassification(MPNetConfig(**COMMON, **SHAPE, max_position_embeddings=40))
+
+
+def modernbert() -> nn.Module:
+    from transformers import ModernBertConfig, ModernBertForSequenceClassification
+
+    special = {"eos_token_id": 2, "bos_token_id": 2, "cls_token_id": 2, "sep_token_id": 2}
+    config = ModernBertConfig(**COMMON, **SHAPE, **special, local_attention=8, global_attn_every_n_layers=2)
+    return ModernBertForSequenceClassification(config)
+
+
+def of_our_own(shape: str) -> nn.Module:
+    model = by_shape()[shape]
+    return model(model.config_class(**COMMON, hidden_size=32, num_hidden_layers=4))
+
+
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "gpt2": gpt2, "llama": llama, "one key for all": lambda: llama(1), "qwen2": qwen, "t5": t5,
-    "gated t5": lambda: t5("gated-gelu"), "albert": albert, "lstm": lstm,
+    "gated t5": lambda: t5("gated-gelu"), "albert": albert, "electra": electra, "deberta": deberta,
+    "deberta that projects positions apart": lambda: deberta(False), "mpnet": mpnet, "modernbert": modernbert,
+    "lstm": lstm, "gru": lambda: of_our_own("gru"), "cnn": lambda: of_our_own("cnn"),
+    "bag of words": lambda: of_our_own("embedding_bag"),
 }  # fmt: skip
 every_family = pytest.mark.parametrize("family", MODELS)
 every_cut = pytest.mark.parametrize("method", ["layers", "heads", "neurons", "low_rank"])

@@ -7,10 +7,10 @@ import torch
 from conftest import context, fresh, tiny
 from torch import Tensor, nn
 
+from autocompress.models.factored import LowRankLinear
 from autocompress.models.precision_plan import Precision
 from autocompress.models.rotation import orthogonal, spread_pairs
 from autocompress.models.simulation import round_groups, round_weight
-from autocompress.models.surgery import LowRankLinear
 from autocompress.space.method import find
 
 RANK, WIDTH, INT8 = 24, 64, Precision("int8", per_channel=True)

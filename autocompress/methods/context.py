@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Protocol
+from typing import ClassVar, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from autocompress.models.forward import CPU, Outputs, copied, forward, moved
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.space.settings import Target
 from autocompress.tasks import kinds
-from autocompress.tasks.dataset import Batch, Examples
+from autocompress.tasks.dataset import Batch, Corpus, Examples
 from autocompress.tasks.kind import TaskKind
 
 OnStep = Callable[[int, int, float], None]  # (step, of how many, loss)
@@ -51,7 +51,7 @@ class Course:
 class Loss(nn.Module):
     """A term of the next fine-tuning's loss. It may own parameters, trained along at its own `lr`."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"logits"})  # fields of `Outputs`
+    needs: ClassVar[frozenset[str]] = frozenset({"logits"})  # fields of `Outputs`; none: the teacher is not asked
     lr: float = 1e-3
 
     def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
@@ -69,6 +69,10 @@ class Schedule(nn.Module):
 
     def begin(self, model: nn.Module, steps: int) -> None:
         """Called before the first step of `steps`, and before what was put aside is taken up again."""
+
+    def rates(self) -> dict[nn.Parameter, float]:
+        """Parameters of the model that `begin` has added, and a learning rate of their own for each."""
+        return {}
 
     def step(self, progress: float) -> None:
         """Called after every optimizer step, with progress in (0, 1]."""
@@ -107,6 +111,10 @@ class Teacher:
         return self._copies.get(device, self.model)
 
 
+def _nothing(*_: object) -> NoReturn:
+    raise LookupError("this context was made without it")
+
+
 @dataclass
 class Context:
     """The trial's surroundings. `train` is None in a rehearsal: `finetune` takes no step, and scores see two texts."""
@@ -123,6 +131,8 @@ class Context:
     schedules: list[Schedule] = field(default_factory=list)
     score: Callable[[nn.Module], float] | None = None  # on validation texts; given to the teacher's training alone
     precision: PrecisionPlan = field(default_factory=PrecisionPlan)
+    corpus: Callable[[], Corpus] = _nothing  # of all training texts, in a rehearsal too
+    load: Callable[[str], nn.Module] = _nothing  # a checkpoint by its name, with a head for the task
     device: torch.device = CPU  # where models train and read calibration texts; a step gets and returns them on the CPU
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from autocompress.machine import cache
 from autocompress.methods.context import Context
 from autocompress.models.forward import CPU, fetched, forward, moved, placed
-from autocompress.models.surgery import LowRankLinear, features, weight_OI
+from autocompress.models.surgery import features, weight_OI
 from autocompress.space import keys
 from autocompress.tasks.dataset import Batch
 from autocompress.tasks.kind import TaskKind
@@ -46,8 +46,7 @@ def score(
 
 def l2(site: nn.Module, group: int = 1) -> Tensor:
     """The norm of the columns that read the unit."""
-    W_OI = site.weight.detach() if isinstance(site, LowRankLinear) else weight_OI(site)
-    return W_OI.square().sum(0).view(-1, group).sum(-1).sqrt()
+    return weight_OI(site).square().sum(0).view(-1, group).sum(-1).sqrt()
 
 
 def taylor(
@@ -68,7 +67,7 @@ def taylor(
     with placed(model, device):
         for batch in batches:
             with torch.enable_grad():
-                logits, activations = _forward_recording(model, batch, sites)
+                logits, activations = recorded(model, batch, sites)
                 loss = kind.loss(logits, moved(batch, device)).sum()
                 gradients = iter(torch.autograd.grad(loss, [run for of_site in activations for run in of_site]))
             for total, of_site, group in zip(totals, activations, groups, strict=True):
@@ -83,7 +82,7 @@ def rounds_from(count: int, target: int, rounds: int) -> list[int]:
     return [count - (count - target) * done // rounds for done in range(1, rounds + 1)]
 
 
-def _forward_recording(model: nn.Module, batch: Batch, sites: list[nn.Module]) -> tuple[Tensor, list[list[Tensor]]]:
+def recorded(model: nn.Module, batch: Batch, sites: list[nn.Module]) -> tuple[Tensor, list[list[Tensor]]]:
     """The logits, and what went into each site every time it ran (B, T, I)."""
     recorded: dict[nn.Module, list[Tensor]] = {site: [] for site in sites}
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from autocompress.errors import Diverged
 from autocompress.machine import interrupts
 from autocompress.methods.context import Context
+from autocompress.methods.zeros import zeros
 from autocompress.models.forward import device_of, fetched, forward, moved, placed
 from autocompress.tasks.dataset import Batch, Examples
 
@@ -41,6 +42,18 @@ class Knobs(Protocol):
     def label_weight(self) -> float: ...
 
 
+@dataclass(frozen=True)
+class Plain:
+    """The usual ones."""
+
+    lr: float
+    batch_size: int = 32
+    warmup: float = 0.1
+    scheduler: str = "linear"
+    weight_decay: float = 0.01
+    label_weight: float = 1.0
+
+
 class Training:
     """One run of `finetune`. It can be interrupted: see `context.Interruptible`."""
 
@@ -49,6 +62,7 @@ class Training:
         self.model, self.ctx = model, ctx
         self.knobs, self.step, self.steps = knobs, 0, epochs * math.ceil(len(train) / knobs.batch_size)
         self.batches = stream(train, epochs, knobs.batch_size, ctx.seed)
+        self.zeros = zeros(model)
         for schedule in ctx.schedules:
             schedule.begin(model, self.steps)
         self.optimizer = torch.optim.AdamW(parameter_groups(knobs, model, ctx), fused=True)
@@ -142,6 +156,7 @@ class Training:
             group["lr"] = group["initial_lr"] * self.factor()
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self.zeros.keep()
         return loss.item()
 
 
@@ -172,15 +187,15 @@ def total_loss(model: nn.Module, batch: Batch, ctx: Context, label_weight: float
 
     One forward of the student, at most one of the teacher. With a weight of 0 a loss has to wait, and no label is read.
     """
-    needs = frozenset({"logits"}).union(*(loss.needs for loss in ctx.losses))
+    asked = frozenset[str]().union(*(loss.needs for loss in ctx.losses))
     device = device_of(model)
     here = moved(batch, device)
-    student = forward(model, here, needs)
+    student = forward(model, here, asked | {"logits"})
     total = student.logits.new_zeros(())
     if label_weight:
         total = label_weight * ctx.kind.loss(student.logits, here).mean()
     if ctx.losses:
-        teacher = ctx.teacher(batch, needs, device)
+        teacher = ctx.teacher(batch, asked, device) if asked else student
         total = total + sum(loss(here, student, teacher) for loss in ctx.losses)
     return total
 
@@ -203,12 +218,14 @@ def stream(train: Examples, epochs: int, size: int, seed: int) -> Iterator[Batch
 
 
 def parameter_groups(knobs: Knobs, model: nn.Module, ctx: Context) -> list[dict[str, object]]:
-    """Matrices, then biases and norms without decay, then every loss's own parameters at its own lr."""
-    trained = [p for p in model.parameters() if p.requires_grad]
+    """Matrices, then biases and norms without decay, then what schedules and losses train at rates of their own."""
+    rates = {p: rate for schedule in ctx.schedules for p, rate in schedule.rates().items()}
+    trained = [p for p in model.parameters() if p.requires_grad and p not in rates]
     groups: list[dict[str, object]] = [
         {"params": [p for p in trained if p.ndim > 1], "initial_lr": knobs.lr, "weight_decay": knobs.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "initial_lr": knobs.lr, "weight_decay": 0.0},
     ]
+    groups += [{"params": [p], "initial_lr": rate, "weight_decay": 0.0} for p, rate in rates.items()]
     own = [{"params": list(loss.parameters()), "initial_lr": loss.lr, "weight_decay": 0.0} for loss in ctx.losses]
     return groups + [group for group in own if group["params"]]
 

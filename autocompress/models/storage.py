@@ -18,7 +18,7 @@ from torch import nn
 
 from autocompress.errors import ConfigError, short
 from autocompress.models import kinds
-from autocompress.models.families.anatomy import recount_heads
+from autocompress.models.cutting import recount_heads
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.models.students import students
 from autocompress.models.surgery import replace
@@ -44,7 +44,8 @@ def describe(model: nn.Module) -> Structure:
     told = {path: entry for path, entry in changed.items() if not any(path.startswith(f"{p}.") for p in changed)}
     ties = {name: first for name, first in tied(model).items() if tied(skeleton).get(name) != first != name}
     structure = {"format": FORMAT, "modules": told} | ({"ties": ties} if ties else {})
-    if not told.keys() <= stock.keys() or _looks(build(config, structure)) != _looks(model):
+    strange = {path for path, entry in told.items() if path not in stock and not kinds.added(entry)}
+    if strange or _looks(build(config, structure)) != _looks(model):
         raise TypeError(f"structure.json has no kind for the way in which this {type(model).__name__} was changed")
     return structure
 
@@ -55,9 +56,10 @@ def build(config: Any, structure: Structure) -> nn.Module:
     model = _skeleton(config)
     made = {path: kinds.make(model, path, entry) for path, entry in changed.items()}
     for path, module in made.items():
-        replace(model, path, module)
+        _put(model, path, module)
     if changed:
         recount_heads(model)
+    kinds.attach(model, changed)
     tie(model, ties)
     return model.eval()
 
@@ -146,6 +148,14 @@ def _read(structure: Any) -> tuple[dict[str, Any], dict[str, str]]:
                 return changed, ties
     found = structure.get("format") if isinstance(structure, dict) else structure
     raise ConfigError(f"structure.json: this autocompress reads formats 1 and {FORMAT}. Got {short(found)}.")
+
+
+def _put(model: nn.Module, path: str, module: nn.Module) -> None:
+    """Replace what stands at `path`, or add to what stands above it."""
+    try:
+        replace(model, path, module)
+    except AttributeError:
+        raise ConfigError(f"structure.json: there is no place {short(path)} in this model.") from None
 
 
 def _own_config(model: nn.Module) -> Any:

@@ -7,37 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autocompress.errors import NotApplicable
+from autocompress.models.factored import Factored, LowRankLinear
+from autocompress.models.tables import TABLES, WRAPPED
 
-class LowRankLinear(nn.Module):
-    """x V^T U^T + b: a linear layer of rank R kept as its two factors, `down` = V_RI and `up` = U_OR."""
-
-    def __init__(self, in_features: int, out_features: int, rank: int, *, bias: bool = True) -> None:
-        super().__init__()
-        self.down = nn.Linear(in_features, rank, bias=False)
-        self.up = nn.Linear(rank, out_features, bias=bias)
-
-    def forward(self, x_BTI: Tensor) -> Tensor:
-        return self.up(self.down(x_BTI))  # type: ignore[no-any-return]
-
-    @property
-    def in_features(self) -> int:
-        return self.down.in_features
-
-    @property
-    def out_features(self) -> int:
-        return self.up.out_features
-
-    @property
-    def rank(self) -> int:
-        return self.down.out_features
-
-    @property
-    def weight(self) -> Tensor:
-        """W_OI, the product of the factors."""
-        return self.up.weight @ self.down.weight
-
-
-AnyLinear = nn.Linear | LowRankLinear
+AnyLinear = nn.Linear | Factored
 
 
 def linears(model: nn.Module) -> dict[str, nn.Linear]:
@@ -74,13 +48,22 @@ def token_tables(model: nn.Module) -> dict[str, nn.Embedding]:
     return {path: m for path, m in tables.items() if m.num_embeddings == most}
 
 
-def _named_table(model: nn.Module) -> nn.Embedding | None:
-    """What `get_input_embeddings` of transformers gives, if there is such a method and it gives a table."""
+def token_embedding(model: nn.Module) -> tuple[str, nn.Module] | None:
+    """The path of what turns token ids into vectors, and it: a table, or what stands for one. None if none is named."""
     try:
         found = model.get_input_embeddings()  # type: ignore[operator]
     except (AttributeError, NotImplementedError):
         return None
-    return found if isinstance(found, nn.Embedding) else None
+    paths = {module: path for path, module in model.named_modules()}
+    return (paths[found], found) if isinstance(found, TABLES) else None
+
+
+def _named_table(model: nn.Module) -> nn.Embedding | None:
+    """The table in what `get_input_embeddings` of transformers gives, if there is such a method and such a table."""
+    found = token_embedding(model)
+    module = found[1] if found else None
+    inner = module.table if isinstance(module, WRAPPED) else module
+    return inner if isinstance(inner, nn.Embedding) else None
 
 
 def product(model: nn.Module, path: str) -> nn.Module:
@@ -93,7 +76,7 @@ def product(model: nn.Module, path: str) -> nn.Module:
 
 def features(layer: nn.Module) -> tuple[int, int]:
     """How many numbers a product reads and gives: (I, O)."""
-    if isinstance(layer, LowRankLinear):
+    if isinstance(layer, Factored):
         return layer.in_features, layer.out_features
     O, I = weight_OI(layer).shape
     return I, O
@@ -107,7 +90,7 @@ def replace(model: nn.Module, path: str, new: nn.Module) -> None:
 
 def keep_outputs(layer: nn.Module, index: Tensor) -> None:
     """Shrink a product in place to the output rows in `index`."""
-    inner: Any = layer.up if isinstance(layer, LowRankLinear) else layer
+    inner: Any = layer.up if isinstance(layer, LowRankLinear) else _cuttable(layer)
     _set_weight(inner, weight_OI(inner)[index])
     if inner.bias is not None:
         inner.bias = nn.Parameter(inner.bias.detach()[index].clone())
@@ -115,8 +98,14 @@ def keep_outputs(layer: nn.Module, index: Tensor) -> None:
 
 def keep_inputs(layer: nn.Module, index: Tensor) -> None:
     """Shrink a product in place to the input columns in `index`."""
-    inner: Any = layer.down if isinstance(layer, LowRankLinear) else layer
+    inner: Any = layer.down if isinstance(layer, LowRankLinear) else _cuttable(layer)
     _set_weight(inner, weight_OI(inner)[:, index])
+
+
+def _cuttable(layer: nn.Module) -> nn.Module:
+    if isinstance(layer, Factored):
+        raise NotApplicable(f"the factors of a {type(layer).__name__} cannot be cut: cut first, and factorise after it")
+    return layer
 
 
 def _set_weight(layer: Any, W_OI: Tensor) -> None:

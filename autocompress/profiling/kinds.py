@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from torch import nn
 
 from autocompress.models import surgery
+from autocompress.models.factored import Factored
 from autocompress.models.families.places import projections, stacks
 
 Kind = Literal[
@@ -57,7 +58,7 @@ class Kinds:
             return "recurrent"
         if isinstance(module, nn.Embedding):
             return "embeddings"
-        if path in self._products or isinstance(module, surgery.LowRankLinear):
+        if path in self._products or isinstance(module, Factored):
             return self._product(path) if in_layers else "head"
         if "norm" in type(module).__name__.lower():
             return "norms"

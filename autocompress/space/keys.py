@@ -7,7 +7,7 @@ made before is made anew; tests/test_revisions.py notices changes of the code. M
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -44,15 +44,18 @@ def origin(teacher_key: str, start: str, checkpoint: str) -> str:
 
 
 def prefix(
-    origin_key: str, recipe: Recipe, seed: int, repeat: int, target: Mapping[str, Any], device: str = "cpu"
-) -> str:
+    origin_key: str, recipe: Recipe, seed: int, repeat: int, target: Mapping[str, Any], device: str = "cpu",
+    checkpoints: Sequence[str] = (),
+) -> str:  # fmt: skip
     """Equal keys, equal models once these steps are done. `device`: the kind on which they are trained.
+
+    `checkpoints`: the fingerprints of those that the steps read.
 
     The target is a part of it only where a method has its training depend on where the model will run.
     """
     used = [{"target": dict(target)}] if any(method.uses_target for method in recipe) else []
     parts = [origin_key, seed, repeat, recipe.dump(), _revisions(recipe), TRAINER]
-    return digest([*parts, *used, *_not_cpu(device)])
+    return digest([*parts, *used, *_not_cpu(device), *([{"checkpoints": [*checkpoints]}] if checkpoints else [])])
 
 
 def seed(search_seed: int, recipe: Recipe, repeat: int) -> int:
@@ -70,6 +73,11 @@ def importance(prefix_key: str, sites: Iterable[tuple[str, int]], groups: list[i
     return digest([prefix_key, list(sites), groups, IMPORTANCE])
 
 
+def companion(prefix_key: str, method: Method) -> str:
+    """A model that `method` makes besides the one it acts on."""
+    return digest([prefix_key, method.name, method.model_dump(mode="json"), revision(type(method)), TRAINER])
+
+
 def surroundings(signatures: list[str], target: Mapping[str, Any], runtime: Mapping[str, Any],
                  machine: Mapping[str, str], extra: list[bool]) -> str:  # fmt: skip
     """What, besides a candidate's shapes, decides its size and latency. `signatures`: of the teacher and the start.
@@ -79,9 +87,13 @@ def surroundings(signatures: list[str], target: Mapping[str, Any], runtime: Mapp
     return digest([signatures, target, runtime, machine, extra, MEASURING, _libraries()])
 
 
-def rehearsal(recipe: Recipe, surroundings_key: str) -> str:
-    """Recipes that differ in training knobs alone have equal keys."""
-    return digest([recipe.shape_key, _revisions(recipe), surroundings_key])
+def rehearsal(recipe: Recipe, surroundings_key: str, corpus: str = "", checkpoints: Sequence[str] = ()) -> str:
+    """Recipes that differ in training knobs alone have equal keys.
+
+    `corpus`: a fingerprint of the training texts, where a step's shapes depend on them; `checkpoints`: of those read.
+    """
+    more = [[corpus, *checkpoints]] if corpus or checkpoints else []
+    return digest([recipe.shape_key, _revisions(recipe), surroundings_key, *more])
 
 
 def shape(signature: str, surroundings_key: str) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from autocompress.methods.context import Context
 
 Stage = Literal["student", "structure", "factor", "train", "lower"]
+Gain = Literal["latency", "bytes", "quality"]
 
 _METHODS: dict[str, type[Method]] = {}
 
@@ -48,7 +49,9 @@ class Method(BaseModel):
     pending: ClassVar[bool] = False  # leaves losses or schedules that only a later `finetune` carries out
     trains: ClassVar[bool] = False  # takes steps on the training texts, and carries out what was pending
     values_only: ClassVar[bool] = False  # changes what weights hold, never a shape, a byte count or a latency
+    uses_corpus: ClassVar[bool] = False  # the shapes it leaves depend on what the training texts are made of
     uses_target: ClassVar[bool] = False  # its training depends on where the model will run: so does its prefix's key
+    pays: ClassVar[tuple[Gain, ...]]  # what it is for
     revision: ClassVar[int] = 1  # goes up with what it does: equal knobs would give another model
 
     @classmethod
@@ -75,9 +78,23 @@ class Method(BaseModel):
         """Return the changed model. Raise `NotApplicable` rather than return it unchanged."""
         raise NotImplementedError
 
+    def checkpoints(self) -> tuple[str, ...]:
+        """Models besides the one to compress that it reads, as they are named in a recipe."""
+        return ()
+
     def training_steps(self, texts: int) -> int:
         """How many steps it takes on so many training texts."""
         return 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether it does nothing unless a training follows."""
+        return self.pending
+
+    @property
+    def text_factor(self) -> int:
+        """How many times as many texts the next training reads."""
+        return 1
 
     @classmethod
     def for_teacher(cls, knobs: dict[str, Any]) -> Method:

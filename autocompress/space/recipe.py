@@ -41,6 +41,14 @@ class Recipe(tuple[Method, ...]):
         """What was done by the end of each training: every prefix that ends with one."""
         return [Recipe(self[: i + 1]) for i, method in enumerate(self) if method.trains]
 
+    def training_steps(self, texts: int) -> int:
+        """How many steps all of its trainings take together on so many training texts."""
+        steps, factor = 0, 1
+        for method in self:
+            steps += method.training_steps(factor * texts)
+            factor = 1 if method.trains else factor * method.text_factor
+        return steps
+
     @property
     def title(self) -> str:
         """What a person calls it: the names of its steps."""
@@ -71,14 +79,22 @@ class Recipe(tuple[Method, ...]):
     @cached_property
     def _fault(self) -> str | None:
         lowered: Method | None = None
+        shared: Method | None = None
         for i, method in enumerate(self):
+            if method.stage == "student" and (lost := [m.name for m in self[:i] if m.trains or not m.pending]):
+                return f"{method.name} comes after {lost[-1]}: it puts another model in the place of what that made"
+            if shared and method.stage == "structure":
+                return (
+                    f"{method.name} comes after {shared.name}: what several layers share cannot be cut for one of them"
+                )
             if lowered and method.stage in ("student", "structure", "factor"):
                 return f"{method.name} comes after {lowered.name}: shapes are final once a precision is chosen"
             if method.stage == "lower" and method.name in {m.name for m in self[:i]}:
                 return f"{method.name} stands twice: a tensor has one precision"
-            if method.pending and not any(m.trains for m in self[i + 1 :]):
+            if method.waits and not any(m.trains for m in self[i + 1 :]):
                 return f"{method.name} needs a later finetune: it only acts while that one trains"
             lowered = method if method.stage == "lower" else lowered
+            shared = method if method.family == "sharing" else shared
         return None
 
 

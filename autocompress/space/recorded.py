@@ -18,7 +18,7 @@ _UNKNOWN = {"family": "", "stage": "structure", "trains": False, "pending": Fals
 class RecordedStep:
     """Reads like a method and cannot be carried out. It equals the method that says the very same of itself."""
 
-    revision, uses_target = 0, False
+    revision, uses_target, uses_corpus, text_factor = 0, False, False, 1
 
     def __init__(self, name: str, knobs: dict[str, Any], traits: Mapping[str, Any]) -> None:
         self.name, self._knobs, self._traits = name, knobs, {**_UNKNOWN, **traits}
@@ -43,6 +43,15 @@ class RecordedStep:
     def model_dump(self, mode: str = "python") -> dict[str, Any]:
         """The knobs as they were written."""
         return dict(self._knobs)
+
+    @property
+    def waits(self) -> bool:
+        """As far as its traits tell."""
+        return bool(self.pending)
+
+    def checkpoints(self) -> tuple[str, ...]:
+        """None: it is not carried out."""
+        return ()
 
     def training_steps(self, texts: int) -> int:
         """None: it is not carried out."""

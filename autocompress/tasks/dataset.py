@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,12 +13,33 @@ from torch import Tensor
 Batch = dict[str, Tensor]
 Values = TypeVar("Values")  # tensors, or arrays
 
+_COUNTED = 10_000  # rows at a time
 _NOT_INPUTS = {"labels", "index"}
 
 
 def inputs(batch: Mapping[str, Values]) -> dict[str, Values]:
     """What the model reads: the batch without labels and row numbers."""
     return {name: tensor for name, tensor in batch.items() if name not in _NOT_INPUTS}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What the training texts are made of."""
+
+    counts_V: Tensor  # how often each token id occurs
+    lengths_N: Tensor  # tokens of each text, cut where the task cuts them
+    special: frozenset[int]  # ids that stand for no part of a text, and those that others are made of
+    mask: int | None = None  # the id that stands for a hidden token, if there is one
+
+    @classmethod
+    def of(cls, examples: Examples, ids: int, special: Iterable[int], mask: int | None = None) -> Corpus:
+        """Count the tokens of examples, of which there are `ids` kinds."""
+        rows = examples.fields["input_ids"]
+        counts_V = torch.zeros(ids, dtype=torch.long)
+        for at in range(0, len(rows), _COUNTED):
+            tokens = torch.tensor([token for row in rows[at : at + _COUNTED] for token in row])
+            counts_V += torch.bincount(tokens.long(), minlength=ids)
+        return cls(counts_V, torch.tensor([len(row) for row in rows]), frozenset(special), mask)
 
 
 @dataclass(frozen=True)

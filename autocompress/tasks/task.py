@@ -16,7 +16,7 @@ from torch import Tensor
 from autocompress.machine import cache
 from autocompress.space.settings import TaskSettings
 from autocompress.tasks.data.splits import Split, Texts, load_texts
-from autocompress.tasks.dataset import Examples
+from autocompress.tasks.dataset import Corpus, Examples
 from autocompress.tasks.kind import TaskKind
 from autocompress.tasks.ragged import Ragged
 from autocompress.tasks.resampling import paired_interval
@@ -75,6 +75,14 @@ class Task:
     @cached_property
     def test(self) -> Examples:
         return self._examples(self.texts.test)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """What the training texts are made of. Tokens of one character are special: they spell what is not known."""
+        tokens = self.tokenizer.get_vocab()
+        special = {number for token, number in tokens.items() if len(token.removeprefix("##").lstrip("Ġ▁")) <= 1}
+        special |= {*self.tokenizer.all_special_ids}
+        return Corpus.of(self.train, max(tokens.values()) + 1, special, self.tokenizer.mask_token_id)
 
     @cached_property
     def fingerprint(self) -> str:

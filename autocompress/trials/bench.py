@@ -10,10 +10,10 @@ from pathlib import Path
 
 from torch import nn
 
-from autocompress.errors import NotFinite
+from autocompress.errors import NotApplicable, NotFinite
 from autocompress.machine import disk, fingerprint
 from autocompress.methods.context import Context, Course, Teacher
-from autocompress.models import loading, storage
+from autocompress.models import loading, same_tokens, storage
 from autocompress.models.forward import CPU
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.runtimes import flops, latency, peak_memory
@@ -63,8 +63,26 @@ class Bench(Taught):
 
     def prefix_key(self, recipe: Recipe, repeat: int = 0) -> str:
         """Equal keys, equal models once these steps are done: of what every study of this model and data shares."""
-        target = self.target.model_dump(mode="json")
-        return keys.prefix(self._origin, recipe, self.space.search.seed, repeat, target, self.device.type)
+        target, read = self.target.model_dump(mode="json"), self.checkpoints_of(recipe)
+        return keys.prefix(self._origin, recipe, self.space.search.seed, repeat, target, self.device.type, read)
+
+    def rehearsal_key(self, recipe: Recipe) -> str:
+        """Equal keys, equal sizes and latencies."""
+        corpus = self.task.fingerprint if any(method.uses_corpus for method in recipe) else ""
+        return keys.rehearsal(recipe, self.surroundings, corpus, self.checkpoints_of(recipe))
+
+    def checkpoints_of(self, recipe: Recipe) -> list[str]:
+        """The fingerprints of the checkpoints that it reads."""
+        names = [name for method in recipe for name in method.checkpoints()]
+        return [loading.identity(loading.locate(name, self.space.root)) for name in names]
+
+    def load(self, name: str) -> nn.Module:
+        """The checkpoint of that name, with a head for the task. `NotApplicable` where it reads texts otherwise."""
+        place = loading.locate(name, self.space.root)
+        theirs = loading.load_tokenizer(place)
+        if difference := same_tokens.difference(self.task.tokenizer, theirs, self.task, pair_types=False):
+            raise NotApplicable(f"{name} has another tokenizer than the model: {difference}")
+        return loading.load_model(place, self.task.labels, self.task.kind.head)
 
     @cached_property
     def _origin(self) -> str:
@@ -80,7 +98,7 @@ class Bench(Taught):
         return Context(
             teacher, self.calibration, self.target, train, seed, course or Course(),
             precision=PrecisionPlan() if plan is None else plan, kind=self.task.kind,
-            device=CPU if rehearsal else self.device,
+            device=CPU if rehearsal else self.device, corpus=lambda: self.task.corpus, load=self.load,
         )  # fmt: skip
 
     def baseline_score(self) -> float:

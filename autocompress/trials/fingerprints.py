@@ -11,6 +11,8 @@ from autocompress.errors import ConfigError
 from autocompress.machine.entries import sha256
 from autocompress.models import loading
 from autocompress.models.hub import FILES
+from autocompress.space.language.steps import every_method
+from autocompress.space.method import find
 from autocompress.space.search_space import SearchSpace, differences
 from autocompress.tasks.data.splits import Texts, load_texts
 from autocompress.tasks.kind import Label
@@ -24,7 +26,20 @@ def inputs(space: SearchSpace) -> dict[str, str]:
     found = {"model": _files(source, tokenizer=False), "tokenizer": _files(source, tokenizer=True)}
     if isinstance(space.teacher, str) and space.teacher != "as_given":
         found["teacher"] = _files(loading.locate(space.teacher, space.root), tokenizer=False)
+    for name in named(space):
+        found[f"checkpoint {name}"] = _files(loading.locate(name, space.root), tokenizer=False)
     return found | texts(load_texts(space.task, space.search.seed, space.root))
+
+
+def named(space: SearchSpace) -> list[str]:
+    """The checkpoints that recipes of this space may read."""
+    found = []
+    for each in every_method(space.steps):
+        for knob, distribution in each.knobs.items():
+            found += [
+                name for value in distribution.extremes for name in find(each.name)(**{knob: value}).checkpoints()
+            ]
+    return sorted(set(found))
 
 
 def texts(read: Texts) -> dict[str, str]:

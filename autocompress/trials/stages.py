@@ -108,7 +108,7 @@ class Ascent(Course):
         (folder / "record.json").write_text(json.dumps(asdict(self.record)))
 
     def _steps_of(self, recipe: Recipe) -> int:
-        return sum(method.training_steps(len(self._bench.task.train)) for method in recipe)
+        return recipe.training_steps(len(self._bench.task.train))
 
     def begins(self, training: Interruptible) -> None:
         """Go on where this stage was put aside."""

@@ -130,7 +130,7 @@ def rehearse(work: Work) -> Done:
         return _shape(bench, Model(model, ctx.precision))
 
     with clock("rehearse"):
-        measured = cache.value("rehearsals", keys.rehearsal(work.recipe, bench.surroundings), by_shape)
+        measured = cache.value("rehearsals", bench.rehearsal_key(work.recipe), by_shape)
     fault_points.point("rehearsed")
     return Done(latency.in_milliseconds(measured, bench.reference_ms), clock.seconds)
 

@@ -19,16 +19,18 @@ from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
+from autocompress.models.factored import Factored, LowRankLinear
 from autocompress.models.families.anatomy import Block, anatomy
-from autocompress.models.surgery import LowRankLinear, features, product, replace, weight_OI
+from autocompress.models.surgery import features, product, replace, weight_OI
 from autocompress.space.distributions import Choice, Range
-from autocompress.space.method import Method, Stage
+from autocompress.space.method import Gain, Method, Stage
 
 
 class LowRank(Method):
     """Bytes at once; latency from about half of the weights down, as two thin products cost more than their flops."""
 
     stage: ClassVar[Stage] = "factor"
+    pays: ClassVar[tuple[Gain, ...]] = ("bytes", "latency")
 
     keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.75)] = 0.5
     scope: Annotated[Literal["all", "ffn", "attention"], Choice(("all", "ffn"))] = "all"
@@ -37,7 +39,7 @@ class LowRank(Method):
         changed = 0
         for path in [path for block in anatomy(model).blocks for path in self._scoped(block)]:
             whole = product(model, path)
-            if not isinstance(whole, LowRankLinear) and (rank := rank_for(whole, self.keep)):
+            if not isinstance(whole, Factored) and (rank := rank_for(whole, self.keep)):
                 replace(model, path, factorize(whole, rank))
                 changed += 1
         if not changed:
@@ -46,7 +48,7 @@ class LowRank(Method):
 
     def _scoped(self, block: Block) -> tuple[str, ...]:
         attention = block.projections
-        ffn = tuple(path for ffn in block.ffns for path in (*ffn.ins, ffn.down))
+        ffn = tuple(path for ffn in block.ffns for path in ffn.products)
         return {"all": attention + ffn, "ffn": ffn, "attention": attention}[self.scope]
 
 

@@ -15,27 +15,25 @@ tokens do not count; one stage together with the task's loss instead of a stage 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context, Loss
-from autocompress.models.families.anatomy import anatomy
+from autocompress.methods.layer_mapping import Mapping, mapped, projection, states_of
 from autocompress.models.forward import Outputs
 from autocompress.space.distributions import Choice, Range
-from autocompress.space.method import Method, Stage
+from autocompress.space.method import Gain, Method, Stage
 from autocompress.tasks.dataset import Batch
-
-Mapping = Literal["skip", "last"]
 
 
 class HiddenStates(Method):
     """For deep cuts, where logits alone teach too little. Runs the teacher on every batch: a half longer training."""
 
     stage: ClassVar[Stage] = "train"
+    pays: ClassVar[tuple[Gain, ...]] = ("quality",)
     pending: ClassVar[bool] = True
     values_only: ClassVar[bool] = True
 
@@ -43,31 +41,10 @@ class HiddenStates(Method):
     weight: Annotated[float, Field(gt=0), Range(0.1, 10.0, log=True)] = 1.0
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
-        (students, student_width), (teachers, teacher_width) = _states(model), _states(ctx.teacher.model)
-        teacher_layers(students, teachers, self.mapping)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(ctx.seed)
-            same = student_width == teacher_width
-            projection = nn.Identity() if same else nn.Linear(student_width, teacher_width, bias=False)
-        ctx.losses.append(HiddenStateLoss(self.mapping, self.weight, projection))
+        (students, width), (teachers, teacher_width) = states_of(model), states_of(ctx.teacher.model)
+        mapped(students, teachers, self.mapping)
+        ctx.losses.append(HiddenStateLoss(self.mapping, self.weight, projection(width, teacher_width, ctx.seed)))
         return model
-
-
-def _states(model: Any) -> tuple[int, int]:
-    """How many layers tell of their hidden states, and how wide those are."""
-    stacks = anatomy(model).stacks
-    if len(stacks) > 1:
-        raise NotApplicable("hidden_states learns from one stack of layers. This model has an encoder and a decoder")
-    return stacks[0].passes, model.config.hidden_size
-
-
-def teacher_layers(students: int, teachers: int, mapping: Mapping) -> list[int]:
-    """Which of the teacher's hidden states each of the student's learns, embeddings (0) first."""
-    if students > teachers:
-        raise NotApplicable(f"hidden_states maps {students} layers to a teacher of only {teachers}")
-    skipped = teachers - students
-    ranks = range(1, students + 1)
-    return [0] + [m * teachers // students if mapping == "skip" else m + skipped for m in ranks]
 
 
 class HiddenStateLoss(Loss):
@@ -75,16 +52,16 @@ class HiddenStateLoss(Loss):
 
     needs: ClassVar[frozenset[str]] = frozenset({"logits", "hidden_states"})
 
-    def __init__(self, mapping: Mapping, weight: float, projection: nn.Module) -> None:
+    def __init__(self, mapping: Mapping, weight: float, projected: nn.Module) -> None:
         super().__init__()
-        self.mapping, self.weight, self.projection = mapping, weight, projection
+        self.mapping, self.weight, self.projection = mapping, weight, projected
 
     def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
         assert student.hidden_states is not None
         assert teacher.hidden_states is not None
         # counted here, not in `apply`: a later step may have dropped layers
-        mapped = teacher_layers(len(student.hidden_states) - 1, len(teacher.hidden_states) - 1, self.mapping)
+        those = mapped(len(student.hidden_states) - 1, len(teacher.hidden_states) - 1, self.mapping)
         student_LBTD = self.projection(torch.stack(student.hidden_states))
-        teacher_LBTD = torch.stack([teacher.hidden_states[i] for i in mapped])
+        teacher_LBTD = torch.stack([teacher.hidden_states[i] for i in those])
         error_LBT: Tensor = (student_LBTD - teacher_LBTD).square().mean(-1)
         return self.weight * error_LBT[:, batch["attention_mask"].bool()].mean()

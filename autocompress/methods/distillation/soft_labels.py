@@ -11,20 +11,19 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
-from autocompress.methods.context import Context, Loss
-from autocompress.models.forward import Outputs
+from autocompress.methods.context import Context
+from autocompress.methods.losses import SoftLabelLoss
 from autocompress.space.distributions import Range
-from autocompress.space.method import Method, Stage
-from autocompress.tasks.dataset import Batch
-from autocompress.tasks.kind import TaskKind
+from autocompress.space.method import Gain, Method, Stage
 
 
 class SoftLabels(Method):
     """Costs nothing, for the teacher's logits are computed once a study. Nearly always worth having."""
 
     stage: ClassVar[Stage] = "train"
+    pays: ClassVar[tuple[Gain, ...]] = ("quality",)
     pending: ClassVar[bool] = True
     values_only: ClassVar[bool] = True
 
@@ -34,15 +33,3 @@ class SoftLabels(Method):
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         ctx.losses.append(SoftLabelLoss(self.temperature, self.weight, ctx.kind))
         return model
-
-
-class SoftLabelLoss(Loss):
-    """weight · T² · KL(teacher ‖ student) at temperature T."""
-
-    def __init__(self, temperature: float, weight: float, kind: TaskKind) -> None:
-        super().__init__()
-        self.temperature, self.weight, self._kind = temperature, weight, kind
-
-    def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
-        T = self.temperature
-        return self.weight * T * T * self._kind.distil(student.logits, teacher.logits, batch, T).mean()

@@ -26,16 +26,18 @@ from torch import Tensor, nn
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
 from autocompress.methods.importance import Importance, rounds_from, score
-from autocompress.models.families.anatomy import Attention, Stack, anatomy, keep_projected, recount_heads
-from autocompress.models.surgery import best, features, keep_inputs, product
+from autocompress.models.cutting import cut_heads, recount_heads
+from autocompress.models.families.anatomy import Attention, Stack, anatomy
+from autocompress.models.surgery import best, features, product
 from autocompress.space.distributions import Range
-from autocompress.space.method import Method, Stage
+from autocompress.space.method import Gain, Method, Stage
 
 
 class Heads(Method):
     """Pays where attention is a large part of the time: long texts, narrow feed-forwards. Half the heads go cheaply."""
 
     stage: ClassVar[Stage] = "structure"
+    pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
 
     keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.84)] = 0.5
     importance: Importance = "taylor"
@@ -73,18 +75,3 @@ def cut_stack(model: nn.Module, stack: Stack, scores: dict[Attention, Tensor], c
     for block in stack.blocks:
         for attention in block.attentions:
             cut_heads(model, attention, best(scores[attention], count))
-
-
-def cut_heads(model: nn.Module, attention: Attention, units: Tensor) -> None:
-    """Cut every head (or group of heads that share a key) out of an attention that is not in `units`."""
-    group, size = attention.heads // attention.units, attention.head_size
-    queries, keys = _rows(units, group * size), _rows(units, size)
-    shared = attention.units != attention.kv_heads  # one key and value for all: they stay
-    rows = {attention.q: queries} | ({} if shared else {attention.k: keys, attention.v: keys})
-    keep_projected(model, rows)
-    keep_inputs(product(model, attention.o), queries)
-
-
-def _rows(units: Tensor, size: int) -> Tensor:
-    """The rows of units of `size` rows each."""
-    return (units[:, None] * size + torch.arange(size)).flatten()

@@ -27,11 +27,12 @@ from torch.nn import functional as F
 
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
-from autocompress.models.families.anatomy import Stack, anatomy, drop_blocks
+from autocompress.models.cutting import drop_blocks
+from autocompress.models.families.anatomy import Stack, anatomy
 from autocompress.models.forward import CPU, fetched, forward, placed
 from autocompress.models.surgery import best
 from autocompress.space.distributions import Choice, Range
-from autocompress.space.method import Method, Stage
+from autocompress.space.method import Gain, Method, Stage
 from autocompress.tasks.dataset import Batch
 
 Strategy = Literal["top", "bottom", "alternate", "contribution"]
@@ -41,12 +42,15 @@ class Layers(Method):
     """The surest way to lower latency: proportional on every runtime. Follow it with a finetune."""
 
     stage: ClassVar[Stage] = "structure"
+    pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
 
     keep: Annotated[float, Field(gt=0, lt=1), Range(0.33, 0.84)] = 0.5
     strategy: Annotated[Strategy, Choice(("top", "alternate", "contribution"))] = "alternate"
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         stacks = anatomy(model).stacks
+        if not stacks:
+            raise NotApplicable(f"a {anatomy(model).kind!r} model has no layers that follow each other")
         counts = [max(1, round(self.keep * stack.passes)) for stack in stacks]
         if all(count == stack.passes for count, stack in zip(counts, stacks, strict=True)):
             depths = " and ".join(str(stack.passes) for stack in stacks)

@@ -23,16 +23,18 @@ from torch import nn
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
 from autocompress.methods.importance import Importance, rounds_from, score
+from autocompress.models.cutting import cut_neurons
 from autocompress.models.families.anatomy import anatomy
-from autocompress.models.surgery import best, features, keep_inputs, keep_outputs, product
+from autocompress.models.surgery import best, features, product
 from autocompress.space.distributions import Range
-from autocompress.space.method import Method, Stage
+from autocompress.space.method import Gain, Method, Stage
 
 
 class Neurons(Method):
     """Pays on short texts, where the feed-forwards are two thirds of the time and of the encoder's bytes."""
 
     stage: ClassVar[Stage] = "structure"
+    pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
 
     keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.84)] = 0.5
     importance: Importance = "taylor"
@@ -49,10 +51,7 @@ class Neurons(Method):
             raise NotApplicable(f"keep={self.keep:g} of {width} neurons, in multiples of {self.multiple}, removes none")
         for count in rounds_from(width, target, self.rounds):
             scores = score(self.importance, model, downs, ctx)
-            for ffn, down, score_F in zip(ffns, downs, scores, strict=True):
-                index = best(score_F, count)
-                for path in ffn.ins:  # a gate and what it is multiplied with lose the same rows
-                    keep_outputs(product(model, path), index)
-                keep_inputs(down, index)
+            for ffn, score_F in zip(ffns, scores, strict=True):
+                cut_neurons(model, ffn, best(score_F, count))
         setattr(model.config, found.family.ffn_width, target)
         return model

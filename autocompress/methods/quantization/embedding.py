@@ -17,13 +17,14 @@ from autocompress.methods.context import Context
 from autocompress.models.precision_plan import Precision
 from autocompress.models.surgery import token_tables
 from autocompress.space.distributions import Choice
-from autocompress.space.method import Method, Stage
+from autocompress.space.method import Gain, Method, Stage
 
 
 class Embedding(Method):
     """Bytes of the table alone, at no latency. Most worth having where the layers are few and the vocabulary large."""
 
     stage: ClassVar[Stage] = "lower"
+    pays: ClassVar[tuple[Gain, ...]] = ("bytes",)
 
     bits: Annotated[Literal[4, 8], Choice((4, 8))] = 8
     group_size: Annotated[Literal[32, 64, 128], Choice((32, 64, 128))] = 32

@@ -18,7 +18,7 @@ from torch import nn
 from autocompress.methods.context import Context
 from autocompress.models.precision_plan import Activation, Precision
 from autocompress.space.distributions import Choice
-from autocompress.space.method import Method, Stage
+from autocompress.space.method import Gain, Method, Stage
 from autocompress.space.settings import Target
 
 
@@ -26,6 +26,7 @@ class Half(Method):
     """Half the bytes at no loss worth naming; half the latency too where the format has arithmetic."""
 
     stage: ClassVar[Stage] = "lower"
+    pays: ClassVar[tuple[Gain, ...]] = ("bytes", "latency")
 
     dtype: Annotated[Literal["float16", "bfloat16"], Choice(("float16", "bfloat16"))] = "float16"
 

@@ -31,13 +31,14 @@ from autocompress.models.precision_plan import Precision
 from autocompress.models.rotation import spread_pairs
 from autocompress.models.surgery import token_tables
 from autocompress.space.distributions import Choice
-from autocompress.space.method import Method, Stage
+from autocompress.space.method import Gain, Method, Stage
 
 
 class Int8Dynamic(Method):
     """A quarter of the bytes, about 0.4 of the latency on a CPU, little loss, no data. Nearly always worth having."""
 
     stage: ClassVar[Stage] = "lower"
+    pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
 
     per_token: Annotated[bool, Choice((False, True))] = True
     per_channel: bool = True

@@ -34,13 +34,14 @@ from autocompress.models.precision_plan import Precision
 from autocompress.models.rotation import spread_pairs
 from autocompress.models.surgery import token_tables, weight_OI
 from autocompress.space.distributions import Choice
-from autocompress.space.method import Method, Stage
+from autocompress.space.method import Gain, Method, Stage
 
 
 class Int8Static(Method):
     """The bytes and about the latency of int8_dynamic; pays where finding ranges at run time costs."""
 
     stage: ClassVar[Stage] = "lower"
+    pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
 
     observer: Annotated[Observer, Choice(("minmax", "percentile", "entropy"))] = "minmax"
     smooth: Annotated[float, Field(ge=0, le=1), Choice((0.0, 0.5, 0.75))] = 0.0

@@ -28,7 +28,7 @@ from autocompress.models.rotation import spread_pairs
 from autocompress.models.simulation import round_weight, simulate
 from autocompress.models.surgery import holds_transposed, products, token_tables, weight_OI
 from autocompress.space.distributions import Choice, Range
-from autocompress.space.method import Method, Stage
+from autocompress.space.method import Gain, Method, Stage
 from autocompress.tasks.dataset import Batch
 from autocompress.tasks.kind import Answer, TaskKind
 
@@ -40,6 +40,7 @@ class MixedPrecision(Method):
     """Nearly the bytes and latency of int8_dynamic for models that lose too much by it."""
 
     stage: ClassVar[Stage] = "lower"
+    pays: ClassVar[tuple[Gain, ...]] = ("bytes", "latency")
 
     drop: Annotated[float, Field(ge=0, lt=1), Range(0.0, 0.1)] = 0.05
     metric: Annotated[Literal["fisher", "kl"], Choice(("fisher", "kl"))] = "fisher"

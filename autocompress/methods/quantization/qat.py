@@ -19,9 +19,9 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from autocompress.methods.context import Context, Schedule
+from autocompress.methods.reparametrized import Reparametrized
 from autocompress.models.calibration import observe, ranges
 from autocompress.models.families.places import Exclude, quantizable
 from autocompress.models.precision_plan import Precision, PrecisionPlan
@@ -29,13 +29,14 @@ from autocompress.models.rotation import spread_pairs
 from autocompress.models.simulation import HIGHEST, LOWEST, input_grid, weight_scale
 from autocompress.models.surgery import holds_transposed, token_tables, weight_OI
 from autocompress.space.distributions import Choice
-from autocompress.space.method import Method, Stage
+from autocompress.space.method import Gain, Method, Stage
 
 
 class Qat(Method):
     """The bytes and latency of int8_static without its loss, for a fine-tuning step about twice as long."""
 
     stage: ClassVar[Stage] = "lower"  # shapes are final: the scales that it learns belong to them
+    pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
     pending: ClassVar[bool] = True
 
     per_channel: Annotated[bool, Choice((False, True))] = True
@@ -80,23 +81,15 @@ class Rounded:
         self.weight = RoundedWeight(weight_scale(weight_OI(layer), precision), transposed=holds_transposed(layer))
         self.input = RoundedInput(scale, zero_point)
         layer.input_grid = self.input  # a submodule, so that its scale is trained
-        parametrize.register_parametrization(layer, "weight", self.weight)
+        self.stored = Reparametrized(layer, self.weight)
         self.handle = layer.register_forward_pre_hook(lambda module, args: (module.input_grid(args[0]),))
 
     def remove(self) -> None:
-        """Leave the layer as it was, with its weight on the grid.
-
-        Not by torch's `remove_parametrizations`: it takes `weight` from a class that a copy shares with its original.
-        """
+        """Leave the layer as it was, with its weight on the grid."""
         layer: Any = self.layer
         self.handle.remove()
         del layer.input_grid
-        weight = layer.parametrizations.weight.original
-        with torch.no_grad():
-            weight.set_(layer.weight)
-        del layer.parametrizations
-        layer.__class__ = type(layer).__bases__[0]
-        layer.weight = weight
+        self.stored.settle()
 
 
 class RoundedWeight(nn.Module):

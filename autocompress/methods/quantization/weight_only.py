@@ -24,7 +24,7 @@ from autocompress.models.rotation import spread_pairs
 from autocompress.models.simulation import codes, decode, group_of, round_weight, weight_scale
 from autocompress.models.surgery import products, token_tables, weight_OI
 from autocompress.space.distributions import Choice
-from autocompress.space.method import Method, Stage
+from autocompress.space.method import Gain, Method, Stage
 
 _BLOCK = 128  # columns whose errors are spread over the rest at once
 
@@ -33,6 +33,7 @@ class WeightOnly(Method):
     """A quarter or an eighth of the bytes; latency only where reading weights is what takes time: long decoders."""
 
     stage: ClassVar[Stage] = "lower"
+    pays: ClassVar[tuple[Gain, ...]] = ("bytes",)
 
     bits: Annotated[Literal[4, 8], Choice((4, 8))] = 4
     group_size: Annotated[Literal[32, 64, 128], Choice((32, 64, 128))] = 32

@@ -25,7 +25,7 @@ from autocompress.methods.context import Context
 from autocompress.methods.early_stopping import CEILING, EarlyStopping
 from autocompress.methods.trainer import Training, rehearse
 from autocompress.space.distributions import Later, Range
-from autocompress.space.method import Method, Stage
+from autocompress.space.method import Gain, Method, Stage
 from autocompress.tasks.dataset import Examples
 
 
@@ -33,6 +33,7 @@ class Finetune(Method):
     """Wins back what the steps before it lost. Where nearly all of a trial's time goes."""
 
     stage: ClassVar[Stage] = "train"
+    pays: ClassVar[tuple[Gain, ...]] = ("quality",)
     trains: ClassVar[bool] = True
     values_only: ClassVar[bool] = True
 

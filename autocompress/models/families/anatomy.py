@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pkgutil import iter_modules
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autocompress.errors import NotApplicable
-from autocompress.models.surgery import features, keep_outputs, product
+from autocompress.models.surgery import features, product
 
 T = TypeVar("T")
 
@@ -43,6 +42,7 @@ class Attention:
     heads: int
     kv_heads: int
     head_size: int  # K
+    more: tuple[tuple[Projection, str], ...] = ()  # what has the same rows as its "q" or "k" besides
 
     @property
     def units(self) -> int:
@@ -52,15 +52,21 @@ class Attention:
     @property
     def projections(self) -> tuple[str, ...]:
         """The paths of its products, each once."""
-        return tuple(dict.fromkeys((self.q.path, self.k.path, self.v.path, self.o)))
+        more = (projection.path for projection, _ in self.more)
+        return tuple(dict.fromkeys((self.q.path, self.k.path, self.v.path, *more, self.o)))
 
 
 @dataclass(frozen=True)
 class FeedForward:
-    """What leads into its neurons (up, or gate and up) and what leads out, by path."""
+    """What leads into its neurons (up, or gate and up) and what leads out."""
 
-    ins: tuple[str, ...]
+    ins: tuple[Projection, ...]
     down: str
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """Their paths, each once."""
+        return tuple(dict.fromkeys((*(into.path for into in self.ins), self.down)))
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ class Anatomy:
     """One model seen through its family's table."""
 
     family: Family
+    kind: str  # the model type that its config names
     stacks: tuple[Stack, ...]
 
     @property
@@ -112,7 +119,7 @@ class Anatomy:
 
     def _any(self, found: tuple[T, ...], what: str) -> tuple[T, ...]:
         if not found:
-            raise NotApplicable(f"a {self.family.model_types[0]!r} model has no {what}")
+            raise NotApplicable(f"a {self.kind!r} model has no {what}")
         return found
 
 
@@ -128,7 +135,9 @@ class Family:
     head_size: str  # the attention's name for it
     counters: Mapping[str, str]  # the attention's own numbers: name -> "heads", "width" (of all heads) or "group"
     inner: str | None = None  # the ModuleList in each member of a stack that holds its blocks
-    position_table: str | None = None
+    position_table: str | None = None  # in the first block, or in the encoder
+    like: Mapping[str, str] = field(default_factory=dict)  # a block's product -> "q" or "k", whose rows it has too
+    plain_attention: bool = True  # it is softmax(q kᵀ) v and no more, called through transformers' interface
     before_drop: Callable[[Any, Stack, list[int]], None] = lambda model, stack, kept: None
 
 
@@ -155,39 +164,7 @@ def anatomy(model: nn.Module) -> Anatomy:
     prefix = str(getattr(model, "base_model_prefix", ""))
     root = f"{prefix}." if prefix and hasattr(model, prefix) else ""
     stacks = {root + path: depth for path, depth in family.stacks.items() if has(model, root + path)}
-    return Anatomy(family, tuple(_stack(model, family, path, depth) for path, depth in stacks.items()))
-
-
-def recount_heads(model: nn.Module) -> None:
-    """Make every attention's own numbers agree with the rows that its query has. No family, no attention: nothing."""
-    try:
-        attentions = anatomy(model).attentions
-    except NotApplicable:
-        return
-    counters = anatomy(model).family.counters
-    for attention in attentions:
-        counts = {
-            "heads": attention.heads, "width": attention.heads * attention.head_size,
-            "group": attention.heads // attention.kv_heads,
-        }  # fmt: skip
-        module = model.get_submodule(attention.path)
-        for name, what in counters.items():
-            if hasattr(module, name):
-                setattr(module, name, counts[what])
-
-
-def drop_blocks(model: Any, stack: Stack, kept: list[int]) -> None:
-    """Drop all layers of a stack but those in `kept`, and say so in the config."""
-    anatomy(model).family.before_drop(model, stack, kept)
-    layers = model.get_submodule(stack.path)
-    for i in reversed(range(len(layers))):
-        if i not in kept:
-            del layers[i]
-    for i, layer in enumerate(layers):
-        for module in layer.modules():
-            if hasattr(module, "layer_idx"):  # a cache of keys and values goes by it
-                module.layer_idx = i
-    setattr(model.config, stack.depth, len(kept))
+    return Anatomy(family, kind, tuple(_stack(model, family, root, path, depth) for path, depth in stacks.items()))
 
 
 def has(model: nn.Module, path: str) -> bool:
@@ -198,30 +175,21 @@ def has(model: nn.Module, path: str) -> bool:
         return False
 
 
-def keep_projected(model: nn.Module, rows: Mapping[Projection, Tensor]) -> None:
-    """Shrink projections in place to the outputs in `rows`. Of a fused product, all parts must be given."""
-    kept: dict[str, dict[int, Tensor]] = {}
-    for projection, index in rows.items():
-        size = features(product(model, projection.path))[1] // projection.parts
-        kept.setdefault(projection.path, {})[projection.part] = index + projection.part * size
-    for path, parts in kept.items():
-        keep_outputs(product(model, path), torch.cat([parts[i] for i in sorted(parts)]))
-
-
-def _stack(model: Any, family: Family, path: str, depth: str) -> Stack:
+def _stack(model: Any, family: Family, root: str, path: str, depth: str) -> Stack:
     places = [f"{path}.{i}" for i in range(len(model.get_submodule(path)))]
     if family.inner:
         inner = [f"{place}.{family.inner}" for place in places]
         places = [f"{place}.{i}" for place in inner for i in range(len(model.get_submodule(place)))]
     passes = getattr(model.config, depth) if family.inner else len(places)
-    table = f"{places[0]}.{family.position_table}"
+    tables = [f"{places[0]}.{family.position_table}", f"{root}{family.position_table}"]
+    table = next((table for table in tables if has(model, table)), None)
     blocks = tuple(_block(model, family, place) for place in places)
-    return Stack(path, blocks, depth, passes, bool(family.inner), table if has(model, table) else None)
+    return Stack(path, blocks, depth, passes, bool(family.inner), table)
 
 
 def _block(model: nn.Module, family: Family, place: str) -> Block:
     ffns = tuple(
-        FeedForward(tuple(f"{place}.{path}" for path in ins), f"{place}.{down}")
+        FeedForward(_parts([f"{place}.{path}" for path in ins]), f"{place}.{down}")
         for ins, down in family.ffns
         if all(has(model, f"{place}.{path}") for path in (*ins, down))
     )
@@ -231,8 +199,14 @@ def _block(model: nn.Module, family: Family, place: str) -> Block:
 def _attentions(model: nn.Module, family: Family, place: str) -> Iterator[Attention]:
     for counting, *roles, out in family.attentions:
         if has(model, f"{place}.{counting}"):
-            paths = [f"{place}.{role}" for role in roles]
-            q, k, v = (Projection(path, paths[:i].count(path), paths.count(path)) for i, path in enumerate(paths))
+            q, k, v = _parts([f"{place}.{role}" for role in roles])
             size: Any = getattr(model.get_submodule(f"{place}.{counting}"), family.head_size)
             heads, kv_heads = (features(product(model, p.path))[1] // p.parts // size for p in (q, k))
-            yield Attention(f"{place}.{counting}", q, k, v, f"{place}.{out}", heads, kv_heads, size)
+            like = [(Projection(f"{place}.{path}"), role) for path, role in family.like.items()]
+            more = tuple((projection, role) for projection, role in like if has(model, projection.path))
+            yield Attention(f"{place}.{counting}", q, k, v, f"{place}.{out}", heads, kv_heads, size, more)
+
+
+def _parts(paths: list[str]) -> tuple[Projection, ...]:
+    """A path that stands several times is a fused product."""
+    return tuple(Projection(path, paths[:i].count(path), paths.count(path)) for i, path in enumerate(paths))

@@ -1,11 +1,11 @@
-"""BERT and what is built alike: RoBERTa, XLM-RoBERTa."""
+"""BERT and what is built alike: RoBERTa, XLM-RoBERTa, ELECTRA."""
 
 from __future__ import annotations
 
 from autocompress.models.families.anatomy import Family
 
 FAMILY = Family(
-    model_types=("bert", "roberta", "xlm-roberta"),
+    model_types=("bert", "roberta", "xlm-roberta", "electra"),
     stacks={"encoder.layer": "num_hidden_layers"},
     attentions=(
         (

@@ -54,5 +54,5 @@ def projections(model: nn.Module) -> dict[str, Literal["attention", "feed-forwar
     found: dict[str, Literal["attention", "feed-forward"]] = {}
     for block in blocks:
         found |= dict.fromkeys(block.projections, "attention")
-        found |= dict.fromkeys((path for ffn in block.ffns for path in (*ffn.ins, ffn.down)), "feed-forward")
+        found |= dict.fromkeys((path for ffn in block.ffns for path in ffn.products), "feed-forward")
     return found

@@ -29,5 +29,6 @@ FAMILY = Family(
     head_size="key_value_proj_dim",
     counters={"n_heads": "heads", "inner_dim": "width"},
     position_table=_TABLE,
+    plain_attention=False,
     before_drop=_before_drop,
 )

@@ -1,7 +1,8 @@
 """What a changed part of a model is, on disk and in memory: a kind, a file. The folder is the registry.
 
 A kind `describe`s a module of its type as plain data (None for another type), `fits` what stands in the stock model at
-that place, and `make`s the module again on the meta device (None where the entry makes no sense).
+that place (None: nothing does, and the kind is of parts that are added), and `make`s the module again on the meta
+device (None where the entry makes no sense). One that does nothing by standing there has an `attach(model, path)`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class Kind(Protocol):
     PLACE: str
 
     def describe(self, module: nn.Module) -> Entry | None: ...
-    def fits(self, stock: nn.Module) -> bool: ...
-    def make(self, entry: Entry, stock: nn.Module) -> nn.Module | None: ...
+    def fits(self, stock: nn.Module | None) -> bool: ...
+    def make(self, entry: Entry, stock: nn.Module | None) -> nn.Module | None: ...
 
 
 def kinds() -> dict[str, Kind]:
@@ -54,7 +55,7 @@ def make(model: nn.Module, path: str, entry: Any) -> nn.Module:
     if kind is None:
         raise _senseless(path, entry)
     stock = dict(model.named_modules(remove_duplicate=False)).get(path)
-    if stock is None or not kind.fits(stock):
+    if not kind.fits(stock):
         what = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
         raise ConfigError(f"structure.json: a {what} model has no {kind.PLACE} {short(path)}.")
     with torch.device("meta"):
@@ -62,6 +63,19 @@ def make(model: nn.Module, path: str, entry: Any) -> nn.Module:
     if made is None:
         raise _senseless(path, entry)
     return made
+
+
+def attach(model: nn.Module, entries: dict[str, Entry]) -> None:
+    """Let those parts do their work that do nothing by standing in their place."""
+    known = kinds()
+    for path, entry in entries.items():
+        if hooked := getattr(known[entry["kind"]], "attach", None):
+            hooked(model, path)
+
+
+def added(entry: Entry) -> bool:
+    """Whether it is of a kind whose parts stand where a stock model has nothing."""
+    return kinds()[entry["kind"]].fits(None)
 
 
 def _senseless(path: str, entry: Any) -> ConfigError:

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from autocompress.models.surgery import LowRankLinear, holds_transposed
+from autocompress.models.factored import LowRankLinear
+from autocompress.models.surgery import holds_transposed
 
 PLACE = "linear layer"
 

@@ -1,0 +1,25 @@
+"""Models that a method makes besides the one it changes: made once, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from autocompress.machine import cache
+from autocompress.methods.context import Context
+from autocompress.models import storage
+from autocompress.space import keys
+from autocompress.space.method import Method
+
+
+def kept_model(ctx: Context, method: Method, make: Callable[[], nn.Module]) -> nn.Module:
+    """What `make` gives, from the cache where the model that the method acts on has a key."""
+    if not ctx.prefix:
+        return make()
+
+    def build(folder: Path) -> None:
+        storage.save(make(), folder)
+
+    return storage.load(cache.folder("companions", keys.companion(ctx.prefix, method), build))

@@ -1,0 +1,49 @@
+"""Make the model narrower: fewer numbers a token, in embeddings, norms and all that reads or writes them.
+
+round(keep · D) numbers stay, in multiples of `multiple`: those with the highest importance, summed over all products
+that read the stream. Heads and feed-forwards keep their own widths.
+
+- `taylor`: Σ_x |a_i · ∂L/∂a_i| over the texts x of the calibration batches (arXiv:1611.06440).
+- `l2`: the norms of the columns that read the number. Needs no data.
+
+Xia et al. 2022, arXiv:2204.00408 (there with gates; most of their models keep over 90 %), and Muralidharan et al. 2024,
+"Compact Language Models via Pruning and Knowledge Distillation" (Minitron), arXiv:2407.14679 (by activations). A norm
+averages over fewer numbers afterwards, so it is not what masking would give: train.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from autocompress.errors import NotApplicable
+from autocompress.methods.context import Context
+from autocompress.methods.importance import Importance, score
+from autocompress.models.stream import narrow, stream
+from autocompress.models.surgery import best, product
+from autocompress.space.distributions import Choice, Range
+from autocompress.space.method import Gain, Method, Stage
+
+
+class Hidden(Method):
+    """Everything becomes smaller, the embeddings too. Costs much quality at once; wants a long finetune after it."""
+
+    stage: ClassVar[Stage] = "structure"
+    pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
+
+    keep: Annotated[float, Field(gt=0, lt=1), Range(0.5, 0.9)] = 0.75
+    importance: Annotated[Importance, Choice(("taylor", "l2"))] = "taylor"
+    multiple: Literal[1, 8, 16, 32] = 8
+
+    def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
+        found = stream(model)
+        target = self.multiple * max(1, round(self.keep * found.width / self.multiple))
+        if target >= found.width:
+            raise NotApplicable(f"keep={self.keep:g} of a width of {found.width} removes none")
+        readers = [product(model, path) for path in found.readers]
+        scores = torch.stack(score(self.importance, model, readers, ctx)).sum(0)
+        narrow(model, found, best(scores, target))
+        return model

@@ -1,0 +1,112 @@
+"""Patterns of attention, one file each: which tokens a token attends to, at less than the square of their number.
+
+A pattern stands as the submodule `pattern` in the module that transformers calls an attention function for. Once one is
+there, the model's config names our function, which asks the pattern, and torch's where there is none.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from pkgutil import iter_modules
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.errors import NotApplicable
+from autocompress.models.attentions.pattern import Pattern
+from autocompress.models.families.anatomy import anatomy
+
+_NAME = "autocompress"  # of our function, among those of transformers
+
+
+@cache
+def patterns() -> dict[str, type[Pattern]]:
+    """Every pattern there is, by name: the folder is the registry."""
+    modules = [importlib.import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
+    found: list[type[Pattern]] = [module.PATTERN for module in modules if hasattr(module, "PATTERN")]
+    return {pattern.name: pattern for pattern in found}
+
+
+def make(entry: dict[str, Any]) -> Pattern | None:
+    """The pattern that plain data describe; None if they make no sense."""
+    knobs = {name: value for name, value in entry.items() if name != "pattern"}
+    known = patterns().get(str(entry.get("pattern")))
+    if known is None or set(knobs) != set(known.fields):
+        return None
+    return known(**knobs) if known.legal(knobs) else None
+
+
+def install(model: nn.Module, pattern: Pattern) -> None:
+    """Give every self-attention of the model this pattern. Raises `NotApplicable` where the family has no place."""
+    found = anatomy(model)
+    if not found.family.plain_attention:
+        raise NotApplicable(
+            f"the attention of a {found.kind!r} model adds positions to every pair's score: it cannot "
+            "be computed without all pairs"
+        )
+    own = [block.attentions[0].path for block in found.blocks if block.attentions]
+    if not own:
+        raise NotApplicable(f"a {found.kind!r} model has no attention")
+    for path in own:
+        attention: Any = model.get_submodule(path)
+        if getattr(attention, "sliding_window", None):
+            continue  # it has a pattern of its own
+        if getattr(attention, "is_causal", False) and not pattern.causal:
+            raise NotApplicable(f"{pattern.name} mixes in tokens that come later, which a decoder must not see")
+        attention.pattern = make({"pattern": pattern.name, **pattern.knobs})
+    switch_on(model)
+
+
+def switch_on(model: Any) -> None:
+    """Have the model's attentions call our function."""
+    _register()
+    model.config._attn_implementation = _NAME
+
+
+def is_on(model: Any) -> bool:
+    """Whether a pattern stands in the model."""
+    return any(isinstance(module, Pattern) for module in model.modules())
+
+
+@cache
+def _register() -> None:
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface
+
+    AttentionInterface.register(_NAME, _attend)
+    AttentionMaskInterface.register(_NAME, _mask)
+
+
+def _attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **more: Any
+) -> tuple[Tensor, None]:
+    """As transformers' attention functions: (B, H, T, K) each -> (B, T, H, K)."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    pattern = getattr(module, "pattern", None)
+    if pattern is None:
+        if attention_mask is not None and attention_mask.shape[-2] == 1:
+            attention_mask = attention_mask.expand(-1, -1, query.shape[2], -1)
+        given: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **more)
+        return given
+    if (repeats := query.shape[1] // key.shape[1]) > 1:
+        key, value = (x.repeat_interleave(repeats, dim=1) for x in (key, value))
+    # the last query sees every key that is no padding, a decoder's too
+    seen_BT = torch.ones_like(key[:, 0, :, 0]) if attention_mask is None else attention_mask[:, 0, -1].to(key.dtype)
+    scale = more.get("scaling") or query.shape[-1] ** -0.5
+    causal = bool(getattr(module, "is_causal", False))
+    out_BHTK = pattern(query, key, value, seen_BT, float(scale), causal)
+    return out_BHTK.transpose(1, 2).contiguous(), None
+
+
+def _mask(*, attention_mask: Tensor | None = None, mask_function: Any = None, **more: Any) -> Tensor | None:
+    """A row for all queries where each sees the same keys; else as torch's attention has it."""
+    from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
+
+    if mask_function is bidirectional_mask_function:
+        return None if attention_mask is None else attention_mask[:, None, None, :]
+    more["allow_is_causal_skip"] = False
+    found: Tensor | None = sdpa_mask(attention_mask=attention_mask, mask_function=mask_function, **more)
+    return found

@@ -1,0 +1,71 @@
+"""Every token attends to its neighbours, and to the first tokens, which attend to all (Longformer).
+
+Beltagy et al. 2020, arXiv:2004.05150.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from autocompress.models.attentions.pattern import Pattern, earlier, in_blocks, softmax_product
+
+
+class SlidingWindow(Pattern):
+    """`window` tokens to each side, and the first `first`. In blocks of the window's size, each with its neighbours."""
+
+    name = "sliding_window"
+    causal = True
+    fields = ("window", "first")
+
+    def __init__(self, window: int, first: int) -> None:
+        super().__init__(window=window, first=first)
+        self.window, self.first = window, first
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, seen_BT: Tensor, scale: float, causal: bool) -> Tensor:
+        tokens, size, first = q.shape[2], max(1, self.window), self.first
+        near = seen_BT if not first else seen_BT * (torch.arange(tokens, device=q.device) >= first).to(q.dtype)
+        q_blocks = in_blocks(q * scale, size)
+        k_near, v_near = (_with_neighbours(in_blocks(x, size)) for x in (k, v))
+        allowed = _with_neighbours(in_blocks(near[:, None, :, None], size))[..., 0][:, :, :, None, :]
+        scores = q_blocks @ k_near.transpose(-1, -2)
+        allowed = (allowed * _band(size, causal, q)).expand_as(scores)
+        if first:
+            scores, allowed, v_near = self._with_first(scores, allowed, v_near, (q_blocks, k, v, seen_BT), causal)
+        out = softmax_product(scores, allowed, v_near).flatten(2, 3)[:, :, :tokens]
+        if not first:
+            return out
+        rows = q[:, :, :first] * scale @ k.transpose(-1, -2)
+        sees = seen_BT[:, None, None].expand_as(rows)
+        if causal:
+            sees = sees * earlier(tokens, q)[:first]
+        return torch.cat([softmax_product(rows, sees, v), out[:, :, first:]], 2)
+
+    def _with_first(
+        self, scores: Tensor, allowed: Tensor, v_near: Tensor, parts: tuple[Tensor, Tensor, Tensor, Tensor],
+        causal: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """The same with the first tokens as further keys of every block."""
+        q_blocks, k, v, seen_BT = parts
+        k_first, v_first = k[:, :, None, : self.first], v[:, :, None, : self.first]
+        to_first = q_blocks @ k_first.transpose(-1, -2)
+        sees = seen_BT[:, None, None, None, : self.first].expand_as(to_first)
+        v_first = v_first.expand(-1, -1, q_blocks.shape[2], -1, -1)
+        return torch.cat([scores, to_first], -1), torch.cat([allowed, sees], -1), torch.cat([v_near, v_first], -2)
+
+
+def _with_neighbours(x_BHNSK: Tensor) -> Tensor:
+    """Of every block the one before, itself, and the one after: (B, H, N, 3 S, K)."""
+    none = torch.zeros_like(x_BHNSK[:, :, :1])
+    around = torch.cat([none, x_BHNSK, none], 2)
+    return torch.cat([around[:, :, :-2], x_BHNSK, around[:, :, 2:]], 3)
+
+
+def _band(size: int, causal: bool, like: Tensor) -> Tensor:
+    """Which of the 3 S keys lie within the window of each of S queries: (S, 3 S)."""
+    own, other = torch.arange(size, device=like.device)[:, None] + size, torch.arange(3 * size, device=like.device)
+    near = (own - other).abs() <= size
+    return (near & (other <= own) if causal else near).to(like.dtype)
+
+
+PATTERN = SlidingWindow

@@ -1,0 +1,15 @@
+"""The GRU classifier of our own: layers, but neither attentions nor feed-forwards."""
+
+from __future__ import annotations
+
+from autocompress.models.families.anatomy import Family
+
+FAMILY = Family(
+    model_types=("autocompress_gru",),
+    stacks={"layers": "num_hidden_layers"},
+    attentions=(),
+    ffns=(),
+    ffn_width="",
+    head_size="",
+    counters={},
+)

@@ -1,0 +1,29 @@
+"""A bag of words: the mean of the embeddings and a linear head. Nothing is faster.
+
+Joulin et al. 2016, "Bag of Tricks for Efficient Text Classification", arXiv:1607.01759, without its n-grams.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from autocompress.models.students.text_student import StudentConfig, TextStudent, mean
+
+
+class BagConfig(StudentConfig):
+    """No layers."""
+
+    model_type = "autocompress_embedding_bag"
+
+
+class BagForSequenceClassification(TextStudent):
+    """The order of the tokens is lost."""
+
+    shape = "embedding_bag"
+    config_class = BagConfig
+
+    def read(self, h_BTD: Tensor, mask_BT1: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return mean(h_BTD, mask_BT1), []
+
+
+MODEL = BagForSequenceClassification
