@@ -28,6 +28,7 @@ from transformers import (
 from autocompress.machine.instructions import has_vnni, is_x86
 from autocompress.methods.context import Context, Teacher
 from autocompress.runtimes import isolated, latency
+from autocompress.space.method import Method
 from autocompress.space.settings import Target
 from autocompress.tasks.dataset import Corpus, Examples
 from autocompress.trials import work
@@ -94,8 +95,24 @@ def context(teacher: nn.Module, *, train: bool = True, **more: Any) -> Context:
     """A real run's context, or a rehearsal's with `train=False`."""
     texts = toy()
     calibration = list(texts.head(32).batches(16))
+    more.setdefault("load", lambda name: copy.deepcopy(teacher))
+    more.setdefault("cost", lambda model: float(sum(p.numel() for p in model.parameters())))
     more.setdefault("corpus", lambda: Corpus.of(texts, 60, [0, 1, 2], 3))
     return Context(Teacher(lambda: teacher), calibration, Target(), texts if train else None, **more)
+
+
+# where a default is for models a hundred times as large as those here
+KNOBS: dict[str, dict[str, Any]] = {
+    "factorized_embedding": {"width": 4}, "tensor_train": {"rank": 2}, "sliding_window": {"window": 2},
+    "block_sparse": {"block": 2, "drawn": 1}, "nystrom": {"landmarks": 2}, "sequence_length": {"percentile": 25.0},
+    "student": {"width": 16}, "vocabulary": {"min_count": 12}, "kronecker": {"scope": "all"},
+    "codebook": {"bits": 2, "scope": "all"}, "assistant": {"epochs": 1}, "ensemble": {"teachers": ("other",)},
+}  # fmt: skip
+
+
+def usual(method: type[Method]) -> Method:
+    """The method as it acts on a tiny model."""
+    return method(**KNOBS.get(method.name, {}))
 
 
 def fresh(model: nn.Module) -> nn.Module:

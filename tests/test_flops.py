@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from autocompress.methods.decomposition.low_rank import LowRank
 from autocompress.methods.pruning.heads import Heads
-from autocompress.models.factored import LowRankLinear
+from autocompress.models.factored.linears import LowRankLinear
 from autocompress.runtimes.flops import measure_module
 from autocompress.runtimes.latency import latency_batch
 from autocompress.space.settings import Target

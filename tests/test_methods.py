@@ -19,7 +19,7 @@ from autocompress.methods.pruning.layers import Layers, contributions
 from autocompress.methods.pruning.neurons import Neurons
 from autocompress.methods.quantization.int8_dynamic import Int8Dynamic
 from autocompress.methods.quantization.mixed_precision import MixedPrecision, answers, divergence, fisher
-from autocompress.models.factored import LowRankLinear
+from autocompress.models.factored.linears import LowRankLinear
 from autocompress.models.families.anatomy import anatomy
 from autocompress.models.forward import Outputs
 from autocompress.models.precision_plan import Precision, PrecisionPlan

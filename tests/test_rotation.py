@@ -7,7 +7,7 @@ import torch
 from conftest import context, fresh, tiny
 from torch import Tensor, nn
 
-from autocompress.models.factored import LowRankLinear
+from autocompress.models.factored.linears import LowRankLinear
 from autocompress.models.precision_plan import Precision
 from autocompress.models.rotation import orthogonal, spread_pairs
 from autocompress.models.simulation import round_groups, round_weight

@@ -132,6 +132,7 @@ class Context:
     score: Callable[[nn.Module], float] | None = None  # on validation texts; given to the teacher's training alone
     precision: PrecisionPlan = field(default_factory=PrecisionPlan)
     corpus: Callable[[], Corpus] = _nothing  # of all training texts, in a rehearsal too
+    cost: Callable[[nn.Module], float] = _nothing  # a module's latency on the target, over the baseline's
     load: Callable[[str], nn.Module] = _nothing  # a checkpoint by its name, with a head for the task
     device: torch.device = CPU  # where models train and read calibration texts; a step gets and returns them on the CPU
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -72,9 +73,20 @@ def taylor(
                 gradients = iter(torch.autograd.grad(loss, [run for of_site in activations for run in of_site]))
             for total, of_site, group in zip(totals, activations, groups, strict=True):
                 # padded tokens have zero gradient: nothing that the loss sees attends to them
-                effect_BI = torch.stack([(a_BTI * next(gradients)).detach().sum(1) for a_BTI in of_site]).sum(0)
+                effect_BI = by_text(of_site, gradients, len(batch["input_ids"]))
                 total += fetched(effect_BI.view(len(effect_BI), -1, group).sum(-1).abs().sum(0))
     return totals
+
+
+def by_text(runs: list[Tensor], gradients: Iterator[Tensor], texts: int) -> Tensor:
+    """Σ a · dL/da over the tokens of each text and the runs of a site: (B, I). Takes a gradient for every run.
+
+    What is no text's, as DeBERTa's projected positions, does not count.
+    """
+    effects = [(a * next(gradients)).detach() for a in runs]
+    of_texts = [effect for effect in effects if len(effect) == texts]
+    summed = [effect if effect.ndim == 2 else effect.flatten(1, -2).sum(1) for effect in of_texts]
+    return torch.stack(summed).sum(0)
 
 
 def rounds_from(count: int, target: int, rounds: int) -> list[int]:

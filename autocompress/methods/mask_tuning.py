@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from autocompress.methods.context import Context
 from autocompress.methods.units import Site
 from autocompress.models.calibration import watch
-from autocompress.models.factored import LowRankLinear
+from autocompress.models.factored.linears import LowRankLinear
 from autocompress.models.surgery import features, product, weight_OI
 
 _RIDGE = 1e-2

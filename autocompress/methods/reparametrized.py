@@ -29,5 +29,7 @@ class Reparametrized:
             weight.set_(layer.weight.contiguous())
         del layer.parametrizations
         layer.__class__ = type(layer).__bases__[0]
-        layer.weight = weight
-        weight.requires_grad_(True)
+        others = dict(layer._parameters)
+        layer._parameters.clear()  # the weight comes first again, as in a layer that was never touched
+        layer.weight = weight.requires_grad_(True)
+        layer._parameters.update(others)

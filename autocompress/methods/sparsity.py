@@ -19,7 +19,7 @@ def layers_of(model: nn.Module) -> dict[str, nn.Module]:
     inside = stacked(model)
     found = {path: layer for path, layer in products(model).items() if path in inside}
     if not found:
-        raise NotApplicable("this model has no matrices in layers to prune")
+        raise NotApplicable("this model has no matrices in layers that follow each other")
     return found
 
 

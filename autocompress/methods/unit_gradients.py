@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.methods.context import Context
-from autocompress.methods.importance import recorded
+from autocompress.methods.importance import by_text, recorded
 from autocompress.methods.units import Site
 from autocompress.models.forward import fetched, moved, placed
 from autocompress.models.surgery import features, product
@@ -25,6 +25,6 @@ def unit_gradients(model: nn.Module, found: list[Site], ctx: Context) -> dict[Si
                 gradients = iter(torch.autograd.grad(loss, [run for of_site in activations for run in of_site]))
             for site, out, of_site in zip(found, outs, activations, strict=True):
                 group = features(out)[0] // site.units
-                effect = torch.stack([(a * next(gradients)).detach().flatten(1, -2).sum(1) for a in of_site]).sum(0)
+                effect = by_text(of_site, gradients, len(batch["input_ids"]))
                 rows[site].append(fetched(effect.reshape(len(effect), -1, group).sum(-1)))
     return {site: torch.cat(parts) for site, parts in rows.items()}

@@ -34,16 +34,16 @@ class Site:
 
 
 def sites(model: nn.Module, multiple: int = 8) -> list[Site]:
-    """Of all layers. Neurons go in multiples; heads that must be the same in all layers (of one table) are left out.
+    """Of all layers. Neurons go in multiples; heads of layers that read one table of positions are left out.
 
     Raises `NotApplicable` where there are none.
     """
     found: list[Site] = []
     for stack in anatomy(model).stacks:
         for block in stack.blocks:
-            for i, attention in enumerate(block.attentions):
-                if not (stack.position_table and i == 0):
-                    found.append(_of_attention(model, attention))
+            # what works positions out for all layers has a number of heads, which is then that of every layer
+            own = () if stack.position_table else block.attentions
+            found += [_of_attention(model, attention) for attention in own]
             found += [_of_ffn(model, ffn, multiple) for ffn in block.ffns]
     found = [site for site in found if site.units > site.least]
     if not found:

@@ -16,7 +16,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from autocompress.models.factored import LowRankLinear
+from autocompress.models.factored.linears import LowRankLinear
 
 _TINY = torch.finfo(torch.float32).tiny
 

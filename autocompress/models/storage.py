@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,7 +67,7 @@ def build(config: Any, structure: Structure) -> nn.Module:
 
 def tie(model: Any, ties: dict[str, str]) -> None:
     """Give parameters the names that they have besides their first: those of the model's own, and `ties`."""
-    model.tie_weights()  # transformers leaves that out where nothing is initialised
+    tie_own(model)  # transformers leaves that out where nothing is initialised
     for name, first in ties.items():
         try:
             parameter = model.get_parameter(first)
@@ -77,6 +78,12 @@ def tie(model: Any, ties: dict[str, str]) -> None:
                 f"structure.json: ties should name parameters. Got {short(name)}: {short(first)}."
             ) from None
         setattr(model.get_submodule(parent), own, parameter)
+
+
+def tie_own(model: Any) -> None:
+    """Those of the model's own ties whose ends are there: a table may be another thing by now."""
+    with suppress(AttributeError):
+        model.tie_weights()
 
 
 def save(model: nn.Module, folder: Path) -> None:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
+from autocompress.models.factored.tables import FactorizedEmbedding
 from autocompress.models.families.anatomy import Anatomy, anatomy, has
+from autocompress.models.storage import tie_own
 from autocompress.models.surgery import features, keep_inputs, keep_outputs, product
-from autocompress.models.tables import FactorizedEmbedding
 
 # What reads the last layer's answer: of these the first that the model has. And what writes the first layer's input.
 _HEADS = ("pooler.dense", "pooler", "head.dense", "classifier.dense", "pre_classifier", "classification_head.dense",
@@ -84,7 +85,7 @@ def narrow(model: Any, found: Stream, kept: Tensor) -> None:
         if hasattr(module, "num_embeddings") and hasattr(module, "table"):
             inner = module.up.out_features if isinstance(module, FactorizedEmbedding) else module.table.embedding_dim
             module.embedding_dim = inner
-    model.tie_weights()
+    tie_own(model)
 
 
 def _inside(found: Anatomy) -> dict[str, str]:

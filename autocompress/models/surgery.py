@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
-from autocompress.models.factored import Factored, LowRankLinear
-from autocompress.models.tables import TABLES, WRAPPED
+from autocompress.models.factored.linears import Factored, LowRankLinear
+from autocompress.models.factored.tables import TABLES, WRAPPED, MappedEmbedding
 
 AnyLinear = nn.Linear | Factored
 
@@ -72,6 +73,40 @@ def product(model: nn.Module, path: str) -> nn.Module:
     if not (isinstance(module, AnyLinear) or holds_transposed(module)):
         raise TypeError(f"{path} is a {type(module).__name__}, not a linear layer")
     return module
+
+
+def plain_products(model: nn.Module) -> dict[str, nn.Module]:
+    """Those that lie in nothing that is itself a product: no factor of a pair."""
+    pairs = [f"{path}." for path, m in model.named_modules() if isinstance(m, Factored)]
+    return {path: m for path, m in products(model).items() if not path.startswith(tuple(pairs))}
+
+
+def plain_table(model: nn.Module) -> tuple[list[str], nn.Embedding, MappedEmbedding | None]:
+    """Where token ids become vectors: its paths, the table, and the map that stands before it, if one does.
+
+    Raises `NotApplicable` where the table is none any more, or serves elsewhere too.
+    """
+    found = token_embedding(model)
+    path, whole = found or ("", None)
+    mapped = whole if isinstance(whole, MappedEmbedding) else None
+    table = mapped.table if mapped else whole
+    if not isinstance(table, nn.Embedding):
+        raise NotApplicable("this model has no plain table of token embeddings")
+    named = [name for name, p in model.named_parameters(remove_duplicate=False) if p is table.weight]
+    paths = [name.removesuffix(".weight") for name in named]
+    if strange := [each for each in paths if not isinstance(model.get_submodule(each), nn.Embedding)]:
+        raise NotApplicable(f"the table of token embeddings is that of {strange[0]} too, which writes every token")
+    return [each.removesuffix(".table") for each in paths] if mapped else paths, table, mapped
+
+
+def replace_table(model: nn.Module, paths: list[str], new: nn.Module) -> None:
+    """Put `new` where a table of token embeddings stands, whose parameters are one wherever it does."""
+    for path in paths:
+        twin = new if path == paths[0] else copy.deepcopy(new)
+        for name, parameter in new.named_parameters():
+            parent, _, own = name.rpartition(".")
+            setattr(twin.get_submodule(parent), own, parameter)
+        replace(model, path, twin)
 
 
 def features(layer: nn.Module) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from torch import nn
 
 from autocompress.models import surgery
-from autocompress.models.factored import Factored
+from autocompress.models.factored.linears import Factored
 from autocompress.models.families.places import projections, stacks
 
 Kind = Literal[

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from autocompress.errors import NotApplicable, NotFinite
-from autocompress.machine import disk, fingerprint
+from autocompress.machine import cache, disk, fingerprint
 from autocompress.methods.context import Context, Course, Teacher
 from autocompress.models import loading, same_tokens, storage
 from autocompress.models.forward import CPU
@@ -98,7 +98,8 @@ class Bench(Taught):
         return Context(
             teacher, self.calibration, self.target, train, seed, course or Course(),
             precision=PrecisionPlan() if plan is None else plan, kind=self.task.kind,
-            device=CPU if rehearsal else self.device, corpus=lambda: self.task.corpus, load=self.load,
+            device=CPU if rehearsal else self.device, corpus=lambda: self.task.corpus, cost=self.cost,
+            load=self.load,
         )  # fmt: skip
 
     def baseline_score(self) -> float:
@@ -110,6 +111,25 @@ class Bench(Taught):
         if fault := self.scorer.baseline_fault():
             raise teachers.guesses(self.teacher_plan, fault)
         return score
+
+    def shape(self, model: nn.Module, plan: PrecisionPlan, artefact: Path | None = None) -> Measurement:
+        """Size and latency, which equal shapes have alike: measured once, on `artefact` or on one that is thrown
+        away.
+        """
+
+        def measured() -> Measurement:
+            with self.scratch() as scratch:
+                if artefact is None:
+                    self.runtime.lower(model, plan, self.example, scratch)
+                session = self.runtime.open(artefact or scratch, self.target)
+                ratios = latency.latency(session, self.baseline, self.example, self.target)
+                return ratios | self.sizes(model, artefact or scratch)
+
+        return cache.value("shapes", keys.shape(storage.signature(model, plan), self.surroundings), measured)
+
+    def cost(self, model: nn.Module) -> float:
+        """The latency of a module in float32, over the baseline's."""
+        return 1 / self.shape(model, PrecisionPlan())["speedup"]
 
     def sizes(self, model: nn.Module, folder: Path) -> Measurement:
         """Megabytes of the artefact, what the module holds and multiplies, and the memory to run it if a goal asks."""

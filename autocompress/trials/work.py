@@ -7,14 +7,11 @@ import functools
 import json
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from autocompress.machine import cache, fault_points
 from autocompress.machine.timer import Seconds, Stopwatch
 from autocompress.methods.context import OnStep
-from autocompress.models import storage
 from autocompress.runtimes import isolated, latency
-from autocompress.space import keys
 from autocompress.space.goals import Measurement
 from autocompress.space.recipe import Recipe
 from autocompress.space.rungs import share_name
@@ -127,7 +124,7 @@ def rehearse(work: Work) -> Done:
         ctx = bench.context(seed=0, rehearsal=True)
         model = apply(bench, copy.deepcopy(bench.start), ctx, work.recipe)
         bench.runtime.support(ctx.precision, bench.target)
-        return _shape(bench, Model(model, ctx.precision))
+        return bench.shape(model, ctx.precision)
 
     with clock("rehearse"):
         measured = cache.value("rehearsals", bench.rehearsal_key(work.recipe), by_shape)
@@ -167,7 +164,7 @@ def evaluate(work: Work) -> Done:
     with clock("evaluate"):
         score = bench.scorer.validation(session, None if work.repeat else work.number)
     with clock("measure"):
-        measured = _shape(bench, model, artefact) | bench.sizes(model.module, artefact)
+        measured = bench.shape(*model, artefact) | bench.sizes(model.module, artefact)
         measured["archive_mb"] = latency.archive_mb(bench.runtime.artefact(artefact))
     fault_points.point("evaluated")
     return Done(latency.in_milliseconds(measured, bench.reference_ms) | score, clock.seconds)
@@ -202,20 +199,6 @@ def _finished(work: Work) -> Model:
     ).model()
     ctx = bench.context(bench.seed_of(trained, work.repeat), plan)
     return Model(apply(bench, module, ctx, work.recipe, len(trained), work.repeat), ctx.precision)
-
-
-def _shape(bench: Bench, model: Model, artefact: Path | None = None) -> Measurement:
-    """Size and latency, which equal shapes have alike: measured once, on `artefact` or on one that is thrown away."""
-
-    def measured() -> Measurement:
-        with bench.scratch() as scratch:
-            if artefact is None:
-                bench.runtime.lower(model.module, model.plan, bench.example, scratch)
-            session = bench.runtime.open(artefact or scratch, bench.target)
-            ratios = latency.latency(session, bench.baseline, bench.example, bench.target)
-            return ratios | bench.sizes(model.module, artefact or scratch)
-
-    return cache.value("shapes", keys.shape(storage.signature(*model), bench.surroundings), measured)
 
 
 def _training_seconds(bench: Bench, seconds: float) -> Measurement:

@@ -27,8 +27,8 @@ from torch import nn
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
 from autocompress.models.families.anatomy import anatomy
-from autocompress.models.starts import drawn_like, embeddings_from, weights_from
 from autocompress.models.students import by_shape
+from autocompress.models.students.starts import drawn_like, embeddings_from, weights_from
 from autocompress.space.distributions import Choice
 from autocompress.space.method import Gain, Method, Stage
 

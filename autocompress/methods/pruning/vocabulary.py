@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
-from autocompress.models.surgery import replace, token_embedding
-from autocompress.models.tables import FactorizedEmbedding, MappedEmbedding
+from autocompress.models.factored.tables import FactorizedEmbedding, MappedEmbedding
+from autocompress.models.surgery import plain_table, replace_table
 from autocompress.space.distributions import Choice
 from autocompress.space.method import Gain, Method, Stage
 
@@ -40,16 +40,12 @@ class Vocabulary(Method):
 
     @torch.no_grad()
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
-        found = token_embedding(model)
-        if found is None:
-            raise NotApplicable("this model names no table of token embeddings")
-        path, module = found
-        outer = module if isinstance(module, FactorizedEmbedding) else None
-        table = outer.table if outer else module
-        if not isinstance(table, nn.Embedding):
-            raise NotApplicable(f"the vocabulary of a {type(table).__name__} cannot be cut: cut it first")
         if writes_tokens(model):
             raise NotApplicable("this model writes tokens too: it needs every one of them")
+        outer = [(path, m) for path, m in model.named_modules() if isinstance(m, FactorizedEmbedding)]
+        paths, table, mapped = ([], outer[0][1].table, None) if outer else plain_table(model)
+        if mapped or not isinstance(table, nn.Embedding):
+            raise NotApplicable("the vocabulary of this model is cut already")
         kept = kept_ids(table.num_embeddings, ctx, self.min_count, table.padding_idx)
         if len(kept) == table.num_embeddings:
             raise NotApplicable(f"all {len(kept)} tokens occur {self.min_count} times in the training texts")
@@ -57,9 +53,9 @@ class Vocabulary(Method):
         small.table.weight.copy_(table.weight[kept])
         small.row_of.copy_(nearest_rows(table.weight, kept))
         if outer:
-            outer.table = small
+            outer[0][1].table = small
         else:
-            replace(model, path, small)
+            replace_table(model, paths, small)
         return model
 
 

@@ -117,6 +117,14 @@ class Anatomy:
         """Those of all blocks. `NotApplicable` if there are none."""
         return self._any(tuple(ffn for block in self.blocks for ffn in block.ffns), "feed-forward neurons")
 
+    def paths(self, scope: str) -> tuple[str, ...]:
+        """Of the products of all layers (`all`), or of their attentions (`attention`) or feed-forwards (`ffn`) only."""
+        found = [block.projections if scope != "ffn" else () for block in self.blocks]
+        ffns = [tuple(path for ffn in block.ffns for path in ffn.products) for block in self.blocks]
+        if scope == "attention":
+            ffns = [() for _ in self.blocks]
+        return tuple(path for pair in zip(found, ffns, strict=True) for paths in pair for path in paths)
+
     def _any(self, found: tuple[T, ...], what: str) -> tuple[T, ...]:
         if not found:
             raise NotApplicable(f"a {self.kind!r} model has no {what}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from autocompress.models.tables import FactorizedEmbedding, MappedEmbedding
+from autocompress.models.factored.tables import FactorizedEmbedding, MappedEmbedding
 
 PLACE = "embedding table"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from autocompress.models.factored import LowRankLinear
+from autocompress.models.factored.linears import LowRankLinear
 from autocompress.models.surgery import holds_transposed
 
 PLACE = "linear layer"

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from autocompress.models.factored import TensorTrainLinear
+from autocompress.models.factored.linears import TensorTrainLinear
+from autocompress.models.factored.tables import TensorTrainEmbedding
 from autocompress.models.surgery import holds_transposed
-from autocompress.models.tables import TensorTrainEmbedding
 
 PLACE = "linear layer or embedding table"
 

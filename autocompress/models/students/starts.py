@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
+from autocompress.models.factored.tables import FactorizedEmbedding, MappedEmbedding
 from autocompress.models.families.anatomy import anatomy
-from autocompress.models.tables import FactorizedEmbedding, MappedEmbedding
 
 _WIDTHS = ("hidden_size", "dim", "n_embd", "d_model")  # what families call the width of a layer, of its feed-forward,
 _FFN_WIDTHS = ("intermediate_size", "hidden_dim", "n_inner", "d_ff")  # and the number of heads

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from autocompress.models.factored import TensorTrain
+from autocompress.models.factored.linears import TensorTrain
 
 
 class MappedEmbedding(nn.Module):

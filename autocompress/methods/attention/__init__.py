@@ -1,0 +1,1 @@
+"""Methods that look at fewer pairs of tokens, or at fewer tokens."""

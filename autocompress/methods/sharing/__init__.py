@@ -1,0 +1,1 @@
+"""Methods by which several parts of a model use the same weights."""
