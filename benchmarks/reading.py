@@ -49,22 +49,29 @@ def main() -> int:
         os.chdir(folder)
         if not Path("studies/big").exists():
             fill()
-        rows = {command: round(min(took(command) for _ in range(RUNS)), 3) for command in BARS}
+        rows = {command: least([took(command) for _ in range(RUNS)]) for command in BARS}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "reading.json").write_text(json.dumps(rows, indent=1) + "\n")
-    print("| command | seconds | bar |\n| --- | --- | --- |")
-    for command, seconds in rows.items():
-        print(f"| `autocompress {command}` | {seconds:.2f} | {BARS[command]} |")
-    return 0 if all(seconds < BARS[command] for command, seconds in rows.items()) else 1
+    print("| command | seconds | of a CPU | bar |\n| --- | --- | --- | --- |")
+    for command, row in rows.items():
+        print(f"| `autocompress {command}` | {row['seconds']:.2f} | {row['cpu_seconds']:.2f} | {BARS[command]} |")
+    return 0 if all(row["seconds"] < BARS[command] for command, row in rows.items()) else 1
 
 
-def took(command: str) -> float:
+def least(runs: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(min(run[name] for run in runs), 3) for name in runs[0]}
+
+
+def took(command: str) -> dict[str, float]:
+    """Of one run: by the clock, and of a CPU, which is less where others want it too."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    start = time.perf_counter()
+    before, start = os.times(), time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "autocompress", *command.split()], check=True, capture_output=True, env=environment
     )
-    return time.perf_counter() - start
+    seconds, after = time.perf_counter() - start, os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return {"seconds": seconds, "cpu_seconds": cpu}
 
 
 def fill() -> None:

@@ -63,4 +63,8 @@ def _wrapped(cell: str, width: int, console: Console) -> list[str]:
 def _lines(row: list[list[str]], widths: list[int]) -> Iterator[list[str]]:
     """The lines of a row, each cell as wide as its column."""
     for line in zip_longest(*row, fillvalue=""):
-        yield [set_cell_size(cell, width) for cell, width in zip(line, widths, strict=True)]
+        yield [_padded(*each) for each in zip(line, widths, strict=True)]
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell.ljust(width) if cell.isascii() else set_cell_size(cell, width)
