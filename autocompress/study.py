@@ -11,22 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autocompress.engine import identity, study_file
-from autocompress.engine.confirmation import REMAKE
 from autocompress.engine.events import Observer
-from autocompress.engine.run import SearchLimits, run
 from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial
 from autocompress.errors import AutocompressError, ConfigError, nearest
 from autocompress.machine import disk
 from autocompress.space.search_space import SearchSpace
 from autocompress.trials.artefacts import trial_key
-from autocompress.trials.executors.executor import Executor
-from autocompress.trials.executors.inline import InlineExecutor
 from autocompress.trials.job import Job
 
 if TYPE_CHECKING:
     from autocompress.tracking.observer import Log
     from autocompress.tracking.registry import Registered
+    from autocompress.trials.executors.executor import Executor
 
 STUDIES = Path("studies")
 
@@ -100,6 +97,7 @@ class Study(StudyState):
 
         Raises `NothingFeasible` if nothing meets every constraint at the end.
         """
+        from autocompress.engine.run import SearchLimits, run
         from autocompress.tracking.observer import Log
 
         limits = SearchLimits(trials, timeout, training_hours, workers, trial_timeout, rule)
@@ -130,6 +128,8 @@ class Study(StudyState):
 
     def judged(self, trial: Trial) -> dict[str, float]:
         """The trial's and the baseline's score on the untouched test split. Scored once, then remembered."""
+        from autocompress.trials.executors.inline import InlineExecutor
+
         key = f"{trial_key(trial.number)}/judged.json"
         if (known := self.artefacts.read(key)) is None:
             job = Job("judge", self.data, trial.number, trial.recipe.dump())
@@ -146,6 +146,9 @@ class Study(StudyState):
 
         Raises `ConfigError` if it could not become the same again: of other data, or with another version.
         """
+        from autocompress.engine.confirmation import REMAKE
+        from autocompress.trials.executors.inline import InlineExecutor
+
         identity.settle(self, Observer())
         executor = InlineExecutor(lambda *_: None)
         for kind in REMAKE:

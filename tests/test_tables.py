@@ -1,9 +1,17 @@
-"""The rows of a table are told apart."""
+"""The rows of a table are told apart, and drawn."""
 
 from __future__ import annotations
 
+import io
+import re
 from dataclasses import replace
 
+import pytest
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from autocompress.cli.table import PlainTable
 from autocompress.engine.trial import Trial
 from autocompress.report.tables import footnote, front_rows, short, trial_rows
 from autocompress.space.recipe import Recipe
@@ -55,3 +63,36 @@ def test_a_latency_that_was_not_measured_in_quiet_is_marked_and_explained() -> N
     assert [row[4] for row in trial_rows([quiet, loud])] == ["1.00", "~1.00"]
     assert footnote([baseline, quiet]) == ""
     assert footnote([quiet, loud]).startswith("~ others on this machine went on measuring or training")
+
+
+CELLS = {
+    "one column is too wide": [["t001", "layers 0.5 (keep: 0.546, strategy: top) + finetune (lr: 0.00015)", ""]],
+    "a word is too long": [["t001", "a_word_that_goes_on_and_on_and_on_and_on_and_on_and_on_and_on_and_on", "9"]],
+    "other letters": [["日本語", "これは長い文章です。" * 6, "é"], ["🙂", "", "ü"]],
+    "several lines": [["a\nb", "one\ntwo three\n", ""], ["c", "d", "e"]],
+    "what looks like markup": [["[bold]", "[/]", "a\\[b]"]],
+    "no rows": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+@pytest.mark.parametrize("rows", CELLS.values(), ids=CELLS.keys())
+def test_a_table_looks_as_rich_draws_it(rows: list[list[str]], width: int) -> None:
+    columns = ("trial", "the recipe", "")
+    theirs = Table(*columns)
+    for row in rows:
+        theirs.add_row(*map(Text, row))
+    assert printed(PlainTable(columns, rows), width) == printed(theirs, width)
+
+
+def printed(table: PlainTable | Table, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True)
+    console.print(table, crop=False)
+    assert isinstance(console.file, io.StringIO)
+    return re.sub("\x1b\\[[0-9;]*m", "", console.file.getvalue())
+
+
+def test_the_widest_columns_of_a_table_give_way_first() -> None:
+    lines = printed(PlainTable(("a", "b", "c"), [["x" * 30, "y " * 20, "z"]]), 40).splitlines()
+    assert {len(line) for line in lines} == {40}
+    assert [len(cell) for cell in lines[0][1:-1].split("┳")] == [16, 17, 3]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from autocompress.cli import caches, folders, profiling, searching, spaces, studies
 from autocompress.cli.terminal import plain
@@ -25,15 +27,24 @@ _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {  # as `--help` lists t
 _NEGATIVE_NUMBERS = {studies.compare}  # -1 is the baseline, not an option
 _EXIT = {ConfigError: 2, NothingFeasible: 3, Paused: 4}
 
+
+class _Commands(TyperGroup):
+    """Lists them in sections, as plain text: typer's panels would take longer to load than all else that help needs."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for section, functions in _COMMANDS.items():
+            commands = [self.commands[function.__name__] for function in functions]
+            with formatter.section(section):
+                formatter.write_dl([(each.name, (each.help or "").partition("\n\n")[0]) for each in commands])
+
+
 app = typer.Typer(
-    name="autocompress", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
-    help="Search for small and fast versions of a text model, under constraints.",
+    name="autocompress", cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+    rich_markup_mode=None, help="Search for small and fast versions of a text model, under constraints.",
 )  # fmt: skip
-for _panel, _commands in _COMMANDS.items():
+for _commands in _COMMANDS.values():
     for _command in _commands:
-        app.command(rich_help_panel=_panel, context_settings={"ignore_unknown_options": _command in _NEGATIVE_NUMBERS})(
-            _command
-        )
+        app.command(context_settings={"ignore_unknown_options": _command in _NEGATIVE_NUMBERS})(_command)
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ def search(
     workers: Workers = 1, trial_timeout: TrialTimeout = None, max_hours_of_training: Hours = None,
     register: Register = None,
 ) -> None:  # fmt: skip
-    """Asked a search. On a study that exists it goes on where it stopped."""
+    """Run a search. On a study that exists it goes on where it stopped."""
     from autocompress.study import Study
 
     _search(

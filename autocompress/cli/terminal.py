@@ -37,16 +37,15 @@ def print_table(
 ) -> None:  # fmt: skip
     """For people, on this console or on standard output. `note`: a line below the table."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(*columns, title=title, title_justify="left")
-    for row in rows:
-        table.add_row(*(escape(plain(cell)) for cell in row))
+    from autocompress.cli.table import PlainTable
+
     console = on or Console()
-    console.print(table)
+    if title:
+        console.print(title, style="italic", markup=False, highlight=False)
+    console.print(PlainTable(columns, [[plain(cell) for cell in row] for row in rows]), crop=False)
     if note:
-        console.print(escape(note), highlight=False)
+        console.print(note, markup=False, highlight=False)
 
 
 def heed_signals() -> None:

@@ -18,19 +18,15 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from autocompress.engine import confirmed, study_file
-from autocompress.engine.front.finalists import Finalists
-from autocompress.engine.front.relaxation import relaxation
-from autocompress.engine.optuna.store import Store
-from autocompress.engine.progress import Point, Progress
+from autocompress.engine.front import dominance
+from autocompress.engine.optuna.reader import Reader
 from autocompress.engine.trial import Trial
-from autocompress.engine.trial_table import TrialTable
 from autocompress.errors import ConfigError, NothingFeasible
 from autocompress.machine import cache
 from autocompress.space.goals import Measurement
@@ -40,6 +36,11 @@ from autocompress.space.search_space import SearchSpace
 from autocompress.trials.answers import Answers
 from autocompress.trials.artefacts import LocalArtefacts
 from autocompress.trials.job import BASELINE, StudyData
+
+if TYPE_CHECKING:
+    from autocompress.engine.front.finalists import Finalists
+    from autocompress.engine.optuna.store import Store
+    from autocompress.engine.progress import Point
 
 
 class StudyState:
@@ -87,10 +88,21 @@ class StudyState:
 
     @cached_property
     def store(self) -> Store:
-        """Optuna's storage of this study."""
-        read = partial(Recipe.read, traits=self.record.get("methods"))
-        brief = self.brief
-        return Store(self.folder / "study.db", brief.objectives, brief.search, self._points(), read)
+        """Optuna's storage of this study, to search with."""
+        from autocompress.engine.optuna.store import Store
+
+        brief, file = self.brief, self._reader
+        return Store(file.path, brief.objectives, brief.search, self._points(), file.read_recipe)
+
+    @cached_property
+    def _reader(self) -> Reader:
+        """The same storage, to read."""
+        return Reader(self.folder / "study.db", partial(Recipe.read, traits=self.record.get("methods")))
+
+    def _known(self) -> list[Trial]:
+        """Every trial in the database."""
+        known = self._reader.trials()
+        return self.store.trials() if known is None else known
 
     @property
     def left_out(self) -> dict[str, str] | None:
@@ -114,14 +126,16 @@ class StudyState:
     @property
     def begun(self) -> bool:
         """Whether anything was measured in it that could not be had again by starting anew."""
-        return self.baseline is not None or bool(self.store.trials())
+        return self.baseline is not None or bool(self._known())
 
     @property
     def trials(self) -> list[Trial]:
         """Every trial, refused and repeated ones too, those on the front marked."""
-        known = self.store.trials()
+        known = self._known()
         if known != self._seen:  # who asks twice is not made to wait twice
-            self._seen, self._marked = known, TrialTable(known, self.brief.goals, self._answers.difference).marked()
+            feasible = {t.number: t.measurement for t in known if t.feasible}
+            best = dominance.front(feasible, self.brief.goals, self._answers.difference)
+            self._seen, self._marked = known, [replace(t, front=True) if t.number in best else t for t in known]
         return list(self._marked)
 
     @cached_property
@@ -140,6 +154,8 @@ class StudyState:
 
     def finalists(self, rule: str | None = None) -> Finalists:
         """Who may win by a rule, judged by all that is known of them. Raises `NothingFeasible` if there is nobody."""
+        from autocompress.engine.front.finalists import Finalists
+
         front, baseline, search = self.front, self.baseline, self.brief.search
         if not front or baseline is None:
             raise NothingFeasible(f"the study {self.name!r} has no feasible trial yet")
@@ -165,6 +181,8 @@ class StudyState:
     @property
     def progress(self) -> list[Point]:
         """The hypervolume of what was found after every charged trial."""
+        from autocompress.engine.progress import Progress
+
         return Progress(self.brief.goals, self.baseline.measurement).points(self.trials) if self.baseline else []
 
     def trial(self, number: int) -> Trial:
@@ -196,6 +214,8 @@ class StudyState:
 
     def relaxed(self) -> str:
         """If nothing is feasible: the nearest recipes, what binds, and which relaxation would admit some."""
+        from autocompress.engine.front.relaxation import relaxation
+
         baseline = self.baseline
         seen = {t.number: t for t in self.trials if t.violations}
         if baseline is None or not seen:
@@ -210,6 +230,8 @@ class StudyState:
     @contextmanager
     def held(self) -> Iterator[None]:
         """One coordinator a study: the operating system's lock, which a killed process cannot leave behind."""
+        from filelock import FileLock, Timeout
+
         lock, holder = FileLock(self.folder / "lock", timeout=0), self.folder / "holder.json"
         try:
             lock.acquire()

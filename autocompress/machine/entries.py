@@ -22,11 +22,13 @@ from contextlib import contextmanager, suppress
 from fcntl import LOCK_SH, flock
 from io import BufferedReader
 from pathlib import Path
-
-from filelock import FileLock
+from typing import TYPE_CHECKING
 
 from autocompress.errors import ConfigError
 from autocompress.machine import disk
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 MANIFEST = "manifest.json"
 DRAFTS = ".*.????????"  # the names of `draft_of`
@@ -76,6 +78,8 @@ def draft_of(place: Path) -> Path:
 
 def builder_lock(place: Path, timeout: float = -1) -> FileLock:
     """Held by who builds the entry or takes it away. Its file stays while the entry does."""
+    from filelock import FileLock
+
     return FileLock(f"{place}.lock", timeout=timeout)
 
 

@@ -15,8 +15,6 @@ from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import Timeout
-
 from autocompress.errors import ConfigError
 from autocompress.machine.entries import DRAFTS, MANIFEST, TAG, builder_lock, cache_root, draft_of
 
@@ -153,7 +151,7 @@ def _remove(place: Path) -> bool:
         with builder_lock(place, timeout=0):
             away = draft_of(place)
             _rename(place, away)
-    except (Timeout, BlockingIOError):
+    except (TimeoutError, BlockingIOError):
         return False
     shutil.rmtree(away, ignore_errors=True)
     return True
@@ -175,7 +173,7 @@ def _sweep() -> None:
     _sweep_locks(None, _ABANDONED)
     for tag in cache_root().glob(f"*/{TAG}"):
         for draft in tag.parent.glob(DRAFTS):
-            with suppress(Timeout, FileNotFoundError):
+            with suppress(TimeoutError, FileNotFoundError):
                 if draft.is_dir():
                     with builder_lock(draft.parent / draft.name[1:-9], timeout=0):
                         shutil.rmtree(draft, ignore_errors=True)
@@ -188,7 +186,7 @@ def _sweep_locks(kind: str | None, older_than: float) -> None:
     for tag in cache_root().glob(f"{kind or '*'}/{TAG}"):
         for file in tag.parent.glob("*.lock"):
             entry = file.with_suffix("")
-            with suppress(Timeout, FileNotFoundError):
+            with suppress(TimeoutError, FileNotFoundError):
                 if not entry.exists() and time.time() - file.stat().st_mtime >= older_than:
                     with builder_lock(entry, timeout=0):
                         if not entry.exists():

@@ -12,28 +12,49 @@ A training that the cache had already knows only the rungs it was scored at then
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _EVALUATED = ("complete", "stopped", "failed", "refused")
 
 
 def tabulate(study: StudyState, to: Path) -> int:
     """Write the file; returns how many rows it has."""
-    import pyarrow
     from pyarrow import parquet
 
     rows = table(study.trials)
-    columns = {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
     facts = {"autocompress": json.dumps(_facts(study))}
     to.parent.mkdir(parents=True, exist_ok=True)
-    parquet.write_table(pyarrow.table(columns).replace_schema_metadata(facts), to)
+    parquet.write_table(_columns(rows).replace_schema_metadata(facts), to)
     return len(rows)
+
+
+def _columns(rows: list[dict[str, Any]]) -> pyarrow.Table:
+    """The rows as pyarrow has them, by way of JSON: of lists it would ask pandas whether they are columns of its own,
+    and to load that takes longer than all else that is done here.
+    """
+    import pyarrow
+    from pyarrow.json import ParseOptions, read_json
+
+    types = {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int64(), bool: pyarrow.bool_()}
+    kinds: dict[str, set[type]] = {}
+    for row in rows:
+        for name, value in row.items():
+            kinds.setdefault(name, set()).add(type(value))
+    schema = pyarrow.schema(
+        (name, next((types[t] for t in types if t in found), pyarrow.null())) for name, found in kinds.items()
+    )
+    lines = io.BytesIO("\n".join(map(json.dumps, rows)).encode())
+    return read_json(lines, parse_options=ParseOptions(explicit_schema=schema)) if rows else schema.empty_table()
 
 
 def table(trials: list[Trial]) -> list[dict[str, Any]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from autocompress.engine.trial import Trial
-from autocompress.machine.eviction import Usage
 from autocompress.space.goals import Measurement
 from autocompress.trials.job import BASELINE
+
+if TYPE_CHECKING:
+    from autocompress.machine.eviction import Usage
 
 Row = tuple[str, ...]
 Knob = tuple[int, str]  # by the step's place in the recipe and its own name
@@ -51,10 +54,12 @@ def short(trial: Trial, more: Collection[Knob] = ()) -> str:
 
 def told_apart(trials: Sequence[Trial]) -> list[str]:
     """The recipes of a table's rows; those that would read alike with the knobs in which they differ."""
+    names = [short(trial) for trial in trials]
     alike: dict[str, list[Trial]] = {}
-    for trial in trials:
-        alike.setdefault(short(trial), []).append(trial)
-    return [short(trial, _varied(alike[short(trial)])) for trial in trials]
+    for trial, name in zip(trials, names, strict=True):
+        alike.setdefault(name, []).append(trial)
+    varied = {name: _varied(those) for name, those in alike.items()}
+    return [short(t, varied[name]) if varied[name] else name for t, name in zip(trials, names, strict=True)]
 
 
 def _varied(trials: list[Trial]) -> set[Knob]:

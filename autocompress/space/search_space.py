@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import InstanceOf, PrivateAttr
+from pydantic import ConfigDict, InstanceOf, PrivateAttr
 
 from autocompress.errors import ConfigError
 from autocompress.space.distributions import Suggest
@@ -16,7 +16,6 @@ from autocompress.space.language import grid, orders, replay, steps, tails
 from autocompress.space.language.mistakes import Mistakes, Place
 from autocompress.space.language.sections import Sections
 from autocompress.space.language.steps import OneOf, OpenMethod, Params
-from autocompress.space.language.yaml_lines import YamlSource
 from autocompress.space.method import Method
 from autocompress.space.recipe import Recipe, digest
 from autocompress.space.settings import SearchSettings, Settings, Target, TaskSettings
@@ -24,6 +23,8 @@ from autocompress.space.settings import SearchSettings, Settings, Target, TaskSe
 
 class SearchSpace(Settings):
     """What `autocompress search` reads. `load` makes one from a file, `parse` from plain data."""
+
+    model_config = ConfigDict(defer_build=True)  # who only reads a study makes one without validating it
 
     model: str
     teacher: InstanceOf[Method] | str | None = None  # None: decided when the model is loaded
@@ -41,6 +42,8 @@ class SearchSpace(Settings):
     @classmethod
     def load(cls, path: Path | str, *, root: Path | None = None) -> SearchSpace:
         """Read a YAML file. Every mistake in it is raised at once, each as `file:line: sentence`."""
+        from autocompress.space.language.yaml_lines import YamlSource
+
         source = YamlSource.read(Path(path))
         return cls.parse(source.data, root=root or Path(path).resolve().parent, where=source.where)
 

@@ -40,6 +40,7 @@ class Answers:
 
     def __init__(self, artefacts: Artefacts, task: TaskSettings) -> None:
         self._artefacts, self._task = artefacts, task
+        self._right: list[Any] | None = None
         self._known: dict[int, tuple[float, np.ndarray] | None] = {}  # its score, and the scores without each text
 
     def difference(self, one: int, other: int) -> tuple[float, float] | None:
@@ -59,13 +60,20 @@ class Answers:
 
     def _of(self, number: int) -> tuple[float, np.ndarray] | None:
         if number not in self._known:
-            answered, labels = (self._read(name) for name in (f"{number:03d}", _LABELS))
+            answered, labels = self._read(f"{number:03d}"), self._labels
             found = None
             if answered and labels and len(answered) == len(labels) > 1:
                 every_NS = self._kind.statistics(answered, labels)
                 found = float(self._kind.of_sums(every_NS.sum(0))), without_each(self._kind.of_sums, every_NS)
             self._known[number] = found
         return self._known[number]
+
+    @property
+    def _labels(self) -> list[Any] | None:
+        """Read once they are known: a search asks before its first trial has answered."""
+        if self._right is None:
+            self._right = self._read(_LABELS)
+        return self._right
 
     @cached_property
     def _kind(self) -> TaskKind:

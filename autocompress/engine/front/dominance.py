@@ -90,8 +90,11 @@ class Front:
         better = any(mine[1] < theirs[0] for mine, theirs in pairs)
         if "score" not in self._goals.objectives:
             return better
+        sign = 1 if self._goals.objectives["score"] == "maximize" else -1
+        if better and sign * (self._measured[one]["score"] - self._measured[other]["score"]) >= 0:
+            return True  # whatever the noise is, which takes long to find out
         gain, error = self._difference(one, other) or _unpaired(self._measured[one], self._measured[other])
-        gain = gain if self._goals.objectives["score"] == "maximize" else -gain
+        gain *= sign
         return gain >= -error - _ROUNDING and (better or gain > error + _ROUNDING)
 
 

@@ -12,10 +12,9 @@ import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial
 
+from autocompress.engine.optuna.records import STUDY
 from autocompress.machine import interrupts
 from autocompress.space.goals import Direction
-
-STUDY = "autocompress"  # what Optuna calls the one study in the file
 
 
 class Database:

@@ -1,9 +1,4 @@
-"""The study's memory: Optuna's storage, asked and told one trial at a time. The only importer of optuna.
-
-What Optuna has no column for (why a recipe was refused, what was measured besides the objectives) is one JSON attribute
-of the trial, written before the trial is told. So a trial that a crash left RUNNING either has its outcome, and is told
-again, or has only its parameters, and is run.
-"""
+"""The study's memory: Optuna's storage, asked and told one trial at a time. What is written of each: `records`."""
 
 from __future__ import annotations
 
@@ -17,15 +12,15 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from autocompress.engine.optuna import samplers
+from autocompress.engine.optuna import records, samplers
 from autocompress.engine.optuna.database import Database
 from autocompress.engine.trial import Trial
 from autocompress.space.goals import Direction
 from autocompress.space.language.steps import Params
-from autocompress.space.recipe import Recipe, Steps
+from autocompress.space.recipe import Recipe
 from autocompress.space.settings import SearchSettings
 
-_OUTCOME, _RECIPE, _DECIDED, _QUEUE = "autocompress", "recipe", "decided", "queue"
+_DECIDED, _QUEUE = "decided", "queue"
 _VALID = "valid"  # the first constraint: 1 where a recipe cannot be carried out at all
 
 
@@ -46,7 +41,7 @@ class Store:
 
     def __init__(
         self, path: Path | None, objectives: Mapping[str, Direction], settings: SearchSettings,
-        points: Iterator[Params] | None = None, read: Callable[[Steps], Recipe] = Recipe.read,
+        points: Iterator[Params] | None = None, read: records.ReadRecipe = Recipe.read,
     ) -> None:  # fmt: skip
         """`path`: the database's file; None: in memory. `points`: the parameters of all recipes, if there is an end.
 
@@ -92,7 +87,7 @@ class Store:
         handle = sketch.ask()
         recipe = sample(handle)
         handle.relative_params  # noqa: B018  asked for even where all is decided: NSGA-II notes its generation here
-        handle.set_user_attr(_RECIPE, json.dumps(recipe.dump()))
+        handle.set_user_attr(records.RECIPE, json.dumps(recipe.dump()))
         frozen = sketch.get_trials(deepcopy=False)[-1]
         self._database.add(frozen)
         return self._reflect(frozen)
@@ -102,7 +97,7 @@ class Store:
         measured = trial.state in ("complete", "duplicate") and trial.measurement.keys() >= set(self._objectives)
         before = self._mirror[trial.number].frozen
         told = copy.deepcopy(before)
-        told.set_user_attr(_OUTCOME, json.dumps(_outcome(trial)))
+        told.set_user_attr(records.OUTCOME, records.outcome(trial))
         # A trial that has no constraints counts as feasible.
         valid = measured or trial.violations or trial.state == "stopped"
         for name, violation in ({_VALID: 0.0 if valid else 1.0} | trial.violations).items():
@@ -117,7 +112,7 @@ class Store:
         """Tell again what a crash cut off between the outcome and the telling, in studies of older versions."""
         self._refresh()
         for row in [row for row in self._mirror if row.frozen.state == TrialState.RUNNING]:
-            if _OUTCOME in row.frozen.user_attrs:
+            if records.OUTCOME in row.frozen.user_attrs:
                 self.tell(row.trial)
 
     def trials(self) -> list[Trial]:
@@ -133,7 +128,8 @@ class Store:
                 self._reflect(frozen)
 
     def _reflect(self, frozen: FrozenTrial) -> Trial:
-        row = _Row(frozen, samplers.Known(frozen), _read(frozen, self._read_recipe))
+        trial = records.trial(frozen.number, dict(frozen.params), frozen.user_attrs, self._read_recipe)
+        row = _Row(frozen, samplers.Known(frozen), trial)
         self._mirror[frozen.number : frozen.number + 1] = [row]
         self._tried.add(row.trial.recipe.key)
         self._decided.add(json.dumps(frozen.user_attrs.get(_DECIDED), sort_keys=True))
@@ -155,16 +151,3 @@ class Store:
 
     def _sampler(self, number: int, explore: bool) -> optuna.samplers.BaseSampler:
         return samplers.make(self._settings, number, len(self._objectives), explore=explore)
-
-
-def _outcome(trial: Trial) -> dict[str, Any]:
-    """What Optuna's own columns do not hold."""
-    return {k: v for k, v in vars(trial).items() if k not in ("number", "recipe", "params", "front")}
-
-
-def _read(frozen: FrozenTrial, read: Callable[[Steps], Recipe]) -> Trial:
-    """Older studies lack some fields, and those of a newer version may have more."""
-    outcome = json.loads(frozen.user_attrs.get(_OUTCOME, '{"state": "running"}'))
-    known = {name: value for name, value in outcome.items() if name in Trial.__dataclass_fields__}
-    recipe = read(json.loads(frozen.user_attrs[_RECIPE]))
-    return Trial(frozen.number, recipe=recipe, params=dict(frozen.params), **known)
