@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from autocompress.errors import NotApplicable
 from autocompress.models import storage
 from autocompress.models.precision_plan import PrecisionPlan
-from autocompress.space.method import find, methods
+from autocompress.space.method import Method, find, methods
 from autocompress.tasks.dataset import inputs
 
 DOCS = Path(__file__).parent.parent / "docs" / "matrix.md"
@@ -45,6 +45,7 @@ def outcome(family: str, name: str, folder: Path) -> str:
     alike = storage.signature(changed, ctx.precision) == storage.signature(model, PrecisionPlan())
     assert not alike or not torch.equal(after, logits(model)), "changed nothing: raise NotApplicable"
     assert method.values_only == alike or method.pending
+    assert rehearsed(model, method) == storage.signature(changed, ctx.precision)
     storage.save(changed, folder)
     loaded = storage.load(folder)
     assert torch.equal(logits(loaded), after)
@@ -52,6 +53,15 @@ def outcome(family: str, name: str, folder: Path) -> str:
     if method.stage != "lower":
         assert_learns(loaded)
     return ""
+
+
+def rehearsed(model: nn.Module, method: Method) -> str:
+    """The signature of what a rehearsal makes of it."""
+    ctx = context(model, train=False)
+    changed = method.apply(copy.deepcopy(model), ctx)
+    if method.waits:
+        changed = find("finetune")(epochs=1, lr=1e-3).apply(changed, ctx)
+    return storage.signature(changed, ctx.precision)
 
 
 def assert_learns(model: nn.Module) -> None:

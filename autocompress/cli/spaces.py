@@ -46,5 +46,6 @@ def methods(
     elif as_json:
         print_json(method_cards.entries())
     else:
-        rows = [(e["family"], e["name"], e["pays"]) for e in method_cards.entries()]
-        print_table(("family", "method", "when it pays"), rows)
+        ordered = sorted(method_cards.entries(), key=lambda e: (e["family"], e["name"]))
+        rows = [(e["family"], e["name"], ", ".join(e["pays_in"]), e["pays"]) for e in ordered]
+        print_table(("family", "method", "pays in", "when"), rows)

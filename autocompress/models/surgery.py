@@ -87,7 +87,7 @@ def plain_table(model: nn.Module) -> tuple[list[str], nn.Embedding, MappedEmbedd
     Raises `NotApplicable` where the table is none any more, or serves elsewhere too.
     """
     found = token_embedding(model)
-    path, whole = found or ("", None)
+    whole = found[1] if found else None
     mapped = whole if isinstance(whole, MappedEmbedding) else None
     table = mapped.table if mapped else whole
     if not isinstance(table, nn.Embedding):

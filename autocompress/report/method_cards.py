@@ -8,6 +8,8 @@ from typing import Any
 from autocompress.space.language import knobs
 from autocompress.space.method import Method, find, methods
 
+_FAMILIES = ("pruning", "quantization", "distillation", "sharing", "decomposition", "attention", "training")
+
 
 def entries() -> list[dict[str, Any]]:
     """The shape of `methods --json`, which other programs may rely on."""
@@ -18,9 +20,36 @@ def entry(name: str) -> dict[str, Any]:
     """One method: `pays` is when it does; a knob's `search` is what it is searched over when a space does not say."""
     method = find(name)
     return {
-        "name": name, "family": method.family, "pays": inspect.getdoc(method),
+        "name": name, "family": method.family, "stage": method.stage, "pays_in": list(method.pays),
+        "pays": inspect.getdoc(method),
         "knobs": {knob: _knob(method, knob) for knob in method.model_fields},
     }  # fmt: skip
+
+
+def markdown() -> str:
+    """The whole catalogue as a page: a table, then every card. What docs/methods.md is."""
+    lines = [
+        "# Methods", "",
+        "Generated from the code: every method's file begins with its card. Which acts on which model family:",
+        "[matrix.md](matrix.md).", "",
+        "| family | method | pays in | when |", "|---|---|---|---|",
+    ]  # fmt: skip
+    ordered = sorted(entries(), key=lambda e: (_FAMILIES.index(e["family"]), e["name"]))
+    for e in ordered:
+        pays = " ".join(str(e["pays"]).split())
+        lines.append(f"| {e['family']} | [`{e['name']}`](#{e['name']}) | {', '.join(e['pays_in'])} | {pays} |")
+    for e in ordered:
+        title, _, rest = card(e["name"]).partition("\n\nKnobs:\n")
+        body = title.partition("\n\n")[2]
+        lines += [
+            "",
+            f"## {e['name']}",
+            "",
+            body,
+            "",
+            *(f"- `{line.strip().replace(': ', '`: ', 1)}" for line in rest.splitlines()),
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def card(name: str) -> str:
@@ -28,7 +57,9 @@ def card(name: str) -> str:
     method = find(name)
     about = inspect.getdoc(inspect.getmodule(method)) or ""
     lines = [f"  {knob}: {_words(_knob(method, knob))}" for knob in method.model_fields]
-    return "\n".join([f"{name} ({method.family})", "", about, "", inspect.getdoc(method) or "", "", "Knobs:", *lines])
+    pays = f"Pays in {', '.join(method.pays)}. {inspect.getdoc(method) or ''}"
+    lines = lines or ["  none"]
+    return "\n".join([f"{name} ({method.family}, {method.stage})", "", about, "", pays, "", "Knobs:", *lines])
 
 
 def _knob(method: type[Method], name: str) -> dict[str, Any]:

@@ -58,7 +58,8 @@ class Method(BaseModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         if not cls.listed:
             return
-        *_, cls.family, cls.name = cls.__module__.split(".")
+        *_, family, cls.name = cls.__module__.split(".")
+        cls.family = cls.__dict__.get("family", family)
         if cls.name in _METHODS:
             raise TypeError(f"two methods are called {cls.name!r}: {_METHODS[cls.name]} and {cls}")
         _METHODS[cls.name] = cls
@@ -119,22 +120,26 @@ class Method(BaseModel):
             raise ConfigError(f"{cls.name}.{knob} {rule}. Got {value!r}.") from None
 
 
-@cache
 def methods() -> dict[str, type[Method]]:
-    """Every method there is, by name. The folder `methods/` is the registry."""
-    from autocompress import methods as package
-
-    for module in _walk(package.__path__, package.__name__ + "."):
-        importlib.import_module(module)
+    """Every method there is, by name. The folder `methods/` is the registry, and folders that spaces name."""
+    _load_catalogue()
     return dict(sorted(_METHODS.items()))
 
 
 def find(name: str) -> type[Method]:
     """Look a method up by the name that a YAML file uses."""
-    known = methods()
-    if name not in known:
-        raise ConfigError(f"there is no method {name!r}. {nearest(name, known, otherwise='Methods')}")
-    return known[name]
+    _load_catalogue()
+    if name not in _METHODS:
+        raise ConfigError(f"there is no method {name!r}. {nearest(name, methods(), otherwise='Methods')}")
+    return _METHODS[name]
+
+
+@cache
+def _load_catalogue() -> None:
+    from autocompress import methods as package
+
+    for module in _walk(package.__path__, package.__name__ + "."):
+        importlib.import_module(module)
 
 
 def _walk(path: Any, prefix: str) -> Iterator[str]:

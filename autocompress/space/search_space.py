@@ -27,6 +27,7 @@ class SearchSpace(Settings):
     model_config = ConfigDict(defer_build=True)  # who only reads a study makes one without validating it
 
     model: str
+    methods: str | None = None  # a folder of the user's own
     teacher: InstanceOf[Method] | str | None = None  # None: decided when the model is loaded
     start: Literal["teacher", "pretrained"] = "teacher"
     task: TaskSettings
@@ -51,7 +52,7 @@ class SearchSpace(Settings):
     def parse(cls, data: Any, *, root: Path | None = None, where: Callable[[Place], str] | None = None) -> SearchSpace:
         """The same from plain data, as `dump` gives it. `where` turns a place in it into words."""
         mistakes = Mistakes()
-        fields = Sections(mistakes).read(data)
+        fields = Sections(mistakes, root or Path()).read(data)
         mistakes.settle(where or _dotted)
         space = cls(**fields)
         space._root = root or Path()
@@ -121,7 +122,8 @@ class SearchSpace(Settings):
 
     def dump(self) -> dict[str, Any]:
         """The filled space as plain data: nothing hidden, nothing left to a default."""
-        return {
+        own = {} if self.methods is None else {"methods": self.methods}
+        return own | {
             "model": self.model,
             "teacher": {self.teacher.name: self.teacher.model_dump(mode="json")}
             if isinstance(self.teacher, Method) else self.teacher,

@@ -19,6 +19,7 @@ def schema() -> Schema:
     step = {"$ref": "#/$defs/step"}
     top = {
         "model": {"type": "string", "description": "hub id, local folder, or builtin/..."},
+        "methods": {"type": "string", "description": "a folder of methods of your own, one Python file each"},
         "teacher": {"anyOf": [{"type": ["string", "null"]}, {"$ref": "#/$defs/finetuned"}]},
         "start": {"enum": ["teacher", "pretrained"]},
         "task": _settings(TaskSettings),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from autocompress.errors import ConfigError, nearest
+from autocompress.space import own_methods
 from autocompress.space.goals import DEFAULT_OBJECTIVES, Constraint, Direction, quantity
 from autocompress.space.language.grammar import Grammar
 from autocompress.space.language.grid import endless
@@ -18,15 +20,15 @@ from autocompress.space.settings import SearchSettings, Target, TaskSettings
 
 REQUIRED = ("model", "task", "steps")
 KEYS = (
-    "model", "teacher", "start", "task", "target", "objectives", "constraints", "search", "anchors", "steps"
+    "model", "methods", "teacher", "start", "task", "target", "objectives", "constraints", "search", "anchors", "steps"
 )  # fmt: skip
 
 
 class Sections:
     """One reader for one file. Every method takes what stands behind its key; mistakes go to the list."""
 
-    def __init__(self, mistakes: Mistakes) -> None:
-        self._mistakes = mistakes
+    def __init__(self, mistakes: Mistakes, root: Path = Path()) -> None:
+        self._mistakes, self._root = mistakes, root
         self._grammar = Grammar(mistakes)
 
     def read(self, data: Any) -> dict[str, Any]:
@@ -48,6 +50,15 @@ class Sections:
 
     def _model(self, given: Any) -> str:
         return self._text("model", given, "a hub id, a local folder or builtin/...")
+
+    def _methods(self, given: Any) -> str | None:
+        """A folder of methods, which are loaded before what may name them is read."""
+        named = self._text("methods", given, "a folder of methods of your own")
+        try:
+            own_methods.load((self._root / Path(named).expanduser()).resolve(), named)
+        except ConfigError as e:
+            self._mistakes.add(("methods",), str(e).removeprefix("methods: "))
+        return named
 
     def _teacher(self, given: Any) -> Method | str | None:
         """`as_given`, a fine-tuning with every knob decided, or another checkpoint. Epochs left out are auto."""
