@@ -41,9 +41,9 @@ class Bench(Taught):
             self.artefacts.put(_BASELINE, lambda draft: lower(model, PrecisionPlan(), self.example, draft))
 
     @property
-    def reference_ms(self) -> float:
-        """The baseline's latency on this machine, to which every ratio is applied."""
-        return self.study.reference_ms
+    def reference_ms(self) -> dict[str, float]:
+        """The baseline's latencies on this machine, to which ratios are applied, by what `runs` call their figures."""
+        return {"": self.study.reference_ms, **self.study.more_reference_ms}
 
     @cached_property
     def surroundings(self) -> str:
@@ -98,7 +98,7 @@ class Bench(Taught):
         sizes = {"size_mb": latency.size_mb(self.runtime.artefact(folder))}
         sizes |= flops.measure_module(model, self.example)
         if self._measures_memory:
-            sizes["peak_memory_mb"] = peak_memory.peak_memory_mb(folder, self.example, self.target)
+            sizes["peak_memory_mb"] = peak_memory.peak_memory_mb(folder, self.runs[0].batch, self.target)
         return sizes
 
     @contextmanager

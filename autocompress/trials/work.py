@@ -13,7 +13,7 @@ from autocompress.machine import cache, fault_points
 from autocompress.machine.timer import Seconds, Stopwatch
 from autocompress.methods.context import OnStep
 from autocompress.models import storage
-from autocompress.runtimes import isolated, latency
+from autocompress.runtimes import latency, workloads
 from autocompress.space import keys
 from autocompress.space.goals import Measurement
 from autocompress.space.recipe import Recipe
@@ -97,11 +97,10 @@ def baseline(work: Work) -> Done:
     with clock("evaluate"):
         score = bench.baseline_score()
     with clock("measure"):
-        reference_ms = latency.absolute_latency(bench.baseline, bench.example, bench.target)
-        one: Measurement = {"speedup": 1.0, "speedup_low": 1.0, "speedup_high": 1.0, "latency_tail": 1.0}
+        reference_ms = workloads.references(bench.baseline, bench.runs, bench.target)
         sizes = bench.sizes(bench.teacher.model, bench.baseline_folder)
         sizes["archive_mb"] = latency.archive_mb(bench.runtime.artefact(bench.baseline_folder))
-    measured = latency.in_milliseconds(one, reference_ms) | sizes | {"score": score}
+    measured = workloads.of_baseline(reference_ms) | sizes | {"score": score}
     measured |= _training_seconds(bench, bench.teacher_seconds)
     fault_points.point("baseline")
     return Done(measured, clock.seconds, bench.notes)
@@ -132,7 +131,7 @@ def rehearse(work: Work) -> Done:
     with clock("rehearse"):
         measured = cache.value("rehearsals", keys.rehearsal(work.recipe, bench.surroundings), by_shape)
     fault_points.point("rehearsed")
-    return Done(latency.in_milliseconds(measured, bench.reference_ms), clock.seconds)
+    return Done(workloads.in_milliseconds(measured, bench.reference_ms), clock.seconds)
 
 
 def train(work: Work) -> Done:
@@ -170,7 +169,7 @@ def evaluate(work: Work) -> Done:
         measured = _shape(bench, model, artefact) | bench.sizes(model.module, artefact)
         measured["archive_mb"] = latency.archive_mb(bench.runtime.artefact(artefact))
     fault_points.point("evaluated")
-    return Done(latency.in_milliseconds(measured, bench.reference_ms) | score, clock.seconds)
+    return Done(workloads.in_milliseconds(measured, bench.reference_ms) | score, clock.seconds)
 
 
 def remeasure(work: Work) -> Done:
@@ -179,8 +178,8 @@ def remeasure(work: Work) -> Done:
     with clock("remeasure"):
         if not (known := remeasured(bench.artefacts, work.number)):
             artefact = bench.made(f"{work.key}/artefact")
-            ratios = isolated.latency(artefact, bench.baseline_folder, bench.example, bench.target)
-            known = latency.in_milliseconds(ratios, bench.reference_ms)
+            ratios = workloads.isolated_ratios(artefact, bench.baseline_folder, bench.runs, bench.target)
+            known = workloads.in_milliseconds(ratios, bench.reference_ms)
             bench.artefacts.write(f"{work.key}/{REMEASURED}", json.dumps(known, indent=1))
     return Done(known, clock.seconds)
 
@@ -212,7 +211,7 @@ def _shape(bench: Bench, model: Model, artefact: Path | None = None) -> Measurem
             if artefact is None:
                 bench.runtime.lower(model.module, model.plan, bench.example, scratch)
             session = bench.runtime.open(artefact or scratch, bench.target)
-            ratios = latency.latency(session, bench.baseline, bench.example, bench.target)
+            ratios = workloads.ratios(session, bench.baseline, bench.runs, bench.target)
             return ratios | bench.sizes(model.module, artefact or scratch)
 
     return cache.value("shapes", keys.shape(storage.signature(*model), bench.surroundings), measured)
