@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import mlflow.pyfunc
 import numpy as np
+import pandas as pd
 import pytest
 import tiny_decoder
 import torch
@@ -19,6 +24,8 @@ from autocompress.space.settings import TaskSettings
 from autocompress.tasks import kinds
 from autocompress.tasks.dataset import inputs
 from autocompress.tasks.task import Task
+from autocompress.tracking import registry
+from autocompress.tracking.registry import Card
 
 
 def settings(**more: object) -> TaskSettings:
@@ -172,3 +179,19 @@ def test_a_search_from_texts_to_a_served_folder(project: Path, capsys: pytest.Ca
             ask("tree", max_new_tokens=wrong)
     with pytest.raises(ConfigError, match="none may be empty"):
         ask(["tree", " "])
+    check_that_it_is_served(out, ask)
+
+
+def check_that_it_is_served(out: Path, ask: autocompress.Pipeline) -> None:
+    """By MLflow, with how many tokens to write as a parameter; and by a process without torch."""
+    served = out.parent / "served"
+    card = Card("", {}, ask.serving.columns, ask.kind.columns_of_answers, ("numpy",), {"max_new_tokens": 32})
+    registry._save(served, out, SimpleNamespace(artifact_location="a", source_run_id="b", model_id="c"), card)  # type: ignore[arg-type]
+    model, rows = mlflow.pyfunc.load_model(str(served)), pd.DataFrame({"text": ["tree river stone", "honey tree"]})
+    for count, params in ((2, {"max_new_tokens": 2}), (32, None)):
+        expected = [answer["continuation"] for answer in ask(rows["text"].tolist(), max_new_tokens=count)]
+        assert model.predict(rows, params=params)["continuation"].tolist() == expected
+    script = f"import sys, autocompress; print(autocompress.pipeline({str(out)!r})('tree river')); print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("[{'continuation': ")
+    assert not {"torch", "transformers", "onnx"} & set(said.split())

@@ -18,8 +18,10 @@ from autocompress.methods.decomposition.low_rank import LowRank
 from autocompress.methods.pruning.heads import Heads
 from autocompress.methods.pruning.layers import Layers
 from autocompress.methods.pruning.neurons import Neurons
+from autocompress.methods.quantization.embedding import Embedding
 from autocompress.methods.quantization.half import Half
 from autocompress.methods.quantization.int8_dynamic import Int8Dynamic
+from autocompress.methods.quantization.weight_only import WeightOnly
 from autocompress.models import storage
 from autocompress.models.decoding import decodes, reads_ahead
 from autocompress.models.precision_plan import PrecisionPlan
@@ -136,15 +138,29 @@ def test_cut_models_come_back_and_go_on(tmp_path: Path) -> None:
         assert np.abs(continued(session, before).run(batch) - plain(model, ids)[:, 6:]).max() < 1e-4
 
 
-PLANS = {"float32": PrecisionPlan, "int8": lambda: planned(Int8Dynamic()), "half": lambda: planned(Half())}
+PLANS = {"float32": PrecisionPlan, "int8": lambda: planned(Int8Dynamic())[1], "half": lambda: planned(Half())[1]}
 
 
-def planned(method: Any) -> PrecisionPlan:
+def planned(method: Any) -> tuple[nn.Module, PrecisionPlan]:
+    """A Llama after a method, and what is planned for it."""
     from conftest import context
 
-    ctx = context(tiny_decoder.llama(vocab_size=600))
-    method.apply(tiny_decoder.llama(vocab_size=600), ctx)
-    return ctx.precision
+    model = tiny_decoder.llama(vocab_size=600)
+    ctx = context(copy.deepcopy(model))
+    ctx.calibration = [EXAMPLE]
+    return method.apply(model, ctx), ctx.precision
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("method", [WeightOnly(), Embedding()], ids=["weight_only", "embedding"])
+def test_a_table_and_the_head_that_it_is_too_are_rounded_apart(method: Any, runtime: str, tmp_path: Path) -> None:
+    (model, plan), ids = planned(method), texts(2, 7)
+    session = opened(model, runtime, tmp_path, plan)
+    simulated = plain(find_runtime(runtime).simulate(model, plan), ids)
+    before = {"input_ids": ids[:, :6], "attention_mask": torch.ones(2, 6, dtype=torch.long)}
+    batch = {"input_ids": ids[:, 6:], "attention_mask": torch.ones(2, 7, dtype=torch.long)}
+    assert np.abs(session.run(before) - simulated[:, :6]).max() < 1e-3
+    assert np.abs(continued(session, before).run(batch) - simulated[:, 6:]).max() < 1e-3
 
 
 @pytest.mark.parametrize("precision", PLANS)
