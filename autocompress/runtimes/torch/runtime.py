@@ -63,9 +63,9 @@ class TorchSession:
 
     def __init__(self, model: nn.Module, target: Target) -> None:
         self._target, self._decodes = target, decodes(model)
-        self._module = (Decoder if self._decodes else _Logits)(model.to(target.device))
+        self._logits = (Decoder if self._decodes else _Logits)(model.to(target.device))
         if target.compile:
-            self._module.compile(dynamic=True, options={"compile_threads": 1})
+            self._logits.compile(dynamic=True, options={"compile_threads": 1})
 
     def run(self, batch: Inputs) -> np.ndarray:
         return np.asarray(self.outputs(batch)["logits"])
@@ -77,7 +77,7 @@ class TorchSession:
         try:
             with torch.inference_mode():
                 moved = {name: torch.as_tensor(x, device=self._target.device) for name, x in inputs(batch).items()}
-                found = self._module(moved) if self._decodes else {"logits": self._module(moved)}
+                found = self._logits(moved) if self._decodes else {"logits": self._logits(moved)}
                 return found | {"logits": found["logits"].cpu().numpy()}
         finally:
             torch.set_num_threads(before)
