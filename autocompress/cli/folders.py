@@ -41,6 +41,9 @@ def export(
 def predict(
     folder: Path, texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT...")] = None,
     pair: Annotated[bool, typer.Option("--pair", help="the texts are pairs: --pair A B --pair C D")] = False,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="of a model that continues texts: tokens to write at most (32)")
+    ] = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Run an exported model on texts, or on pairs of texts."""
@@ -52,7 +55,7 @@ def predict(
         raise ConfigError(f"predict: {rule}. Got {len(words)}.")
     given: list[Text] = list(zip(words[::2], words[1::2], strict=True)) if pair else [*words]
     ask = pipeline(folder)
-    answers = ask(given)
+    answers = ask(given, max_new_tokens=max_new_tokens)
     if as_json:
         print_json(answers)
     else:

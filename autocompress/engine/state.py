@@ -84,6 +84,7 @@ class StudyState:
         return StudyData(
             record["id"], record.get("space") or self.brief.dump(), str(self.root), str(self.folder),
             record.get("inputs", {}), record.get("machine", {}), measured.get("latency_ms", math.nan),
+            {name.removesuffix("latency_ms"): ms for name, ms in measured.items() if name.endswith("_latency_ms")},
         )  # fmt: skip
 
     @cached_property

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 _COLUMNS: Row = ("", "this model", "95 % interval", "baseline")
 _FIGURES = (  # name, unit, form
     ("latency_ms", "latency, ms", ".2f"), ("latency_ms_p95", "latency, 95th percentile, ms", ".2f"),
-    ("speedup", "speedup", ".2f"), ("size_mb", "size of the model file, MB", ".1f"),
+    ("speedup", "speedup", ".2f"),
+    ("token_latency_ms", "latency of each further token, ms", ".2f"), ("token_speedup", "speedup of that", ".2f"),
+    ("size_mb", "size of the model file, MB", ".1f"),
     ("archive_mb", "the same, deflated, MB", ".1f"), ("parameters", "parameters", ",.0f"),
 )  # fmt: skip
 
@@ -32,8 +34,7 @@ def card(
     """
     sections = [
         f"# {space.model}, compressed: {trial.recipe.title}\n\n"
-        f"Trial {trial.number} of the study `{name}`: {serving.kind.model_is} {_read(serving)} "
-        f"({', '.join(serving.labels[:20])}), "
+        f"Trial {trial.number} of the study `{name}`: {serving.kind.model_is} {_read(serving)}{_labels(serving)}, "
         f"made by autocompress {measured.versions['autocompress']}.",
         *_warning(broken),
         f"## Figures\n\n{figures(measured)}",
@@ -53,6 +54,10 @@ def _warning(broken: Sequence[str]) -> list[str]:
     return [f"**It does not keep every limit of its study.** It breaks:\n\n{limits}"]
 
 
+def _labels(serving: Serving) -> str:
+    return f" ({', '.join(serving.labels[:20])})" if serving.labels else ""
+
+
 def _read(serving: Serving) -> str:
     columns = serving.task.text
     return "texts" if len(columns) == 1 else f"pairs of texts, {' and '.join(columns)}"
@@ -62,7 +67,7 @@ def figures(measured: Measured) -> str:
     """A table: what was measured, its interval, and the same of the baseline."""
     scores = [("score", f"{measured.metric}, validation"), ("test_score", f"{measured.metric}, test")]
     rows = [_row(measured, *line, ".3f") for line in scores]
-    return markdown(_COLUMNS, [*rows, *(_row(measured, *line) for line in _FIGURES)])
+    return markdown(_COLUMNS, [*rows, *(_row(measured, *line) for line in _FIGURES if line[0] in measured.trial)])
 
 
 def _row(measured: Measured, name: str, title: str, form: str) -> Row:
@@ -81,12 +86,19 @@ def _circumstances(space: SearchSpace, measured: Measured) -> str:
         "The validation split chose this model among others; the test split was scored once, at the end. "
         f"Data: `{data}`.\n\n"
         f"Latency is that of {target.batch_size} x {target.sequence_length} tokens on {target.runs_in}, "
-        f"{target.device}, {target.threads} thread(s). The speedup is the median ratio of runs in turn with the "
-        "baseline, which is the same model uncompressed, on the same runtime; its interval is bootstrapped. "
+        f"{target.device}, {target.threads} thread(s){_to_what(measured)}. The speedup is the median ratio of runs "
+        "in turn with the baseline, which is the same model uncompressed, on the same runtime; its interval is "
+        "bootstrapped. "
         f"It was measured in {'a process of its own' if measured.isolated else 'the process of the search'}{doubt}.\n\n"
         f"Machine: {machine['cpu']}, {machine['cores']} core(s), {machine['system']} {machine['arch']}. "
         f"Versions: {versions}."
     )
+
+
+def _to_what(measured: Measured) -> str:
+    if "token_latency_ms" not in measured.trial:
+        return ""
+    return ", until the first token that follows them is known; each further one is read beside all that went before"
 
 
 def _front(trial: Trial, front: Sequence[Trial], baseline: Trial) -> str:
@@ -102,6 +114,7 @@ def _front(trial: Trial, front: Sequence[Trial], baseline: Trial) -> str:
 
 def _use(serving: Serving, artefact: str) -> str:
     text = '"a text"' if len(serving.task.text) == 1 else '("a text", "another")'
+    text += ", max_new_tokens=32" * serving.kind.continues
     answer = ", ".join(f"'{name}': ..." for name in serving.kind.columns_of_answers)
     return f"""## Use
 

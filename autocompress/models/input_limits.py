@@ -19,6 +19,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from autocompress.errors import ConfigError
+from autocompress.space.goals import NEXT_TOKEN
+from autocompress.space.settings import find_task_kind
 from autocompress.tasks.tokenization import encode
 
 if TYPE_CHECKING:
@@ -103,8 +105,10 @@ def check(
     wrong = [said for name, limits in models.items() for said in _unreadable(tokenizer, name, limits, columns)]
     asked = {"task.max_length": task.max_length} if task else {}
     for key, length in (asked | {"target.sequence_length": target.sequence_length}).items():
-        if length > tokenizer.model_max_length:
-            rule = f"must be at most {tokenizer.model_max_length}, which is what this model reads"
+        more = bool(task and key.startswith("target") and NEXT_TOKEN in find_task_kind(task.kind).runs)
+        if length + more > tokenizer.model_max_length:
+            rule = f"must be at most {tokenizer.model_max_length - more}, which is what this model reads"
+            rule += " before one token more" * more
             usual = type(task).model_fields["max_length"].default if task and key == "task.max_length" else None
             wrong.append(f"{key}: {rule}. Got {length}{', the default' * (length == usual)}.")
     if wrong:

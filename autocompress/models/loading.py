@@ -15,11 +15,14 @@ from autocompress.errors import ConfigError, foreign, reason
 from autocompress.machine import cache
 from autocompress.machine.entries import sha256
 from autocompress.machine.silence import quiet
+from autocompress.models.decoders.decoding import reads_ahead
 from autocompress.models.hub import FILES, builtin, download
 from autocompress.models.input_limits import Limits, limits_of
 from autocompress.models.students import students
 from autocompress.space import keys
 from autocompress.tasks import label_names
+from autocompress.tasks.kind import NEXT_TOKEN_HEAD
+from autocompress.tasks.kind import has_head as has_head_of
 from autocompress.tasks.tokenization import padding
 
 if TYPE_CHECKING:
@@ -81,7 +84,7 @@ def head_labels(source: str, head: str = SEQUENCE) -> tuple[str, ...] | None:
     """What the rows of the checkpoint's head are called; None if it was saved without one of this kind."""
     config = _config(source)
     made_for = config.architectures or []
-    if not any(name.endswith(f"For{head}") for name in made_for):
+    if not any(has_head_of(name, head) for name in made_for):
         return None
     return tuple(str(config.id2label[row]) for row in sorted(config.id2label))
 
@@ -111,14 +114,15 @@ def load_model(source: str, labels: tuple[str, ...], head: str = SEQUENCE, *, ne
 
     A head it has is kept if its names agree with ours, or say nothing, and its rows are put into our order; else, or
     with `new_head`, the layer that gives the labels is drawn anew, from torch's generator: seed that first. Raises
-    `ConfigError` for what cannot be loaded.
+    `ConfigError` for what cannot be loaded. A head that says which token comes next has no labels, and is kept.
     """
     import transformers
 
     config, theirs = _config(source), head_labels(source, head)
     same_count = theirs is not None and len(theirs) == len(labels)
     order = label_names.rows(theirs, labels) if theirs else None
-    config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
+    if labels:
+        config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
     if head == SEQUENCE:  # who loads an export reads off it how logits become labels
         config.problem_type = "single_label_classification"
     if config.pad_token_id is None:  # decoders find a text's last token by it
@@ -129,7 +133,9 @@ def load_model(source: str, labels: tuple[str, ...], head: str = SEQUENCE, *, ne
             source, config=config, dtype=torch.float32, output_loading_info=True, **options
         )
     _check_body(source, model, report)
-    if same_count and (new_head or not has_head(source, labels, head)):
+    if head == NEXT_TOKEN_HEAD:
+        _check_forward(source, model)
+    elif same_count and (new_head or not has_head(source, labels, head)):
         _draw_head(model, len(labels))
     elif order and order != sorted(order):
         _reorder_head(model, order)
@@ -164,6 +170,16 @@ def _reorder_head(model: nn.Module, order: list[int]) -> None:
     with torch.no_grad():
         for parameter in _head(model, len(order)).parameters():
             parameter.copy_(parameter[order])
+
+
+def _check_forward(source: str, model: nn.Module) -> None:
+    """What sees the tokens that it is asked for learns nothing else than to look."""
+    if reads_ahead(model):
+        what = type(model).__name__
+        raise ConfigError(
+            f"model: must read texts from left to right. Got {source!r}, a {what}, which sees the tokens that follow. "
+            "Take a model that continues texts, such as a GPT-2 or a Llama."
+        )
 
 
 def _check_body(source: str, model: nn.Module, report: dict[str, Any]) -> None:

@@ -119,6 +119,7 @@ def simulate(
     float inputs; those of other paths it leaves alone.
     """
     simulated = copy.deepcopy(model)
+    _part(simulated, plan)
     for path, precision in plan.items():
         module = simulated.get_submodule(path)
         smooth_I = plan.scale(path, "input_smooth")
@@ -135,6 +136,20 @@ def simulate(
             group = group_of(precision, weight_OI(module).shape[1])
             module.register_forward_pre_hook(_Grouped(group, smooth_I))
     return simulated
+
+
+def _part(model: nn.Module, plan: PrecisionPlan) -> None:
+    """Give modules that share a weight one each where they are rounded apart: a table, and the head that it is too."""
+    several: dict[int, list[tuple[str, nn.Module]]] = {}
+    for path, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, nn.Parameter):
+            several.setdefault(id(weight), []).append((path, module))
+    for sharing in several.values():
+        if len({plan.get(path) for path, _ in sharing}) > 1 or len({type(module) for _, module in sharing}) > 1:
+            for path, module in sharing:
+                if path in plan:
+                    module.register_parameter("weight", nn.Parameter(module.get_parameter("weight").detach().clone()))
 
 
 @torch.no_grad()

@@ -23,6 +23,7 @@ import numpy as np
 
 from autocompress.errors import Unmeasured
 from autocompress.runtimes import latency as timing
+from autocompress.runtimes.continued import continued
 from autocompress.runtimes.runtime import Runtime, find_runtime
 from autocompress.space.goals import Measurement
 from autocompress.space.settings import Target
@@ -31,18 +32,24 @@ if TYPE_CHECKING:
     from autocompress.runtimes.runtime import Inputs
 
 _PATIENCE = 300.0  # seconds
+_BEFORE = "before."
 
 Answer = Callable[[Runtime, list[Path], "Inputs", Target], Measurement]
 
 
-def latency(candidate: Path, baseline: Path, batch: Inputs, target: Target) -> Measurement:
-    """As `latency.latency`, of the artefacts in two folders. Raises `Unmeasured` if they cannot be run."""
-    return ask("autocompress.runtimes.isolated", "latency", [candidate, baseline], batch, target)
+def latency(
+    candidate: Path, baseline: Path, batch: Inputs, target: Target, before: Inputs | None = None
+) -> Measurement:
+    """As `latency.latency`, of the artefacts in two folders. Raises `Unmeasured` if they cannot be run.
+
+    `before`: what each reads first, which it remembers when it is timed.
+    """
+    return ask("autocompress.runtimes.isolated", "latency", [candidate, baseline], _with(batch, before), target)
 
 
-def absolute_latency(folder: Path, batch: Inputs, target: Target) -> float:
+def absolute_latency(folder: Path, batch: Inputs, target: Target, before: Inputs | None = None) -> float:
     """As `latency.absolute_latency`, of the artefact in `folder`. Raises `Unmeasured` if it cannot be run."""
-    return ask("autocompress.runtimes.isolated", "latency", [folder], batch, target)["latency_ms"]
+    return ask("autocompress.runtimes.isolated", "latency", [folder], _with(batch, before), target)["latency_ms"]
 
 
 def ask(
@@ -74,6 +81,11 @@ def ask(
     return answer
 
 
+def _with(batch: Inputs, before: Inputs | None) -> Inputs:
+    """Both as one: plain data."""
+    return {**batch, **{f"{_BEFORE}{name}": x for name, x in (before or {}).items()}}
+
+
 def _last_words(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode < 0:
         return f"its process died of {signal.Signals(-done.returncode).name}"
@@ -91,7 +103,9 @@ def answer(measured: Answer) -> None:
 
 def _timed(runtime: Runtime, folders: list[Path], batch: Inputs, target: Target) -> Measurement:
     """Of one artefact its milliseconds, of two the ratio."""
-    candidate, *baseline = (runtime.open(folder, target) for folder in folders)
+    before = {name.removeprefix(_BEFORE): rows for name, rows in batch.items() if name.startswith(_BEFORE)}
+    batch = {name: rows for name, rows in batch.items() if not name.startswith(_BEFORE)}
+    candidate, *baseline = (continued(runtime.open(folder, target), before or None) for folder in folders)
     if baseline:
         return timing.latency(candidate, baseline[0], batch, target)
     return {"latency_ms": timing.absolute_latency(candidate, batch, target)}

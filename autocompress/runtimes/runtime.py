@@ -28,7 +28,13 @@ class Session(Protocol):
     """An opened artefact."""
 
     def run(self, batch: Inputs) -> np.ndarray:
-        """Logits (B, C), float32. `batch` holds tensors or arrays by name."""
+        """Logits, float32: (B, C), or (B, T, C) of a model that answers token by token.
+
+        `batch` holds tensors or arrays by name.
+        """
+
+    def outputs(self, batch: Inputs) -> dict[str, Any]:
+        """All that it gives, by name: `logits`, and what `models.remembered` tells of, as the session itself has it."""
 
 
 class Runtime(Protocol):

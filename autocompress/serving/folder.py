@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from autocompress.errors import ConfigError, short
 from autocompress.space.goals import Measurement
 from autocompress.space.recipe import digest
-from autocompress.space.settings import Settings, Target, TaskSettings
+from autocompress.space.settings import Settings, Target, TaskSettings, find_task_kind
 from autocompress.tasks import kinds
 from autocompress.tasks.kind import Label, Row, TaskKind
 
@@ -39,11 +39,20 @@ class Serving(Settings):
 
     format: Literal[1] = 1
     target: Target
-    labels: tuple[str, ...] = Field(min_length=2)
     task: TaskSettings
+    labels: tuple[str, ...]
     seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)]
     texts: Scored
     inputs: dict[Literal["input_ids", "attention_mask", "token_type_ids"], Token] | None = None
+
+    @field_validator("labels")
+    @classmethod
+    def _are_two(cls, labels: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """Or none, for a kind of task without labels."""
+        task = info.data.get("task")
+        if len(labels) < 2 and not (task and not find_task_kind(task.kind).labelled):
+            raise ValueError(f"Tuple should have at least 2 items after validation, not {len(labels)}")
+        return labels
 
     @property
     def kind(self) -> TaskKind:

@@ -5,7 +5,7 @@ To serve a model should take little: where the runtime is not torch, neither tor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,9 @@ import numpy as np
 
 from autocompress.errors import ConfigError, NotFinite
 from autocompress.runtimes.runtime import Session, find_runtime
+from autocompress.serving.continuation import USUAL, checked_count, continuations
 from autocompress.serving.folder import Serving, read_serving
+from autocompress.serving.safety import settings
 from autocompress.serving.safety.inspection import inspect
 from autocompress.serving.tokenizer import Tokens
 from autocompress.tasks import finite
@@ -51,7 +53,8 @@ class Pipeline:
     """`pipeline("a text")` or `pipeline(["a", "b"])`: a list with one answer a text.
 
     A classifier answers with `{"label", "score"}`, the score its probability; a tagger of words with a list of
-    entities. A model of pairs takes `pipeline(("a", "b"))` or a list of such tuples.
+    entities; a model that continues texts with `{"continuation"}`, of 32 tokens at most or of `max_new_tokens`. A model
+    of pairs takes `pipeline(("a", "b"))` or a list of such tuples.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,7 +64,8 @@ class Pipeline:
         self.labels, self.target, self.kind = self.serving.labels, self.serving.target, self.serving.kind
         self.session = _opened(folder, self.serving)
         self._fill = self.serving.inputs or padding(self.tokenizer)  # exports of the first days do not say it
-        self._tokens = Tokens(folder, self.serving.task.max_length, words=self.kind.words)
+        most, kind = self.serving.task.max_length, self.kind
+        self._tokens = Tokens(folder, most, words=kind.words, keeps_end=kind.continues)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -70,9 +74,18 @@ class Pipeline:
 
         return load_tokenizer(str(self.folder))
 
-    def __call__(self, texts: Text | Sequence[Text]) -> list[Any]:
+    def __call__(self, texts: Text | Sequence[Text], *, max_new_tokens: int | None = None) -> list[Any]:
         """Raises `ConfigError` for single texts where the model reads pairs, and for pairs where it does not."""
         listed = self.kind.given(texts)
+        if self.kind.continues:
+            count = checked_count(USUAL if max_new_tokens is None else max_new_tokens)
+            return [
+                self.kind.answer(*found, text) for found, text in zip(self._written(listed, count), listed, strict=True)
+            ]
+        if max_new_tokens is not None:
+            raise ConfigError(
+                f"max_new_tokens is for models that continue texts. This is {self.kind.model_is} texts. Leave it out."
+            )
         return [self.kind.answer(*found, text) for found, text in zip(self._run(listed), listed, strict=True)]
 
     def logits(self, texts: Sequence[Text]) -> np.ndarray:
@@ -92,6 +105,27 @@ class Pipeline:
         by_text = dict(zip(order, answered, strict=True))
         return [(by_text[i], encoding) for i, encoding in enumerate(encoded)]
 
+    def _written(self, texts: list[Any], count: int) -> Iterator[tuple[str, Encoding]]:
+        """What follows each, and its tokens; texts of like length together."""
+        encoded, size = self._tokens.of_each(texts), self.target.batch_size
+        if not all(map(len, encoded)):
+            raise ConfigError(f"{self.folder}: tokenizer.json should give a token or more for every text. Got none.")
+        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+        found: dict[int, list[int]] = {}
+        for run in (order[at : at + size] for at in range(0, len(order), size)):
+            prompts = [encoded[i].ids for i in run]
+            new = continuations(self.session, prompts, count, self._ends, self._tokens.longest)
+            found |= zip(run, new, strict=True)
+        return ((self._tokens.written(one.ids, found[i]), one) for i, one in enumerate(encoded))
+
+    @cached_property
+    def _ends(self) -> frozenset[int]:
+        """The tokens that end a text: the tokenizer's, and those of the model's own settings."""
+        config = settings.read(self.folder / "config.json", f"{self.folder}: config.json")
+        known = config.get("eos_token_id") if isinstance(config, dict) else None
+        listed = [*(known if isinstance(known, list) else [known]), self._tokens.end]
+        return frozenset(token for token in listed if isinstance(token, int))
+
     def _batch(self, run: list[Encoding]) -> dict[str, np.ndarray]:
         """One row a text, filled up to the last one, which is the longest."""
         length = len(run[-1])
@@ -102,7 +136,7 @@ class Pipeline:
 
 
 class _Checked:
-    """A session that answers with one number a label, or with a sentence."""
+    """A session that answers as its kind of task has it, or with a sentence."""
 
     def __init__(self, folder: Path, session: Session, kind: TaskKind) -> None:
         self._folder, self._session, self._kind = folder, session, kind
@@ -113,12 +147,21 @@ class _Checked:
             logits = self._session.run(batch)
         except Exception as e:  # as in `_opened`
             raise _unlike(self._folder, "a model that answers", e) from e
-        form = (np.asarray(logits).dtype.kind, np.shape(logits))
-        if form != ("f", self._kind.shape(*np.shape(batch["input_ids"]))):
-            each, labels = "word" if self._kind.words else "text", len(self._kind.labels)
+        return self._checked(logits, batch)
+
+    def outputs(self, batch: Inputs) -> dict[str, Any]:
+        """The same with what is remembered."""
+        try:
+            found = self._session.outputs(batch)
+        except Exception as e:  # as in `_opened`
+            raise _unlike(self._folder, "a model that goes on", e) from e
+        return found | {"logits": self._checked(found["logits"], batch)}
+
+    def _checked(self, logits: np.ndarray, batch: Inputs) -> np.ndarray:
+        if np.asarray(logits).dtype.kind != "f" or not self._kind.fits(np.shape(logits), batch):
             raise ConfigError(
-                f"{self._folder}: should hold a model that gives {labels} numbers a {each}, one a label. "
-                f"Got {np.asarray(logits).dtype} of {form[1]}. Export the model again."
+                f"{self._folder}: should hold a model that gives {self._kind.gives}. "
+                f"Got {np.asarray(logits).dtype} of {np.shape(logits)}. Export the model again."
             )
         try:
             finite.check(logits)

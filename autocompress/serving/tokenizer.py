@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
 
 
+_ENDLESS = 2**31  # where nothing is said, or 1e30
+
+
 class Tokens:
     """Cuts texts at `max_length` tokens and fills nothing up. Raises `ConfigError` where the files make no sense."""
 
-    def __init__(self, folder: Path, max_length: int, *, words: bool = False) -> None:
-        """`words`: a text is a sequence of words."""
+    def __init__(self, folder: Path, max_length: int, *, words: bool = False, keeps_end: bool = False) -> None:
+        """`words`: a text is a sequence of words. `keeps_end`: it is cut at its beginning, wherever others are."""
         self._words = words
         self._where, self._most = f"{folder}: tokenizer.json", max_length
         where = f"{folder}: tokenizer_config.json"
@@ -29,9 +32,10 @@ class Tokens:
         side = found.get("truncation_side", "right") if isinstance(found, dict) else None
         if side not in ("left", "right"):
             raise ConfigError(f"{where} should have a truncation_side of left or right. Got {short(side)}.")
+        self._config = found if isinstance(found, dict) else {}
         with self._readable():
             self._rust = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            self._rust.enable_truncation(max_length, direction=side)
+            self._rust.enable_truncation(max_length, direction="left" if keeps_end else side)
             self._rust.no_padding()
             self._rust.encode("a text")  # some of its parts fail only now
 
@@ -46,6 +50,25 @@ class Tokens:
         """The tokens of several, by several threads."""
         with self._readable():
             return [self._checked(encoding) for encoding in self._encoded(list(texts))]
+
+    @property
+    def longest(self) -> int:
+        """How many tokens the model can read, as its tokenizer has it."""
+        known = self._config.get("model_max_length")
+        return int(known) if isinstance(known, int | float) and 0 < known < _ENDLESS else _ENDLESS
+
+    @property
+    def end(self) -> int | None:
+        """The token that ends a text, if there is one."""
+        known = self._config.get("eos_token")
+        name = known.get("content") if isinstance(known, dict) else known
+        return self._rust.token_to_id(name) if isinstance(name, str) else None
+
+    def written(self, before: Sequence[int], new: Sequence[int]) -> str:
+        """What the new tokens say behind those before them."""
+        with self._readable():
+            head, whole = (self._rust.decode(list(ids)) for ids in (before, [*before, *new]))
+            return whole.removeprefix(head) if whole.startswith(head) else self._rust.decode(list(new))
 
     def _encoded(self, texts: list[Text]) -> list[Encoding]:
         """The fast one does not tell which word a token is of, and is not asked for where that matters."""

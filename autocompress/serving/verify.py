@@ -20,9 +20,11 @@ from autocompress.tasks.data.splits import Split, load_texts
 from autocompress.tasks.data.table_files import FORMATS
 from autocompress.tasks.dataset import Examples
 from autocompress.tasks.kind import Answer, Label, Row
+from autocompress.tasks.workload import Workload
 
 _LATENCY_SHARE = 0.15  # an unchanged session drifts by this much; what a busy machine measured may get faster by more
-_NEEDED = {"score", "test_score", "latency_ms", "latency_ms_low", "latency_ms_high", "size_mb"}
+
+_ANY = {"input_ids": [[0]]}  # for what the runs of a kind are called
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,14 @@ def verify(folder: Path, data: str | None = None) -> list[Check]:
     Relative paths of the study's own data start at the current folder. Nothing is downloaded unless `data` says so.
     """
     pipeline, measured = Pipeline(folder), read_measured(folder)
-    if missing := _NEEDED - set(measured.trial):
+    if missing := _needed(pipeline) - set(measured.trial):
         raise ConfigError(f"{folder}: measurement.json should hold {min(missing)}. Export the model again.")
-    return [_score(pipeline, measured, data), _latency(pipeline, measured), _size(pipeline, measured, folder)]
+    return [_score(pipeline, measured, data), *_latencies(pipeline, measured), _size(pipeline, measured, folder)]
+
+
+def _needed(pipeline: Pipeline) -> set[str]:
+    figures = {f"{run.figures}latency_ms" for run in pipeline.kind.workloads(_ANY)}
+    return {"score", "test_score", "size_mb"} | {f"{name}{end}" for name in figures for end in ("", "_low", "_high")}
 
 
 def _score(pipeline: Pipeline, measured: Measured, data: str | None) -> Check:
@@ -88,23 +95,29 @@ def _answered(pipeline: Pipeline, split: Split, names: tuple[str, ...]) -> tuple
     return latency.answers(pipeline.session, kind, examples, pipeline.target.batch_size), labels
 
 
-def _latency(pipeline: Pipeline, measured: Measured) -> Check:
-    """In a process of its own. Of any tokens: their values do not matter, their number does."""
+def _latencies(pipeline: Pipeline, measured: Measured) -> list[Check]:
+    """In processes of their own. Of any tokens: their values do not matter, their number does."""
     rows = [("text",) * len(pipeline.serving.task.text)]
     examples = _examples(pipeline, rows, [pipeline.kind.label((0,))], 8)
     batch = latency.latency_batch(examples, pipeline.target)
     pipeline.session.run(batch)  # a stranger's model that gives no labels is refused, however long it takes
-    trial = measured.trial
+    return [_latency(pipeline, measured, run) for run in pipeline.kind.workloads(batch)]
+
+
+def _latency(pipeline: Pipeline, measured: Measured, run: Workload) -> Check:
+    name = f"{run.figures}latency_ms"
+    stored, low, high = (measured.trial[f"{name}{end}"] for end in ("", "_low", "_high"))
+    before = {} if run.before is None else {"before": run.before}
     try:
-        now = isolated.absolute_latency(pipeline.folder, batch, pipeline.target)
+        now = isolated.absolute_latency(pipeline.folder, run.batch, pipeline.target, **before)
     except (MemoryError, Unmeasured) as e:
-        return Check("latency_ms", trial["latency_ms"], None, False, str(e))
+        return Check(name, stored, None, False, str(e))
     if measured.machine != fingerprint.machine(measured.target.device):
         where = measured.machine.get("cpu", "an unknown machine")
-        return Check("latency_ms", trial["latency_ms"], now, None, f"not compared: it was measured on {where}")
-    agrees = now <= max(trial["latency_ms"] * (1 + _LATENCY_SHARE), trial["latency_ms_high"])
-    faster = now < min(trial["latency_ms"] * (1 - _LATENCY_SHARE), trial["latency_ms_low"])
-    return Check("latency_ms", trial["latency_ms"], now, agrees, "agrees: faster" if faster else _word(agrees))
+        return Check(name, stored, now, None, f"not compared: it was measured on {where}")
+    agrees = now <= max(stored * (1 + _LATENCY_SHARE), high)
+    faster = now < min(stored * (1 - _LATENCY_SHARE), low)
+    return Check(name, stored, now, agrees, "agrees: faster" if faster else _word(agrees))
 
 
 def _examples(pipeline: Pipeline, rows: Sequence[Row], labels: Sequence[Label], max_length: int) -> Examples:

@@ -21,8 +21,10 @@ class Quantity(NamedTuple):
     before_training: bool  # a rehearsal already knows it
     worse_bound: str | None = None  # its interval's end that is worse for the candidate, where there is an interval
     noise: float = 0.01  # share by which two must differ to be told apart, where there is no interval
+    run: str = ""  # the run whose figure it is, where not every kind of task has that run
 
 
+NEXT_TOKEN = "next_token"  # the run of a model that goes on writing: one token, after those that it remembers
 # `archive_mb` waits for the training: what deflates well is a matter of the weights' values, not of their shapes.
 # `peak_memory_mb` takes a process of its own, so it is measured only where a goal speaks of it.
 QUANTITIES: dict[str, Quantity] = {
@@ -36,6 +38,9 @@ QUANTITIES: dict[str, Quantity] = {
     "peak_memory_mb": Quantity("minimize", before_training=True, noise=0.05),
     "training_seconds": Quantity("minimize", before_training=False, noise=0.1),
     "speedup": Quantity("maximize", before_training=True, worse_bound="speedup_low"),
+    "token_latency_ms": Quantity("minimize", before_training=True, worse_bound="token_latency_ms_high", run=NEXT_TOKEN),
+    "token_latency_ms_p95": Quantity("minimize", before_training=True, noise=0.1, run=NEXT_TOKEN),
+    "token_speedup": Quantity("maximize", before_training=True, worse_bound="token_speedup_low", run=NEXT_TOKEN),
 }
 DEFAULT_OBJECTIVES: dict[str, Direction] = {"score": "maximize", "latency_ms": "minimize", "size_mb": "minimize"}
 _EXAMPLES = {"score": 0.5, "training_seconds": 600}  # limits that somebody may write

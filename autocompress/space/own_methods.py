@@ -30,7 +30,8 @@ def load(folder: Path, named: str) -> None:
         _run(module, file)
         if file.stem not in methods():
             raise ConfigError(
-                f"methods: every file must define a subclass of autocompress.space.method.Method. Got {file}, with none."
+                "methods: every file must define a subclass of autocompress.space.method.Method. "
+                f"Got {file}, with none."
             )
 
 

@@ -75,7 +75,9 @@ class TaskSettings(Settings):
     )
     data: Annotated[str | dict[Split, str], BeforeValidator(_source)]
     text: Annotated[tuple[str, ...], BeforeValidator(_columns)] = ("text",)
-    label: str = "label"
+    label: Annotated[
+        str, Field(validate_default=True, json_schema_extra=lambda schema: schema.update(default="label"))
+    ] = ""
     max_length: Annotated[int, Field(ge=8, le=8192, strict=True)] = 128
     limit: dict[Split, Count] = {}
     metric: Annotated[
@@ -86,6 +88,17 @@ class TaskSettings(Settings):
     @classmethod
     def _is_known(cls, name: str) -> str:
         return _one_of(name, task_kinds())
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _where_there_are_labels(cls, name: object, info: ValidationInfo) -> object:
+        """The column of a kind that has one: `label`, if none is given."""
+        kind = info.data.get("kind")
+        if kind is None or find_task_kind(kind).labelled:
+            return "label" if name == "" else name
+        if name != "":
+            raise ValueError(f"should be left out, for {kind} has no labels: a text's own tokens are what is asked")
+        return name
 
     @field_validator("metric", mode="before")
     @classmethod

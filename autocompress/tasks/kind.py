@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from numpy.typing import NDArray
 
 from autocompress.space.settings import TaskSettings
+from autocompress.tasks.workload import FORWARD, Workload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,16 +26,24 @@ Row = tuple[str, ...]  # of a row its one text, or its two, or its words
 Label = Any  # what is asked of a row, in numbers: one, or a list of them
 Answer = Any  # what a model says of a row, in numbers; JSON holds it
 
+NEXT_TOKEN_HEAD = "CausalLM"
+
 
 class TaskKind(ABC):
     """What is common to all tasks of a kind. `labels`: their names by number, once they are known."""
 
     head: ClassVar[str]  # of transformers: AutoModelFor<head>
+    labelled: ClassVar[bool] = True  # whether the data has a column of labels
+    stratified: ClassVar[bool] = True  # whether a row has one label, whose shares every split keeps
     metrics: ClassVar[tuple[str, ...]]  # what may score it, the usual one first
     remembers: ClassVar[bool] = False  # whether what a teacher says of the training rows is kept: it has to be small
     words: ClassVar[bool] = False  # whether a row is words and not texts
+    one_column: ClassVar[str] = ""  # what a sentence calls what a row holds, where that is one column only
+    continues: ClassVar[bool] = False  # whether an answer is a text that goes on, written token by token
+    runs: ClassVar[tuple[str, ...]] = (FORWARD,)  # the names of its `workloads`
     text_rule: ClassVar[str] = "a text that is not empty"
     model_is: ClassVar[str]  # what a sentence calls the model
+    does: ClassVar[str]  # what it is for: a checkpoint has a head for it, or none
     columns_of_answers: ClassVar[Mapping[str, type]]  # of a table of answers
 
     def __init__(self, settings: TaskSettings, labels: tuple[str, ...] = ()) -> None:
@@ -63,6 +72,10 @@ class TaskKind(ABC):
         self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], labels: Sequence[Label], max_length: int
     ) -> Examples:
         """N rows as a model reads them, with what is asked of each."""
+
+    def unusable(self, rows: Sequence[Row], examples: Examples) -> str:
+        """The sentence for rows of which nothing can be asked as a model reads them, or nothing."""
+        return ""
 
     # learning, with torch
 
@@ -100,9 +113,19 @@ class TaskKind(ABC):
     def one_answer(self, answers: Sequence[Answer], labels: Sequence[Label]) -> float:
         """The most by which the metric changes if the answer to one row is another."""
 
+    def fault_on(self, answers: Sequence[Answer], labels: Sequence[Label], examples: Examples) -> str:
+        """`fault`, for a kind where the rows as a model reads them tell what guessing is worth."""
+        return self.fault(answers, labels)
+
     def score(self, answers: Sequence[Answer], labels: Sequence[Label]) -> float:
         """The metric of all answers."""
         return float(self.of_sums(self.statistics(answers, labels).sum(0)))
+
+    # what is timed
+
+    def workloads(self, example: Mapping[str, Any]) -> tuple[Workload, ...]:
+        """The runs that are timed on a batch of the target's shape, that of `latency_ms` first."""
+        return (Workload(FORWARD, "", example),)
 
     # serving, without torch
 
@@ -111,12 +134,20 @@ class TaskKind(ABC):
         """What a pipeline is given, as one list of what its tokenizer takes. Raises `ConfigError`."""
 
     @abstractmethod
-    def shape(self, rows: int, tokens: int) -> tuple[int, ...]:
-        """Of the logits of a batch."""
+    def fits(self, shape: tuple[int, ...], batch: Mapping[str, Any]) -> bool:
+        """Whether logits of this shape answer the batch."""
+
+    @property
+    @abstractmethod
+    def gives(self) -> str:
+        """What such logits are, in a sentence."""
 
     @abstractmethod
-    def answer(self, logits: Array, encoding: Any, text: Any) -> Any:
-        """What a person is told of one text: plain data. `encoding`: its tokens, as `tokenizers` has them."""
+    def answer(self, found: Any, encoding: Any, text: Any) -> Any:
+        """What a person is told of one text: plain data. `encoding`: its tokens, as `tokenizers` has them.
+
+        `found`: its logits; of a kind that continues texts, what was written.
+        """
 
     @abstractmethod
     def told(self, answer: Any) -> dict[str, Any]:
@@ -125,6 +156,11 @@ class TaskKind(ABC):
     @abstractmethod
     def shown(self, answer: Any) -> dict[str, str]:
         """The same for people."""
+
+
+def has_head(architecture: str, head: str) -> bool:
+    """Whether a class of transformers has this head; some that say which token comes next are called otherwise."""
+    return architecture.endswith(f"For{head}") or (head == NEXT_TOKEN_HEAD and architecture.endswith("LMHeadModel"))
 
 
 def listed(texts: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from autocompress.errors import ConfigError
 from autocompress.machine import cache
 from autocompress.space.settings import TaskSettings
 from autocompress.tasks.data.splits import Split, Texts, load_texts
@@ -119,7 +120,10 @@ class Task:
         return Examples(fields, split.labels if known["labels"] else None, known["pad"])
 
     def _tokenised(self, split: Split) -> Examples:
-        return self.kind.examples(self.tokenizer, split.texts, split.labels, self.settings.max_length)
+        examples = self.kind.examples(self.tokenizer, split.texts, split.labels, self.settings.max_length)
+        if wrong := self.kind.unusable(split.texts, examples):
+            raise ConfigError(wrong)
+        return examples
 
     def _keep(self, split: Split, folder: Path) -> None:
         """A piece at a time: as Python's numbers, tokens take ten times the memory."""

@@ -10,6 +10,7 @@ from autocompress.engine.trial import Trial
 from autocompress.errors import NothingFeasible, Paused
 from autocompress.export.model_card import figures
 from autocompress.runtimes.runtime import find_runtime
+from autocompress.serving.continuation import USUAL
 from autocompress.serving.folder import read_measured, read_serving
 from autocompress.serving.pipeline import PACKAGES
 from autocompress.tracking import registry
@@ -48,4 +49,5 @@ def _card(study: StudyState, trial: Trial, folder: Path) -> Card:
     ]
     tags = {"autocompress.study": study.name, "autocompress.trial": str(trial.number)}
     packages = (*PACKAGES, *find_runtime(serving.target.runtime).packages)
-    return Card("\n\n".join(said), tags, serving.columns, serving.kind.columns_of_answers, packages)
+    options = {"max_new_tokens": USUAL} if serving.kind.continues else {}
+    return Card("\n\n".join(said), tags, serving.columns, serving.kind.columns_of_answers, packages, options)

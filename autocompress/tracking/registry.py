@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +44,7 @@ class Card:
     columns: tuple[str, ...]
     answers: Mapping[str, type]  # the columns of what comes back
     packages: tuple[str, ...]
+    options: Mapping[str, int] = field(default_factory=dict)  # whole numbers that may be sent too, and the usual ones
 
 
 @dataclass(frozen=True)
@@ -125,15 +126,17 @@ def _save(place: Path, folder: Path, model: LoggedModel, card: Card) -> None:
     import mlflow.pyfunc
     import pandas as pd
     from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     types = {str: DataType.string, float: DataType.double}
+    options = [ParamSpec(name, DataType.long, usual) for name, usual in card.options.items()]
     mlflow.pyfunc.save_model(
         str(place), python_model=str(_HERE / "served.py"), code_paths=[str(_HERE.parent)],
         artifacts={"exported": str(folder.resolve())}, pip_requirements=_pinned((*card.packages, "mlflow")),
         signature=ModelSignature(
             Schema([ColSpec(DataType.string, name) for name in card.columns]),
             Schema([ColSpec(types[kind], name) for name, kind in card.answers.items()]),
+            **({"params": ParamSchema(options)} if options else {}),
         ),
         input_example=pd.DataFrame({name: ["some text"] for name in card.columns}),
         mlflow_model=Model(

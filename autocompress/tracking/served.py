@@ -16,7 +16,10 @@ import autocompress
 
 
 class Served(PythonModel):
-    """Texts in, one answer a row out: of a classifier a `label` and its probability, `score`."""
+    """Texts in, one answer a row out: of a classifier a `label` and its probability, `score`.
+
+    One that continues texts takes the parameter `max_new_tokens`.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         self._ask = autocompress.pipeline(context.artifacts["exported"])
@@ -28,8 +31,9 @@ class Served(PythonModel):
             if wrong := [text for text in texts if not isinstance(text, str)]:  # MLflow lets null and NaN through
                 raise MlflowException.invalid_parameter_value(f"{name}: every row should be a text. Got {wrong[0]!r}.")
         rows = list(zip(*columns.values(), strict=True))
-        answers = self._ask([row[0] if len(row) == 1 else row for row in rows])
         kind = self._ask.kind
+        options = {name: int(count) for name, count in (params or {}).items()} if kind.continues else {}
+        answers = self._ask([row[0] if len(row) == 1 else row for row in rows], **options)
         return pd.DataFrame([kind.told(answer) for answer in answers], columns=[*kind.columns_of_answers])
 
 

@@ -16,7 +16,7 @@ from autocompress.methods.context import Context, Course, Teacher
 from autocompress.models import loading, same_tokens, storage
 from autocompress.models.forward import CPU
 from autocompress.models.precision_plan import PrecisionPlan
-from autocompress.runtimes import flops, latency, peak_memory
+from autocompress.runtimes import flops, latency, peak_memory, workloads
 from autocompress.space import keys
 from autocompress.space.goals import Measurement
 from autocompress.space.recipe import Recipe
@@ -41,9 +41,9 @@ class Bench(Taught):
             self.artefacts.put(_BASELINE, lambda draft: lower(model, PrecisionPlan(), self.example, draft))
 
     @property
-    def reference_ms(self) -> float:
-        """The baseline's latency on this machine, to which every ratio is applied."""
-        return self.study.reference_ms
+    def reference_ms(self) -> dict[str, float]:
+        """The baseline's latencies on this machine, to which ratios are applied, by what `runs` call their figures."""
+        return {"": self.study.reference_ms, **self.study.more_reference_ms}
 
     @cached_property
     def surroundings(self) -> str:
@@ -122,7 +122,7 @@ class Bench(Taught):
                 if artefact is None:
                     self.runtime.lower(model, plan, self.example, scratch)
                 session = self.runtime.open(artefact or scratch, self.target)
-                ratios = latency.latency(session, self.baseline, self.example, self.target)
+                ratios = workloads.ratios(session, self.baseline, self.runs, self.target)
                 return ratios | self.sizes(model, artefact or scratch)
 
         return cache.value("shapes", keys.shape(storage.signature(model, plan), self.surroundings), measured)
@@ -136,7 +136,7 @@ class Bench(Taught):
         sizes = {"size_mb": latency.size_mb(self.runtime.artefact(folder))}
         sizes |= flops.measure_module(model, self.example)
         if self._measures_memory:
-            sizes["peak_memory_mb"] = peak_memory.peak_memory_mb(folder, self.example, self.target)
+            sizes["peak_memory_mb"] = peak_memory.peak_memory_mb(folder, self.runs[0].batch, self.target)
         return sizes
 
     @contextmanager

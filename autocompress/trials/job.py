@@ -25,6 +25,7 @@ class StudyData:
     inputs: dict[str, str] = field(default_factory=dict)  # what texts and checkpoints held when the study was made
     machine: dict[str, str] = field(default_factory=dict)  # the kind of machine whose latencies count
     reference_ms: float = math.nan  # the baseline's latency there
+    more_reference_ms: dict[str, float] = field(default_factory=dict)  # of other runs: see `tasks.workload`
 
 
 @dataclass(frozen=True)

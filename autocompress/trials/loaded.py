@@ -13,6 +13,7 @@ from autocompress.space.search_space import SearchSpace
 from autocompress.space.settings import Target
 from autocompress.tasks.dataset import Batch
 from autocompress.tasks.task import Task
+from autocompress.tasks.workload import Workload
 from autocompress.trials import fingerprints
 from autocompress.trials import teacher as teachers
 from autocompress.trials.artefacts import Artefacts, find
@@ -77,6 +78,11 @@ class Loaded:
     def example(self) -> Batch:
         """The batch that latency is measured on."""
         return latency.latency_batch(self.task.validation, self.target)
+
+    @cached_property
+    def runs(self) -> tuple[Workload, ...]:
+        """What is timed."""
+        return self.task.kind.workloads(self.example)
 
     @cached_property
     def calibration(self) -> list[Batch]:

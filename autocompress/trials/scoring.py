@@ -45,7 +45,7 @@ class Scorer:
 
     def baseline_fault(self) -> str:
         """How the baseline's answers are no better than guessing, or nothing."""
-        return self._task.kind.fault(self._baseline_answers, self._labels)
+        return self._task.kind.fault_on(self._baseline_answers, self._labels, self._task.validation)
 
     def validation(self, session: Session, number: int | None = None) -> Measurement:
         """An artefact's score on the validation split.

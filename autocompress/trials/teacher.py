@@ -55,8 +55,9 @@ def plan(space: SearchSpace, source: str, task: Task, device: torch.device) -> P
     other = _other_head(place, task)
     if isinstance(named, str):
         if other:
+            wanted = f"the labels of this task ({_listed(task.labels)})" if task.labels else task.kind.does
             raise ConfigError(
-                f"teacher: {named} should be fine-tuned for the labels of this task ({_listed(task.labels)}). "
+                f"teacher: {named} should be fine-tuned for {wanted}. "
                 f"Got a checkpoint that is not: {other}. Leave `teacher` out, or write `teacher: finetune`, to have "
                 "one fine-tuned first; if only the names differ, correct id2label in its config.json."
             )
@@ -70,8 +71,8 @@ def _other_head(source: str, task: Task) -> str:
     head, labels = task.kind.head, task.labels
     theirs = loading.head_labels(source, head)
     if theirs is None:
-        return f"it has no head for {'tagging words' if task.kind.words else 'classifying texts'}"
-    if not loading.has_head(source, labels, head):
+        return f"it has no head for {task.kind.does}"
+    if labels and not loading.has_head(source, labels, head):
         return f"its head is for other labels ({_listed(theirs)}) than the data's ({_listed(labels)})"
     return ""
 
@@ -84,7 +85,8 @@ def _poor_head(source: str, task: Task, device: torch.device) -> str:
         rows = np.unique(np.linspace(0, len(validation) - 1, _JUDGED).astype(int)).tolist()
         model = loading.load_model(source, task.labels, task.kind.head).eval()
         answered = _answered(model, validation.of(rows), source, task.kind, device)
-        return {"fault": task.kind.fault(answered, [task.texts.validation.labels[row] for row in rows])}
+        labels = [task.texts.validation.labels[row] for row in rows]
+        return {"fault": task.kind.fault_on(answered, labels, validation.of(rows))}
 
     key = keys.head(loading.identity(source), task.fingerprint, task.settings.metric)
     found: str = cache.value("heads", key, judged)["fault"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from autocompress.machine import cache, fault_points
 from autocompress.machine.timer import Seconds, Stopwatch
 from autocompress.methods.context import OnStep
-from autocompress.runtimes import isolated, latency
+from autocompress.runtimes import latency, workloads
 from autocompress.space.goals import Measurement
 from autocompress.space.recipe import Recipe
 from autocompress.space.rungs import share_name
@@ -94,11 +94,10 @@ def baseline(work: Work) -> Done:
     with clock("evaluate"):
         score = bench.baseline_score()
     with clock("measure"):
-        reference_ms = latency.absolute_latency(bench.baseline, bench.example, bench.target)
-        one: Measurement = {"speedup": 1.0, "speedup_low": 1.0, "speedup_high": 1.0, "latency_tail": 1.0}
+        reference_ms = workloads.references(bench.baseline, bench.runs, bench.target)
         sizes = bench.sizes(bench.teacher.model, bench.baseline_folder)
         sizes["archive_mb"] = latency.archive_mb(bench.runtime.artefact(bench.baseline_folder))
-    measured = latency.in_milliseconds(one, reference_ms) | sizes | {"score": score}
+    measured = workloads.of_baseline(reference_ms) | sizes | {"score": score}
     measured |= _training_seconds(bench, bench.teacher_seconds)
     fault_points.point("baseline")
     return Done(measured, clock.seconds, bench.notes)
@@ -129,7 +128,7 @@ def rehearse(work: Work) -> Done:
     with clock("rehearse"):
         measured = cache.value("rehearsals", bench.rehearsal_key(work.recipe), by_shape)
     fault_points.point("rehearsed")
-    return Done(latency.in_milliseconds(measured, bench.reference_ms), clock.seconds)
+    return Done(workloads.in_milliseconds(measured, bench.reference_ms), clock.seconds)
 
 
 def train(work: Work) -> Done:
@@ -167,7 +166,7 @@ def evaluate(work: Work) -> Done:
         measured = bench.shape(*model, artefact) | bench.sizes(model.module, artefact)
         measured["archive_mb"] = latency.archive_mb(bench.runtime.artefact(artefact))
     fault_points.point("evaluated")
-    return Done(latency.in_milliseconds(measured, bench.reference_ms) | score, clock.seconds)
+    return Done(workloads.in_milliseconds(measured, bench.reference_ms) | score, clock.seconds)
 
 
 def remeasure(work: Work) -> Done:
@@ -176,8 +175,8 @@ def remeasure(work: Work) -> Done:
     with clock("remeasure"):
         if not (known := remeasured(bench.artefacts, work.number)):
             artefact = bench.made(f"{work.key}/artefact")
-            ratios = isolated.latency(artefact, bench.baseline_folder, bench.example, bench.target)
-            known = latency.in_milliseconds(ratios, bench.reference_ms)
+            ratios = workloads.isolated_ratios(artefact, bench.baseline_folder, bench.runs, bench.target)
+            known = workloads.in_milliseconds(ratios, bench.reference_ms)
             bench.artefacts.write(f"{work.key}/{REMEASURED}", json.dumps(known, indent=1))
     return Done(known, clock.seconds)
 

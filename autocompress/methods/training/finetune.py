@@ -111,7 +111,8 @@ class AutoFinetune(Finetune):
 
 def freeze_embeddings(model: nn.Module) -> list[nn.Parameter]:
     """Train no embedding table. Returns the tables that were trainable."""
-    tables = {m.weight for m in model.modules() if isinstance(m, nn.Embedding)}
+    heads = {m.weight for m in model.modules() if isinstance(m, nn.Linear)}  # a table may be one too
+    tables = {m.weight for m in model.modules() if isinstance(m, nn.Embedding)} - heads
     frozen = [p for p in model.parameters() if p in tables and p.requires_grad]
     for table in frozen:
         table.requires_grad_(False)

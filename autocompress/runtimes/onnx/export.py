@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from autocompress.models.decoders.decoding import decodes
+from autocompress.runtimes.onnx.decoder import Traced, decoder
 from autocompress.runtimes.onnx.reshapes import simplify
 from autocompress.tasks.dataset import Batch, inputs
 
@@ -43,17 +45,23 @@ def export(model: nn.Module, batch: Batch, path: Path) -> dict[str, str]:
 
     Returns the modules that ran: every path of each -> its first path. (A shared module has several.)
     """
-    names = list(inputs(batch))
-    free = {0: "batch", 1: "tokens"}
-    axes = dict.fromkeys(names, free) | {"logits": free if _by_token(model, batch) else {0: "batch"}}
+    traced = decoder(model, batch) if decodes(model) else _whole(model, batch)
     with quiet(), _PlainAttention(), _recorded(model) as ran, torch.no_grad():
         torch.onnx.export(
-            _Logits(model, names).eval(), tuple(batch[name] for name in names), str(path), dynamo=False,
-            input_names=names, output_names=["logits"], dynamic_axes=axes, opset_version=OPSET,
+            traced.module.eval(), tuple(traced.given.values()), str(path), dynamo=False,
+            input_names=list(traced.given), output_names=traced.gives, dynamic_axes=traced.axes, opset_version=OPSET,
         )  # fmt: skip
     onnx.save(simplify(onnx.load(path, load_external_data=False)), path)
     first = {module: name for name, module in model.named_modules()}
     return {name: first[m] for name, m in model.named_modules(remove_duplicate=False) if m in ran}
+
+
+def _whole(model: nn.Module, batch: Batch) -> Traced:
+    """One forward pass."""
+    names = list(inputs(batch))
+    free = {0: "batch", 1: "tokens"}
+    axes = dict.fromkeys(names, free) | {"logits": free if _by_token(model, batch) else {0: "batch"}}
+    return Traced(_Logits(model, names), {name: batch[name] for name in names}, ["logits"], axes)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ import onnxruntime
 
 from autocompress.errors import NotApplicable
 from autocompress.machine.instructions import products_saturate, weight_bits
+from autocompress.models.decoders.remembered import filled
 from autocompress.space.settings import Target
 
 if TYPE_CHECKING:
@@ -47,12 +48,16 @@ class OnnxSession:
         self._quiet.log_severity_level = 4  # what fails is raised
         self._session = onnxruntime.InferenceSession(path, options, providers=[_PROVIDERS[target.device]])
         _check_provider(self._session, target)
-        self._names = [node.name for node in self._session.get_inputs()]
+        self._graph = {node.name: (node.shape, node.type) for node in self._session.get_inputs()}
+        self._gives = [node.name for node in self._session.get_outputs()]
 
     def run(self, batch: Inputs) -> np.ndarray:
-        fed = {name: np.asarray(batch[name]) for name in self._names}
-        logits: np.ndarray = self._session.run(None, fed, self._quiet)[0]
+        logits: np.ndarray = self._session.run(self._gives[:1], filled(batch, self._graph), self._quiet)[0]
         return logits
+
+    def outputs(self, batch: Inputs) -> dict[str, Any]:
+        found = self._session.run(self._gives, filled(batch, self._graph), self._quiet)
+        return dict(zip(["logits", *self._gives[1:]], found, strict=True))
 
     def end_profiling(self) -> str:
         """Where ONNX Runtime has written the time of every node, if the options asked for it."""
@@ -107,6 +112,7 @@ class OnnxRuntime:
     def lower(self, model: nn.Module, plan: PrecisionPlan, batch: Batch, folder: Path) -> None:
         from autocompress.runtimes.onnx.export import export
         from autocompress.runtimes.onnx.quantize import quantize
+        from autocompress.runtimes.onnx.transposes import shares, store_once
 
         folder.mkdir(parents=True, exist_ok=True)
         if any((p.weight, p.activation) == _HALF for p in plan.values()):
@@ -118,6 +124,8 @@ class OnnxRuntime:
                 plain = Path(scratch) / _FILE
                 ran = export(model, batch, plain)
                 quantize(plain, ran, plan, folder / _FILE, spare_bit=products_saturate())
+        if shares(model):
+            store_once(folder / _FILE)
 
     def open(self, folder: Path, target: Target) -> OnnxSession:
         return OnnxSession(folder / _FILE, target)

@@ -16,6 +16,7 @@ import openvino
 
 from autocompress.errors import NotApplicable
 from autocompress.machine.instructions import has_vnni, products_saturate, weight_bits
+from autocompress.models.decoders.remembered import PRESENT, filled, names
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.space.settings import Target
 
@@ -43,12 +44,24 @@ class OpenVinoSession:
         computes = {"INFERENCE_PRECISION_HINT": model.get_rt_info(_COMPUTES).astype(str)}
         self.compiled = core.compile_model(model, "CPU", _options(target) | computes)
         self._request = self.compiled.create_infer_request()
-        self._names = [node.any_name for node in self.compiled.inputs]
+        self._graph = {  # a tensor may have several names, of which `any_name` gives any
+            node.get_node().friendly_name: (_shape(node), node.element_type.get_type_name())
+            for node in self.compiled.inputs
+        }
+        self._gives = ["logits", *names((len(self.compiled.outputs) - 1) // 2, PRESENT)]
 
     def run(self, batch: Inputs) -> np.ndarray:
-        given = {name: np.asarray(batch[name]) for name in self._names}
-        logits: np.ndarray = self._request.infer(given, share_inputs=True)[0]
+        logits: np.ndarray = self._request.infer(filled(batch, self._graph), share_inputs=True)[0]
         return logits
+
+    def outputs(self, batch: Inputs) -> dict[str, Any]:
+        found = self._request.infer(filled(batch, self._graph), share_inputs=True)
+        return {name: found[i] for i, name in enumerate(self._gives)}
+
+
+def _shape(node: Any) -> list[Any]:
+    """Of an input; None for an axis that is free."""
+    return [None if axis.is_dynamic else axis.get_length() for axis in node.partial_shape]
 
 
 def _options(target: Target) -> dict[str, str]:
@@ -84,6 +97,7 @@ class OpenVinoRuntime:
     def lower(self, model: nn.Module, plan: PrecisionPlan, batch: Batch, folder: Path) -> None:
         from autocompress.runtimes.onnx import quantize as onnx_quantize
         from autocompress.runtimes.onnx.export import export
+        from autocompress.runtimes.onnx.transposes import coded_head, shares, store_once
         from autocompress.runtimes.openvino.quantize import quantize
 
         halves = PrecisionPlan({path: p for path, p in plan.items() if p.weight in ("float16", "bfloat16")})
@@ -94,6 +108,8 @@ class OpenVinoRuntime:
             ran = export(model, batch, plain)
             if halves:
                 onnx_quantize.quantize(plain, ran, halves, plain, spare_bit=False)
+            if shares(model) and not coded_head(model, plan):
+                store_once(plain)
             graph = openvino.Core().read_model(plain)
             if len(plan) > len(halves):
                 quantize(graph, model, ran, plan, spare_bit=products_saturate())

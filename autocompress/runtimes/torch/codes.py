@@ -72,8 +72,10 @@ def fill(model: nn.Module, tensors: Tensors, plan: PrecisionPlan) -> nn.Module:
 
 def _alike(name: str, first: str, plan: PrecisionPlan) -> bool:
     """Whether two names of one parameter have the same precision, and the layers are no products of codes."""
-    one, other = (plan.get(each.rpartition(".")[0]) for each in (name, first))
-    return one == other and (one is None or not one.activation.endswith("int8"))
+    paths = [each.rpartition(".")[0] for each in (name, first)]
+    one, other = (plan.get(path) for path in paths)
+    own = any(plan.scale(path, "weight_scale") is not None for path in paths)  # a grid that is not told by the weight
+    return one == other and not own and (one is None or not one.activation.endswith("int8"))
 
 
 def computes_in(plan: PrecisionPlan) -> torch.dtype | None:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from autocompress.errors import NotApplicable
 from autocompress.machine.instructions import weight_bits
 from autocompress.models import storage
+from autocompress.models.decoders.decoding import Decoder, decodes
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.models.simulation import simulate
 from autocompress.runtimes.torch.codes import encode, fill
@@ -61,19 +62,23 @@ class TorchSession:
     """
 
     def __init__(self, model: nn.Module, target: Target) -> None:
-        self._target, self._logits = target, _Logits(model.to(target.device))
+        self._target, self._decodes = target, decodes(model)
+        self._logits = (Decoder if self._decodes else _Logits)(model.to(target.device))
         if target.compile:
             self._logits.compile(dynamic=True, options={"compile_threads": 1})
 
     def run(self, batch: Inputs) -> np.ndarray:
-        """Logits (B, C). The thread count is the process's own, so it is set back after every run."""
+        return np.asarray(self.outputs(batch)["logits"])
+
+    def outputs(self, batch: Inputs) -> dict[str, Any]:
+        """The thread count is the process's own, so it is set back after every run."""
         before = torch.get_num_threads()
         torch.set_num_threads(self._target.threads)
         try:
             with torch.inference_mode():
                 moved = {name: torch.as_tensor(x, device=self._target.device) for name, x in inputs(batch).items()}
-                logits: np.ndarray = self._logits(moved).cpu().numpy()
-                return logits
+                found = self._logits(moved) if self._decodes else {"logits": self._logits(moved)}
+                return found | {"logits": found["logits"].cpu().numpy()}
         finally:
             torch.set_num_threads(before)
 

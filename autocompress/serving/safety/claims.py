@@ -10,6 +10,7 @@ from typing import Any
 from autocompress.errors import ConfigError, short
 from autocompress.serving.safety import settings
 from autocompress.space.settings import find_task_kind, task_kinds
+from autocompress.tasks.kind import has_head
 
 Shapes = dict[str, list[int]]
 
@@ -77,7 +78,7 @@ def _check_config(where: str, config: Any, shapes: Shapes) -> None:
     """Every number at most the largest dimension of a weight; no more layers than tensors; a known kind of model."""
     made_for = config.get("architectures") if isinstance(config, dict) else None
     named = made_for[0] if isinstance(made_for, list) and made_for else None
-    if not str(named).endswith(tuple(f"For{find_task_kind(kind).head}" for kind in task_kinds())):
+    if not any(has_head(str(named), find_task_kind(kind).head) for kind in task_kinds()):
         raise ConfigError(f"{where}: architectures should name a text classifier of transformers. Got {short(named)}.")
     largest = max([_LARGEST_NUMBER, *(n for shape in shapes.values() for n in shape)])
     for key, value in settings.every(config):

@@ -7,7 +7,7 @@ from typing import Any
 
 from autocompress.errors import ConfigError, nearest
 from autocompress.space import own_methods
-from autocompress.space.goals import DEFAULT_OBJECTIVES, Constraint, Direction, quantity
+from autocompress.space.goals import DEFAULT_OBJECTIVES, QUANTITIES, Constraint, Direction, quantity
 from autocompress.space.language.grammar import Grammar
 from autocompress.space.language.grid import endless
 from autocompress.space.language.mistakes import Mistakes, read_settings
@@ -16,7 +16,7 @@ from autocompress.space.language.replay import replay
 from autocompress.space.language.steps import Step, locate
 from autocompress.space.method import Method, find
 from autocompress.space.recipe import Recipe
-from autocompress.space.settings import SearchSettings, Target, TaskSettings
+from autocompress.space.settings import SearchSettings, Target, TaskSettings, find_task_kind
 
 REQUIRED = ("model", "task", "steps")
 KEYS = (
@@ -45,6 +45,7 @@ class Sections:
                 self._mistakes.add((key,), f"a search space needs the key {key!r}.")
         given = {key: value for key, value in data.items() if value is not None and key in KEYS}
         read = {key: getattr(self, f"_{key}")(given.pop(key)) for key in KEYS if key in given and key != "anchors"}
+        self._check_runs(read.get("task"), read)
         self._check_grid(read.get("search"), read.get("steps", ()))
         return read | {"anchors": self._anchors(data.get("anchors") or [], read.get("steps", ()))}
 
@@ -119,6 +120,18 @@ class Sections:
         for method, fault in impossible(steps):
             self._mistakes.add(method.place, f"{method.name} can never be used here: {fault}.")
         return steps
+
+    def _check_runs(self, task: TaskSettings | None, read: dict[str, Any]) -> None:
+        """Goals speak of runs that the kind of task has."""
+        named = [(("objectives", name), name) for name in read.get("objectives", ()) if name in QUANTITIES]
+        named += [(("constraints", i), limit.quantity) for i, limit in enumerate(read.get("constraints", ()))]
+        for place, name in named if task else ():
+            run = quantity(name).run
+            if task and run and run not in find_task_kind(task.kind).runs:
+                self._mistakes.add(
+                    place, f"{name} is for kinds of tasks that continue texts. Got task.kind {task.kind!r}. "
+                    f"Write {name.removeprefix('token_')}.",
+                )  # fmt: skip
 
     def _check_grid(self, search: SearchSettings | None, steps: tuple[Step, ...]) -> None:
         """A grid goes through every recipe, so there has to be an end of them."""

@@ -35,6 +35,8 @@ def labelled(rows: Rows, kind: TaskKind, notes: list[str]) -> Labelled:
 
     Blanks around labels are taken off, and `notes` says so. Raises `ConfigError` for a row that cannot be used.
     """
+    if not kind.labelled:
+        return _without_labels(rows, kind, notes)
     label = kind.settings.label
     names = [_names(kind, cell, number, rows) for number, cell in enumerate(rows.columns[label], 1)]
     missing = [number for number, name in enumerate(names, 1) if None in name]
@@ -104,6 +106,14 @@ def counted(labels: Sequence[str], numbers: Mapping[str, Sequence[int]]) -> str:
     return f"There are {len(labels)} labels: {', '.join([*shown, *rest])}."
 
 
+def _without_labels(rows: Rows, kind: TaskKind, notes: list[str]) -> Labelled:
+    """All rows, of a kind that has no labels."""
+    texts = _rows(rows, kind)
+    if not texts:
+        notes.append(f"{rows.origin} has no rows and is not used.")
+    return Labelled(rows.origin, texts, [()] * len(texts), list(range(1, len(texts) + 1)))
+
+
 def _names(kind: TaskKind, cell: Any, number: int, rows: Rows) -> tuple[str | None, ...]:
     return kind.names(cell, lambda value: _name(value, number, rows, kind.settings.label))
 
@@ -136,8 +146,8 @@ def _note_blanks(rows: Rows, column: str, notes: list[str]) -> None:
 def _rows(rows: Rows, kind: TaskKind) -> list[Row]:
     """What the kind reads in every row. Raises `ConfigError` with the first that it cannot."""
     columns = kind.settings.text
-    if kind.words and len(columns) > 1:
-        raise ConfigError(f"task.text: must be one column of words. Got {' and '.join(columns)}.")
+    if kind.one_column and len(columns) > 1:
+        raise ConfigError(f"task.text: must be one column of {kind.one_column}. Got {' and '.join(columns)}.")
     for column in columns:
         bad = [(n, cell) for n, cell in enumerate(rows.columns[column], 1) if kind.row([cell]) is None]
         if bad:

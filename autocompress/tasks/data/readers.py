@@ -134,7 +134,7 @@ def _read_splits(origin: str, found: Any, settings: TaskSettings) -> dict[str, R
     ours = {split: next((name for name in names if name in found), None) for split, names in _ALIASES.items()}
     if ours["train"] is None:
         raise ConfigError(f"task.data: {origin} must have a train split. Got {', '.join(found)}.")
-    wanted = {*settings.text, settings.label}
+    wanted = {*settings.text, settings.label}  # "": there are no labels
     rows: dict[str, Rows] = {}
     for split, dataset in ((split, found[name]) for split, name in ours.items() if name is not None):
         columns = {name: dataset[name][:] if name in wanted else [] for name in dataset.column_names}
@@ -146,8 +146,9 @@ def _read_splits(origin: str, found: Any, settings: TaskSettings) -> dict[str, R
 
 def _rows(origin: str, split: str, columns: Columns, settings: TaskSettings, names: tuple[str, ...] = ()) -> Rows:
     """Keep the columns that are wanted. A test split may come without labels: that is as good as none."""
-    wanted = [*(("text", name) for name in settings.text), ("label", settings.label)]
-    if split == "test" and settings.label not in columns:
+    labelled = [("label", settings.label)] if settings.label else []
+    wanted = [*(("text", name) for name in settings.text), *labelled]
+    if labelled and split == "test" and settings.label not in columns:
         columns = columns | {settings.label: [None] * len(next(iter(columns.values()), []))}
     for key, name in wanted:
         if name not in columns:

@@ -44,6 +44,8 @@ class Texts:
     def summary(self) -> str:
         """The labels and how many rows each has in each split, as a sentence."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        if not self.kind.labelled:
+            return f"There are texts without labels: {', '.join(f'{n} {len(s.texts)}' for n, s in splits.items())}."
         return counted(self.labels, {name: _flat(split, self.kind) for name, split in splits.items()})
 
 
@@ -56,15 +58,21 @@ def load_texts(settings: TaskSettings, seed: int, root: Path) -> Texts:
     notes: list[str] = []
     kind = kinds.of(settings)
     named = _named(kind, root, notes)
-    check_known(named)
+    if kind.labelled:
+        check_known(named)
     known, used = named["train"].known, {name for names in named["train"].names for name in names}
     labels = known if used <= set(known) else in_order(used)
     notes += alike(labels)
     numbers = {name: number for number, name in enumerate(labels)}
     fair = {split: _fair(rows, kind, numbers, seed) for split, rows in named.items()}
-    splits = _arranged(fair, notes)
-    if not kind.words:
+    splits = _arranged(fair, notes, "labelled " * kind.labelled)
+    if kind.stratified:
         _check_cut(fair["train"], splits["train"], labels, named["train"].origin)
+    if not splits["train"].texts:
+        raise ConfigError(
+            f"task.data: {named['train'].origin} has too few rows to cut validation and test splits from: "
+            f"{len(fair['train'].texts)}. Give more rows, or name files: {{validation: FILE, test: FILE}}."
+        )
     return Texts(**_limited(splits, kind), labels=labels, notes=tuple(notes), kind=kinds.of(settings, labels))
 
 
@@ -79,14 +87,17 @@ def _named(kind: TaskKind, root: Path, notes: list[str]) -> dict[str, Labelled]:
     if wrong:
         raise ConfigError("\n".join(dict.fromkeys(wrong)))  # splits may be one file
     if not named["train"].rows:
-        raise ConfigError(f"task.label: the training texts must have labels. Got none in {named['train'].origin}.")
+        where = f"Got none in {named['train'].origin}."
+        if not kind.labelled:
+            raise ConfigError(f"task.data: there must be training texts. {where}")
+        raise ConfigError(f"task.label: the training texts must have labels. {where}")
     return {split: rows for split, rows in named.items() if rows.rows}
 
 
 def _limited(splits: dict[str, Split], kind: TaskKind) -> dict[str, Split]:
     limits = {str(split): count for split, count in kind.settings.limit.items()}
     limited = {split: rows[: limits.get(split)] for split, rows in splits.items()}
-    if not kind.words and (most := len(set(splits["train"].labels))) > len(set(limited["train"].labels)):
+    if kind.stratified and (most := len(set(splits["train"].labels))) > len(set(limited["train"].labels)):
         raise ConfigError(f"task.limit.train: must be at least {most}, one text for each label. Got {limits['train']}.")
     return limited
 
@@ -99,12 +110,12 @@ def _flat(split: Split, kind: TaskKind) -> list[int]:
 def _fair(rows: Labelled, kind: TaskKind, number_of: dict[str, int], seed: int) -> Split:
     """Shuffle, then spread every label's rows evenly over the whole. One row of each label comes first of all.
 
-    Rows of words are shuffled only.
+    Rows that have not one label each are shuffled only.
     """
     labels = [tuple(number_of[name] for name in names) for names in rows.names]
     rng, rows_of = random.Random(seed), defaultdict(list)
     for row, numbers in enumerate(labels):
-        rows_of[0 if kind.words else numbers[0]].append(row)
+        rows_of[numbers[0] if kind.stratified else 0].append(row)
     places: list[tuple[float, float, int]] = []
     for label in sorted(rows_of):
         rng.shuffle(rows_of[label])
@@ -116,12 +127,12 @@ def _fair(rows: Labelled, kind: TaskKind, number_of: dict[str, int], seed: int) 
     return Split([rows.texts[row] for row in order], [kind.label(labels[row]) for row in order])
 
 
-def _arranged(splits: dict[str, Split], notes: list[str]) -> dict[str, Split]:
+def _arranged(splits: dict[str, Split], notes: list[str], usable: str) -> dict[str, Split]:
     """Train, validation and test, whichever of them there were. Training texts are cut off the end of a fair order."""
     splits = dict(splits)
     if "test" not in splits and "validation" in splits:
         splits["test"] = splits.pop("validation")
-        notes.append("There is no labelled test split: the validation split is the test split.")
+        notes.append(f"There is no {usable}test split: the validation split is the test split.")
     for missing in ("test", "validation"):
         if missing not in splits:
             train = splits["train"]

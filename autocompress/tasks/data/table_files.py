@@ -14,7 +14,7 @@ Columns = dict[str, list[Any]]  # N values each
 
 
 def read_file(where: str, file: Path, label: str) -> Columns:
-    """Every column of a file; `label` names that of the labels.
+    """Every column of a file; `label` names that of the labels, if it has one.
 
     Raises `ConfigError` if the file is missing, of another kind, broken, or may be read in two ways.
     """
@@ -24,7 +24,7 @@ def read_file(where: str, file: Path, label: str) -> Columns:
         raise ConfigError(f"{where}: must be a file that exists. Got {str(file)!r}.")
     try:
         columns = FORMATS[file.suffix](file)
-        if file.suffix in DELIMITERS and label in columns:
+        if file.suffix in DELIMITERS and label and label in columns:
             check_swallowed(columns, label, DELIMITERS[file.suffix])
     except (ValueError, RecursionError) as e:  # ArrowInvalid and JSONDecodeError are ValueErrors
         raise ConfigError(f"{where}: must be a readable {file.suffix} file. Got {str(file)!r}: {e}.") from None

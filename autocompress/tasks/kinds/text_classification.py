@@ -27,6 +27,7 @@ class TextClassification(TaskKind):
     metrics: ClassVar[tuple[str, ...]] = tuple(METRICS)
     remembers: ClassVar[bool] = True
     model_is: ClassVar[str] = "a classifier of"
+    does: ClassVar[str] = "classifying texts"
     columns_of_answers: ClassVar[Mapping[str, type]] = {"label": str, "score": float}
 
     def row(self, cells: Sequence[Any]) -> Row | None:
@@ -83,12 +84,16 @@ class TextClassification(TaskKind):
         columns = self.settings.text if len(self.settings.text) > 1 else ("text",)
         return list(checked_texts(listed(texts), columns))
 
-    def shape(self, rows: int, tokens: int) -> tuple[int, ...]:
-        return rows, len(self.labels)
+    def fits(self, shape: tuple[int, ...], batch: Mapping[str, Any]) -> bool:
+        return shape == (len(batch["input_ids"]), len(self.labels))
 
-    def answer(self, logits: Array, encoding: Any, text: Any) -> Any:
+    @property
+    def gives(self) -> str:
+        return f"{len(self.labels)} numbers a text, one a label"
+
+    def answer(self, found: Array, encoding: Any, text: Any) -> Any:
         """The best label and its softmax. In plain Python: NumPy takes ten times as long for a few numbers."""
-        logits_C = logits.tolist()
+        logits_C = found.tolist()
         top = max(logits_C)
         return {
             "label": self.labels[logits_C.index(top)],

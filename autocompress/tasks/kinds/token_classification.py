@@ -31,9 +31,12 @@ class TokenClassification(TaskKind):
 
     head: ClassVar[str] = "TokenClassification"
     metrics: ClassVar[tuple[str, ...]] = ("entity_f1", "accuracy")
+    stratified: ClassVar[bool] = False
     words: ClassVar[bool] = True
+    one_column: ClassVar[str] = "words"
     text_rule: ClassVar[str] = "words, as a list or with blanks between them, and as many labels"
     model_is: ClassVar[str] = "a tagger of words in"
+    does: ClassVar[str] = "tagging words"
     columns_of_answers: ClassVar[Mapping[str, type]] = {"entities": str}
 
     def row(self, cells: Sequence[Any]) -> Row | None:
@@ -130,18 +133,22 @@ class TokenClassification(TaskKind):
                 )
         return found
 
-    def shape(self, rows: int, tokens: int) -> tuple[int, ...]:
-        return rows, tokens, len(self.labels)
+    def fits(self, shape: tuple[int, ...], batch: Mapping[str, Any]) -> bool:
+        return shape == (*np.shape(batch["input_ids"]), len(self.labels))
 
-    def answer(self, logits: Array, encoding: Any, text: Any) -> Any:
+    @property
+    def gives(self) -> str:
+        return f"{len(self.labels)} numbers a word, one a label"
+
+    def answer(self, found: Array, encoding: Any, text: Any) -> Any:
         """The entities: type, text, the numbers of its first word and of the one behind it, mean probability."""
         starts = _starts(encoding.word_ids)
-        logits_WC = logits[[i for i, _ in starts]]
+        logits_WC = found[[i for i, _ in starts]]
         shifted_WC = np.exp(logits_WC - logits_WC.max(-1, keepdims=True))
         best_W = logits_WC.argmax(-1)
         sure_W = (shifted_WC.max(-1) / shifted_WC.sum(-1)).tolist()
-        found = entities([self.labels[number] for number in best_W])
-        return [self._said(entity, text, sure_W) for entity in found]
+        named = entities([self.labels[number] for number in best_W])
+        return [self._said(entity, text, sure_W) for entity in named]
 
     def told(self, answer: Any) -> dict[str, Any]:
         return {"entities": json.dumps(answer, ensure_ascii=False)}
