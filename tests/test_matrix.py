@@ -102,7 +102,8 @@ def written() -> str:
     lines = [
         "# Methods and model families", "",
         "Written by `tests/test_matrix.py`, on tiny models of each family. A dot: the method acts, its result answers",
-        "with finite numbers, learns, and is loaded again with equal answers. A number: why it has no meaning there.", "",
+        "with finite numbers, learns, and is loaded again with equal answers. A number: why it has no meaning there.",
+        "",
         "| | " + " | ".join(families) + " |", "|---|" + "---|" * len(families),
     ]  # fmt: skip
     for name in methods():

@@ -203,10 +203,11 @@ def total_loss(model: nn.Module, batch: Batch, ctx: Context, label_weight: float
 @torch.no_grad()
 def rehearse(knobs: Knobs, model: nn.Module, ctx: Context) -> None:
     """Take no step, but let every loss and schedule speak up if it cannot act on this model."""
+    for schedule in ctx.schedules:
+        schedule.begin(model, 1)
     if ctx.losses:
         total_loss(model.eval(), ctx.calibration[0], ctx, knobs.label_weight)
     for schedule in ctx.schedules:
-        schedule.begin(model, 1)
         schedule.step(1.0)
         schedule.settle(model)
 

@@ -1,4 +1,4 @@
-"""Keep the n largest of every m adjacent weights of a row, and set the others to zero: 2 of 4, or 4 of 8.
+"""Keep the n largest of every m adjacent weights of a row, and set the others to zero: 2:4 or 4:8.
 
 Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks", arXiv:2104.08378 (magnitude, then the same training
 again). What is zero stays zero in every training that follows. Departure: no search for a permutation of the inputs.

@@ -2,7 +2,7 @@
 
 Column by column, as GPTQ rounds: with H = X Xᵀ of the inputs that calibration texts give a layer, the weights of a
 block of columns with the least w² / [H⁻¹]²_jj go, and the error is spread over the columns to come. `sparsity` of every
-row, or with `n_m` n of every m adjacent weights (then `sparsity` is not looked at).
+row, or with `n_m` (none, or 2:4) n of every m adjacent weights (then `sparsity` is not looked at).
 
 Hassibi & Stork 1993, "Second order derivatives for network pruning: Optimal Brain Surgeon"; Frantar & Alistarh 2023,
 "SparseGPT", arXiv:2301.00774; in BERT: Kurtic et al. 2022, "The Optimal BERT Surgeon", arXiv:2203.07259. Departure:
