@@ -10,12 +10,22 @@ if TYPE_CHECKING:
 
 
 @cache
-def students() -> dict[str, type[PreTrainedModel]]:
-    """The classes by name. The first call makes them known to transformers, which then reads their config.json."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+def know_configs() -> None:
+    """Let transformers read config.json of these models. That loads no model, which would take seconds."""
+    from transformers import AutoConfig
 
-    from autocompress.models.students.lstm import LstmConfig, LstmForSequenceClassification
+    from autocompress.models.students.lstm_config import LstmConfig
 
     AutoConfig.register(LstmConfig.model_type, LstmConfig)
-    AutoModelForSequenceClassification.register(LstmConfig, LstmForSequenceClassification)
-    return {found.__name__: found for found in (LstmForSequenceClassification,)}
+
+
+@cache
+def students() -> dict[str, type[PreTrainedModel]]:
+    """The classes by name. The first call makes them known to transformers, their configs too."""
+    from transformers import AutoModelForSequenceClassification
+
+    from autocompress.models.students.lstm import LstmForSequenceClassification as Lstm
+
+    know_configs()
+    AutoModelForSequenceClassification.register(Lstm.config_class, Lstm)
+    return {found.__name__: found for found in (Lstm,)}

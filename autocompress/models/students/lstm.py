@@ -10,22 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-
-class LstmConfig(PretrainedConfig):  # type: ignore[misc]
-    """`hidden_size` is the width of both directions together, an even number."""
-
-    model_type = "autocompress_lstm"
-
-    def __init__(
-        self, vocab_size: int = 30522, hidden_size: int = 256, num_hidden_layers: int = 1, dropout: float = 0.1,
-        pad_token_id: int = 0, **more: Any,
-    ) -> None:  # fmt: skip
-        self.vocab_size, self.hidden_size, self.num_hidden_layers = vocab_size, hidden_size, num_hidden_layers
-        self.dropout = dropout
-        super().__init__(pad_token_id=pad_token_id, **more)
+from autocompress.models.students.lstm_config import LstmConfig
 
 
 class LstmForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
