@@ -72,6 +72,7 @@ def test_the_exported_onnx_file_needs_no_autocompress(home: Path) -> None:
     assert done.stdout.strip() == "(1, 2)", done.stderr
 
 
+@pytest.mark.slow
 def test_a_study_becomes_a_table_from_which_its_trainings_can_be_replayed(tmp_path: Path) -> None:
     make_project(tmp_path, RUNGS)
     assert run_here(tmp_path, "search", "space.yaml", "--trials", "3").returncode == 0
@@ -101,6 +102,7 @@ def test_a_study_becomes_a_table_from_which_its_trainings_can_be_replayed(tmp_pa
     assert SearchSpace.parse(facts["space"]).fingerprint == study.space.fingerprint
 
 
+@pytest.mark.slow
 def test_a_fresh_process_gives_the_measured_models_logits(home: Path) -> None:
     """The pipeline runs the very file that was measured; the module computes the same up to int8 rounding."""
     code = """
@@ -210,6 +212,7 @@ def test_all_mistakes_of_a_space_at_once_and_nothing_is_written(tmp_path: Path) 
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_nothing_feasible_is_exit_code_3(tmp_path: Path) -> None:
     make_project(tmp_path, SPACE.replace("score >= 0.5 * baseline", "score >= 2 * baseline"))
     done = run_here(tmp_path, "search", "space.yaml", "--trials", "1")
@@ -243,6 +246,7 @@ def finished(number: int) -> Callable[[list[str]], bool]:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_an_interrupt_says_what_is_kept_and_how_to_go_on(tmp_path: Path, sign: signal.Signals) -> None:
     make_project(tmp_path)
     process = _started(tmp_path, finished(0))

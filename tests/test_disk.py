@@ -122,6 +122,7 @@ def facts(study: Study) -> list[Any]:
     return [(t.number, t.state, t.recipe, t.measurement, t.front) for t in study.trials]
 
 
+@pytest.mark.slow
 def test_whatever_a_search_writes_it_pauses_there_and_goes_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One study runs into a full disk at one write after the other; in the end it is as if nothing had been."""
     whole = autocompress.search(project, name="whole", trials=2)

@@ -164,6 +164,7 @@ def test_finalists_are_measured_again_before_the_winner_is_chosen(
     assert len(asked) == len(heard.again), "once"
 
 
+@pytest.mark.slow
 def test_a_crash_costs_that_measurement_only(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project.write_text(CONFIRMING)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from killed import KILLED, UNLIMITED, check
 from lives import Lives, strike_each
 
 from autocompress.machine import fault_points
 from autocompress.study import Study
+
+pytestmark = pytest.mark.slow
 
 # Where several write at the same time, in a worker and in the coordinator.
 EVERYTHING = [

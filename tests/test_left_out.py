@@ -75,6 +75,7 @@ def test_a_method_is_asked_at_the_ends_of_its_knobs() -> None:
     assert asked == [(0.5, "alternate"), (0.2, "alternate"), (0.8, "alternate"), (0.5, "top"), (0.2, "top")]
 
 
+@pytest.mark.slow
 def test_what_cannot_act_on_the_model_is_said_once_and_not_proposed(stranger: Path) -> None:
     steps = "\n  - one_of: [skip, layers]\n  - one_of: [skip, heads]\n  - finetune: {epochs: 1, lr: 1e-3}\n"
     head = SPACE.split("constraints:")[0] + "search: {trials: 3, confirm: {top: 0}}\n"

@@ -338,6 +338,7 @@ def test_wrong_input_is_one_sentence(
     assert str(caught.value) == sentence.replace("HERE", str(project))
 
 
+@pytest.mark.slow
 def test_the_runtimes_own_speeds() -> None:
     for target in (Target(), Target(runtime="torch")):
         found = speeds(target)

@@ -41,6 +41,7 @@ def test_the_make_commands_are_targets() -> None:
         assert re.search(rf"^{command.removeprefix('make ')}:", makefile, flags=re.M), command
 
 
+@pytest.mark.slow
 def test_every_command_runs(project: Path) -> None:
     for line in filter(None, blocks("shell")[1].splitlines()):
         program, *arguments = shlex.split(line, comments=True)
@@ -51,6 +52,7 @@ def test_every_command_runs(project: Path) -> None:
         assert done.stdout
 
 
+@pytest.mark.slow
 def test_every_python_block_runs(project: Path) -> None:
     for block in blocks("python"):
         command = [sys.executable, "-c", block]

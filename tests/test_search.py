@@ -112,6 +112,7 @@ def test_a_finished_study_is_left_alone_and_a_larger_budget_adds(project: Path) 
 
 
 @pytest.mark.parametrize("at", [1, 9, 14])
+@pytest.mark.slow
 def test_interrupted_and_resumed_equals_uninterrupted(project: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     whole = autocompress.search(project, name="whole")
     monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(project.parent / "another"))  # where nothing is trained yet
@@ -146,6 +147,7 @@ def test_a_recipe_over_the_limits_is_refused_before_training_and_not_charged(pro
     assert [t.state for t in study.listed(refused=True)].count("refused") == len(refused)
 
 
+@pytest.mark.slow
 def test_a_structure_seen_before_costs_no_export(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     autocompress.search(project, name="first")
     lowerings = Lowerings(monkeypatch)
@@ -477,6 +479,7 @@ def slow_again(monkeypatch: pytest.MonkeyPatch, *, but_from: int) -> None:
     monkeypatch.setattr(isolated, "latency", latency)
 
 
+@pytest.mark.slow
 def test_confirmation_goes_down_the_front_until_a_finalist_keeps_the_limits(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -214,6 +214,7 @@ class Trainings(Observer):
         self.steps += job.kind == "train"
 
 
+@pytest.mark.slow
 def test_a_second_search_takes_no_step_for_what_it_shares_with_the_first(project: Path) -> None:
     first, second = Trainings(), Trainings()
     one = autocompress.search(project, name="first", observer=first)

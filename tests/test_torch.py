@@ -229,6 +229,7 @@ def test_a_search_that_cannot_compile_ends_before_anything_is_trained(
 
 @ON_X86
 @pytest.mark.skipif(not shutil.which("g++"), reason="this machine has no C++ compiler")
+@pytest.mark.slow
 def test_compiled_it_computes_the_same(tmp_path: Path) -> None:
     """Padded batches too, which are of other shapes than the first one."""
     torch.manual_seed(0)
