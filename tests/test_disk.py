@@ -153,6 +153,7 @@ def test_whatever_a_search_writes_it_pauses_there_and_goes_on(project: Path, mon
     assert resumed.export("out").is_dir()
 
 
+@pytest.mark.slow
 def test_the_command_line_says_one_sentence_and_exits_with_4(tmp_path: Path) -> None:
     make_project(tmp_path)
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); "

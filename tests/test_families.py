@@ -92,6 +92,7 @@ def logits(model: nn.Module, texts: int = 8) -> Tensor:
 
 @every_family
 @every_cut
+@pytest.mark.slow
 def test_a_cut_acts_reloads_and_is_exported(family: str, method: str, tmp_path: Path) -> None:
     model = model_of(family)
     if (family, method) in MEANINGLESS:

@@ -108,6 +108,7 @@ def test_a_space_of_which_nothing_is_left_is_an_error(stranger: Path) -> None:
     assert not study.trials
 
 
+@pytest.mark.slow
 def test_a_method_that_acts_with_some_of_its_knobs_stays(project: Path) -> None:
     text = project.read_text().replace("layers: {keep: 0.5}, neurons", "layers: {keep: [0.8, 0.9, 0.5]}, neurons")
     project.write_text(text)
@@ -126,6 +127,7 @@ def test_every_method_acts_on_a_model_of_a_known_family(project: Path) -> None:
     assert left_out == {}
 
 
+@pytest.mark.slow
 def test_a_study_that_has_trials_is_not_asked_again(project: Path) -> None:
     study = autocompress.search(project, trials=1)
     cache.write_json(study.folder / "study.json", {k: v for k, v in study.record.items() if k != "left_out"})

@@ -132,6 +132,7 @@ class Late(Observer):
             self.up = self.up or len(self.steps) == 3
 
 
+@pytest.mark.slow
 def test_at_the_deadline_of_a_search_its_training_is_put_aside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = lambda study: [(t.number, t.state, t.recipe, t.measurement) for t in study.trials]  # noqa: E731
     whole = autocompress.search(project, name="whole", trials=2)
