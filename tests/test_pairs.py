@@ -48,6 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, no_mlflow: None) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_printed_command_fits_the_model(home: Path) -> None:
     [line] = [line for line in (home / "said.txt").read_text().splitlines() if "autocompress predict" in line]
     assert line.strip() == 'autocompress predict \'pairs model\' --pair "some text" "another text"'
@@ -57,6 +58,7 @@ def test_the_printed_command_fits_the_model(home: Path) -> None:
     assert all(word in done.stdout for word in ("claim", "reply", "some text", "another text"))
 
 
+@pytest.mark.slow
 def test_several_pairs(home: Path) -> None:
     pairs = [("a tree", "honey river"), ("a tree", "lemon"), ("a tree", "vinegar stone walks")]
     options = [part for pair in pairs for part in ("--pair", *pair)]
@@ -67,6 +69,7 @@ def test_several_pairs(home: Path) -> None:
     assert classify(pairs[0]) == classify([list(pairs[0])]) == [classify(pairs)[0]]
 
 
+@pytest.mark.slow
 def test_a_model_of_pairs_refuses_single_texts(home: Path) -> None:
     said = (
         "this model reads pairs of texts, claim and reply. Got a single text, 'honey'. Give each pair as a tuple, "
@@ -79,6 +82,7 @@ def test_a_model_of_pairs_refuses_single_texts(home: Path) -> None:
     assert str(caught.value) == said
 
 
+@pytest.mark.slow
 def test_verify_scores_pairs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
     monkeypatch.setattr(isolated, "absolute_latency", lambda *a: 1.0)

@@ -289,6 +289,7 @@ def run(project: Path, monkeypatch: pytest.MonkeyPatch, **options: object) -> No
     command.profile(**{"model": "./model", **given, **options})
 
 
+@pytest.mark.slow
 def test_the_command_prints_tables_json_and_a_picture(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

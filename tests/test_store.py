@@ -218,6 +218,7 @@ def seen(store: Store) -> list[Any]:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsgaii"])
+@pytest.mark.slow
 def test_the_mirror_is_what_the_database_holds(sampler: str, tmp_path: Path) -> None:
     space = conditional(sampler)
 
