@@ -1,5 +1,6 @@
 """Searches in processes that a test may kill. One process has loaded everything, and forks for every life of a search:
-so a life begins at once. Its workers are started as ever."""
+so a life begins at once. Its workers are forked too, from a server that the life forks before it does anything else;
+or, where a test asks for it, `spawned` as users have them."""
 
 from __future__ import annotations
 
@@ -20,10 +21,12 @@ from autocompress.machine import fault_points
 # Latency is computed, and takes a moment. Every process says what it is doing: its id in a file of that name.
 _SCRIPT = """
 import json, os, signal, sys, time, traceback
+from multiprocessing import forkserver, resource_tracker, util
 import autocompress
 from autocompress.runtimes import isolated
 from autocompress.runtimes import latency as timing
 from autocompress.trials import stages
+from autocompress.trials.executors import processes
 
 ratios = {"speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "latency_tail": 1.2, "latency_runs": 9.0}
 stepped = stages.Ascent.stepped
@@ -50,6 +53,29 @@ timing.latency, timing.absolute_latency, stages.Ascent.stepped = latency, lambda
 isolated.latency = lambda *a, **k: dict(ratios)
 
 
+def forked(path, arguments, passed):
+    # in place of a new Python that runs the last argument: a copy of this one, with the files a new one would have
+    if pid := os.fork():
+        return pid
+    try:
+        for file in {int(name) for name in os.listdir("/proc/self/fd")} - {0, 1, 2, *passed}:
+            try:
+                os.close(file)
+            except OSError:  # the one that listed them
+                pass
+        exec(arguments[-1])
+    finally:
+        os._exit(0)
+
+
+def fork_workers():
+    resource_tracker.ensure_running()
+    forkserver.set_forkserver_preload([])
+    spawn, util.spawnv_passfds = util.spawnv_passfds, forked
+    forkserver.ensure_running()
+    util.spawnv_passfds, processes._START = spawn, "forkserver"
+
+
 def live(life):
     os.setsid()
     signal.alarm(900)  # a search that hangs is a failure, one on a busy machine is none
@@ -57,14 +83,26 @@ def live(life):
     os.environ.update(life["environment"])
     os.dup2(os.open("said", os.O_CREAT | os.O_WRONLY | os.O_APPEND), 1)
     os.dup2(1, 2)
+    if life["workers"] > 1 and not life["spawned"]:
+        fork_workers()
     autocompress.search("space.yaml", name="killed", workers=life["workers"])
 
 
 if __name__ == "__main__":
-    import mlflow
+    # All that a search imports, but for onnxruntime: that begins a thread, which a fork would lose.
+    import mlflow.store.tracking.sqlalchemy_store
+    import onnx
+    import transformers.models.bert.modeling_bert
+    from optuna.storages import RDBStorage
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     import autocompress.study
+    import autocompress.tracking.observer
+    import autocompress.trials.perform
+    from autocompress.models.students import students
+    from autocompress.space.method import methods
 
+    methods(), students()
     for line in sys.stdin:
         if not (pid := os.fork()):
             try:
@@ -100,7 +138,7 @@ class Lives:
 
     def live(
         self, project: Path, fatal: str = "", workers: int = 1, meanwhile: Callable[[int], object] | None = None,
-        pause: float = 0,
+        pause: float = 0, spawned: bool = False,
     ) -> Life:  # fmt: skip
         """`fatal`: the passages that kill, as `faults` takes them. `meanwhile` is told the coordinator's process id.
         `pause`: seconds that every training step and measurement takes longer."""
@@ -109,7 +147,7 @@ class Lives:
         points.mkdir()
         cache, pausing = str(project / "cache"), str(pause) if pause else "0"
         environment = {fault_points.VARIABLE: f"{fatal}@{points}", "AUTOCOMPRESS_CACHE": cache, "PAUSE": pausing}
-        asked = {"folder": str(project), "environment": environment, "workers": workers}
+        asked = {"folder": str(project), "environment": environment, "workers": workers, "spawned": spawned}
         assert self._process.stdin
         assert self._process.stdout
         print(json.dumps(asked), file=self._process.stdin, flush=True)

@@ -1,9 +1,8 @@
-"""The command line as a person or a program meets it: a process, its output, its exit code."""
+"""The command line as a person or a program meets it: its output and its exit code; of a process where that matters."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import environment, run_here, run_process
 from pyarrow import parquet
 from tiny_project import SPACE, make_project
 
@@ -23,15 +23,13 @@ from autocompress.space.search_space import SearchSpace
 
 RUNGS = SPACE.replace("variants: 0", "variants: 2, rungs: watch").replace("0.95 * baseline", "0.8 * baseline")
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Path:
     """A project with one finished search of three trials in it."""
     folder = tmp_path_factory.mktemp("home")
     make_project(folder)
-    done = _run(folder, "search", "space.yaml", "--trials", "3")
+    done = run_process(folder, "search", "space.yaml", "--trials", "3")
     assert done.returncode == 0, done.stderr
     (folder / "search.txt").write_text(done.stdout)
     return folder
@@ -42,16 +40,6 @@ def one_database(mlflow_uri: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
         yield
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    # one thread: tiny matrices are slower on two
-    return os.environ | {"AUTOCOMPRESS_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
-
-
-def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "autocompress", *arguments]
-    return subprocess.run(command, cwd=folder, env=_environment(folder), capture_output=True, text=True, timeout=120)
 
 
 def test_a_search_says_what_it_does_and_what_to_type_next(home: Path) -> None:
@@ -69,9 +57,9 @@ def test_a_search_says_what_it_does_and_what_to_type_next(home: Path) -> None:
 
 
 def test_predict_answers_from_the_exported_folder(home: Path) -> None:
-    done = _run(home, "predict", "exported/space", "honey tree", "vinegar stone", "--json")
+    done = run_process(home, "predict", "exported/space", "honey tree", "vinegar stone", "--json")
     assert [answer["label"] for answer in json.loads(done.stdout)] == ["sweet", "sour"]
-    assert "sweet" in _run(home, "predict", "exported/space", "honey tree").stdout
+    assert "sweet" in run_here(home, "predict", "exported/space", "honey tree").stdout
 
 
 def test_the_exported_onnx_file_needs_no_autocompress(home: Path) -> None:
@@ -84,10 +72,11 @@ def test_the_exported_onnx_file_needs_no_autocompress(home: Path) -> None:
     assert done.stdout.strip() == "(1, 2)", done.stderr
 
 
+@pytest.mark.slow
 def test_a_study_becomes_a_table_from_which_its_trainings_can_be_replayed(tmp_path: Path) -> None:
     make_project(tmp_path, RUNGS)
-    assert _run(tmp_path, "search", "space.yaml", "--trials", "3").returncode == 0
-    done = _run(tmp_path, "tabulate", "space", "--to", "tables/space.parquet")
+    assert run_here(tmp_path, "search", "space.yaml", "--trials", "3").returncode == 0
+    done = run_here(tmp_path, "tabulate", "space", "--to", "tables/space.parquet")
     assert done.returncode == 0, done.stderr
     study = autocompress.open_study(str(tmp_path / "studies" / "space"))
     file = parquet.read_table(tmp_path / "tables" / "space.parquet")
@@ -113,6 +102,7 @@ def test_a_study_becomes_a_table_from_which_its_trainings_can_be_replayed(tmp_pa
     assert SearchSpace.parse(facts["space"]).fingerprint == study.space.fingerprint
 
 
+@pytest.mark.slow
 def test_a_fresh_process_gives_the_measured_models_logits(home: Path) -> None:
     """The pipeline runs the very file that was measured; the module computes the same up to int8 rounding."""
     code = """
@@ -125,9 +115,7 @@ with torch.no_grad():
     by_module = [model(**{k: torch.tensor(v) for k, v in row.items()}).logits[0].tolist() for row in rows]
 print(json.dumps([pipeline.logits(texts).tolist(), by_module]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=home, env=_environment(home), capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=home, env=environment(home), capture_output=True, text=True)
     runtime, module = json.loads(done.stdout)
     for a, b in zip(runtime, module, strict=True):
         assert a == pytest.approx(b, abs=0.6)
@@ -135,46 +123,47 @@ print(json.dumps([pipeline.logits(texts).tolist(), by_module]))
 
 
 def test_the_json_shapes_that_programs_rely_on(home: Path) -> None:
-    trials = json.loads(_run(home, "trials", "space", "--json").stdout)
+    trials = json.loads(run_here(home, "trials", "space", "--json").stdout)
     assert [t["number"] for t in trials] == [-1, 0, 1, 2]
     assert all(
         list(t) == ["number", "state", "recipe", "score", "latency_ms", "size_mb", "speedup", "feasible", "front",
                     "reason", "seconds", "variant_of"] for t in trials
     )  # fmt: skip
-    methods = json.loads(_run(home, "methods", "--json").stdout)
+    methods = json.loads(run_here(home, "methods", "--json").stdout)
     assert {"layers", "heads", "neurons", "low_rank", "soft_labels", "hidden_states", "int8_dynamic", "finetune"} <= {
         m["name"] for m in methods
     }
     assert all(list(m) == ["name", "family", "pays", "knobs"] for m in methods)
-    assert json.loads(_run(home, "show", "space.yaml", "--json").stdout)["steps"][1] == {
+    assert json.loads(run_here(home, "show", "space.yaml", "--json").stdout)["steps"][1] == {
         "one_of": ["skip", {"soft_labels": {"temperature": {"low": 1.0, "high": 8.0},
                                             "weight": {"low": 0.1, "high": 10.0, "log": True}}}]
     }  # fmt: skip
-    assert json.loads(_run(home, "schema").stdout)["type"] == "object"
-    assert json.loads(_run(home, "studies", "--json").stdout)[0]["study"] == "space"
+    assert json.loads(run_here(home, "schema").stdout)["type"] == "object"
+    assert json.loads(run_here(home, "studies", "--json").stdout)[0]["study"] == "space"
 
 
 def test_tables_are_for_people(home: Path) -> None:
-    assert "when it pays" in _run(home, "methods").stdout
-    assert "arXiv:1503.02531" in _run(home, "methods", "soft_labels").stdout
-    assert "finetune" in _run(home, "trials", "space").stdout
-    assert "latency_ms" in _run(home, "compare", "space", "-1", "0").stdout
-    assert "space" in _run(home, "studies").stdout
-    assert "in order." in _run(home, "validate", "space.yaml").stdout
-    assert "temperature" in _run(home, "show", "space.yaml").stdout
+    assert "when it pays" in run_here(home, "methods").stdout
+    assert "arXiv:1503.02531" in run_here(home, "methods", "soft_labels").stdout
+    assert "finetune" in run_here(home, "trials", "space").stdout
+    assert "latency_ms" in run_here(home, "compare", "space", "-1", "0").stdout
+    assert "space" in run_here(home, "studies").stdout
+    assert "in order." in run_here(home, "validate", "space.yaml").stdout
+    assert "temperature" in run_here(home, "show", "space.yaml").stdout
 
 
 def test_the_cache_says_what_it_holds_and_is_cleared(home: Path, tmp_path: Path) -> None:
-    said = _run(home, "cache").stdout
+    said = run_process(home, "cache").stdout
     assert "teachers" in said
     assert f"{home / 'cache'} holds " in said.replace("\n", "")
     shutil.copytree(home / "cache", tmp_path / "cache")
-    before = json.loads(_run(tmp_path, "cache", "--json").stdout)
+    before = json.loads(run_here(tmp_path, "cache", "--json").stdout)
     assert list(before) == ["folder", "limit", "freed", "kinds"]
     assert all(list(row) == ["kind", "entries", "bytes", "oldest_use", "newest_use"] for row in before["kinds"])
-    assert "teachers" not in _run(tmp_path, "cache", "teachers", "--clear").stdout
-    assert json.loads(_run(tmp_path, "cache", "--clear", "--json").stdout)["kinds"] == []
-    assert _run(tmp_path, "cache").stdout == f"{tmp_path / 'cache'} holds 0 B, 20 GB at most (AUTOCOMPRESS_CACHE_GB).\n"
+    assert "teachers" not in run_here(tmp_path, "cache", "teachers", "--clear").stdout
+    assert json.loads(run_here(tmp_path, "cache", "--clear", "--json").stdout)["kinds"] == []
+    said = run_here(tmp_path, "cache").stdout
+    assert said == f"{tmp_path / 'cache'} holds 0 B, 20 GB at most (AUTOCOMPRESS_CACHE_GB).\n"
 
 
 @pytest.mark.parametrize(
@@ -203,7 +192,7 @@ def test_the_cache_says_what_it_holds_and_is_cleared(home: Path, tmp_path: Path)
     ],
 )
 def test_a_wrong_input_is_one_sentence_on_standard_error(home: Path, arguments: list[str], message: str) -> None:
-    done = _run(home, *arguments)
+    done = run_here(home, *arguments)
     assert done.stderr.startswith(message)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -214,7 +203,7 @@ def test_all_mistakes_of_a_space_at_once_and_nothing_is_written(tmp_path: Path) 
     space = make_project(tmp_path, SPACE.replace("keep: 0.5, ", "").replace("soft_labels]", "soft_label]"))
     space.write_text(space.read_text().replace("epochs: 2", "epochs: 0"))
     before = sorted(tmp_path.rglob("*"))
-    done = _run(tmp_path, "search", "space.yaml")
+    done = run_process(tmp_path, "search", "space.yaml")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "space.yaml:15: there is no method 'soft_label'. Did you mean 'soft_labels'?",
@@ -223,9 +212,10 @@ def test_all_mistakes_of_a_space_at_once_and_nothing_is_written(tmp_path: Path) 
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_nothing_feasible_is_exit_code_3(tmp_path: Path) -> None:
     make_project(tmp_path, SPACE.replace("score >= 0.5 * baseline", "score >= 2 * baseline"))
-    done = _run(tmp_path, "search", "space.yaml", "--trials", "1")
+    done = run_here(tmp_path, "search", "space.yaml", "--trials", "1")
     assert done.returncode == 3
     assert "What binds is score >= 2 * baseline" in done.stderr
 
@@ -234,7 +224,7 @@ def _started(folder: Path, until: Callable[[list[str]], bool]) -> subprocess.Pop
     """A search in a process of its own, once its output so far satisfies `until`."""
     command = [sys.executable, "-m", "autocompress", "search", "space.yaml"]
     process = subprocess.Popen(
-        command, cwd=folder, env=_environment(folder) | {"PYTHONUNBUFFERED": "1"}, text=True,
+        command, cwd=folder, env=environment(folder) | {"PYTHONUNBUFFERED": "1"}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     seen: list[str] = []
@@ -247,7 +237,7 @@ def _started(folder: Path, until: Callable[[list[str]], bool]) -> subprocess.Pop
 
 
 def _table(folder: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(_run(folder, "trials", "space", "--json").stdout)
+    rows: list[dict[str, Any]] = json.loads(run_here(folder, "trials", "space", "--json").stdout)
     return rows
 
 
@@ -256,6 +246,7 @@ def finished(number: int) -> Callable[[list[str]], bool]:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_an_interrupt_says_what_is_kept_and_how_to_go_on(tmp_path: Path, sign: signal.Signals) -> None:
     make_project(tmp_path)
     process = _started(tmp_path, finished(0))
@@ -274,7 +265,7 @@ def test_kill_9_loses_nothing_and_counts_nothing_twice(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     before = [t for t in _table(tmp_path) if t["state"] != "running"]
-    assert _run(tmp_path, "resume", "space").returncode == 0
+    assert run_here(tmp_path, "resume", "space").returncode == 0
     after = _table(tmp_path)
     by_number = {t["number"]: t for t in after}
     for t in before:

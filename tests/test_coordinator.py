@@ -130,6 +130,7 @@ def test_limits_that_cannot_be_met_end_the_search_with_several_workers_too(
     assert {job.kind for job in executor.jobs} == {"rehearse"}
 
 
+@pytest.mark.slow
 def test_a_training_that_diverged_takes_its_look_alikes_with_it(tmp_path: Path, space: SearchSpace) -> None:
     class Diverging(Workers):
         def _work(self, job: Job) -> Result:

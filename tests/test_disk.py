@@ -122,6 +122,7 @@ def facts(study: Study) -> list[Any]:
     return [(t.number, t.state, t.recipe, t.measurement, t.front) for t in study.trials]
 
 
+@pytest.mark.slow
 def test_whatever_a_search_writes_it_pauses_there_and_goes_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One study runs into a full disk at one write after the other; in the end it is as if nothing had been."""
     whole = autocompress.search(project, name="whole", trials=2)
@@ -152,6 +153,7 @@ def test_whatever_a_search_writes_it_pauses_there_and_goes_on(project: Path, mon
     assert resumed.export("out").is_dir()
 
 
+@pytest.mark.slow
 def test_the_command_line_says_one_sentence_and_exits_with_4(tmp_path: Path) -> None:
     make_project(tmp_path)
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); "

@@ -20,17 +20,20 @@ def splits() -> Splits:
     return docstrings.build()
 
 
+@pytest.mark.slow
 def test_every_split_is_balanced(splits: Splits) -> None:
     for split, count in docstrings.PER_LIBRARY.items():
         assert Counter(label for _, label in splits[split]) == dict.fromkeys(docstrings.LIBRARIES, count)
 
 
+@pytest.mark.slow
 def test_no_text_occurs_twice(splits: Splits) -> None:
     keys = [re.sub("[^a-z]", "", text.lower()) for rows in splits.values() for text, _ in rows]
 
     assert len(keys) == len(set(keys))
 
 
+@pytest.mark.slow
 def test_texts_are_short_and_masked(splits: Splits) -> None:
     texts = [text for rows in splits.values() for text, _ in rows]
 
@@ -38,6 +41,7 @@ def test_texts_are_short_and_masked(splits: Splits) -> None:
     assert not [text for text in texts for name in docstrings.LIBRARIES if name in text.lower()]
 
 
+@pytest.mark.slow
 def test_the_first_rows_are_a_fair_sample(splits: Splits) -> None:
     counts = Counter(label for _, label in splits["train"][:500])
 

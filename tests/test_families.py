@@ -17,7 +17,6 @@ from autocompress.models import storage
 from autocompress.models.families.anatomy import Attention, anatomy
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.models.students import by_shape
-from autocompress.models.students.lstm import LstmConfig, LstmForSequenceClassification
 from autocompress.models.surgery import features, product, weight_OI
 from autocompress.runtimes.runtime import find_runtime
 from autocompress.space.method import find
@@ -61,7 +60,7 @@ def albert() -> nn.Module:
 
 
 def lstm() -> nn.Module:
-    return LstmForSequenceClassification(LstmConfig(**COMMON, hidden_size=32, num_hidden_layers=4))
+    return of_our_own("bilstm")
 
 
 def electra() -> nn.Module:
@@ -129,6 +128,7 @@ def logits(model: nn.Module, texts: int = 8) -> Tensor:
 
 @every_family
 @every_cut
+@pytest.mark.slow
 def test_a_cut_acts_reloads_and_is_exported(family: str, method: str, tmp_path: Path) -> None:
     model = model_of(family)
     if (family, method) in MEANINGLESS:

@@ -45,6 +45,7 @@ class Losing(Observer):
                 return
 
 
+@pytest.mark.slow
 def test_an_interrupt_that_a_library_loses_ends_the_search_at_the_next_step(project: Path) -> None:
     before, losing, study = signal.getsignal(signal.SIGINT), Losing(), Study.create(project)
     with pytest.raises(KeyboardInterrupt):

@@ -74,6 +74,7 @@ def test_two_artefacts_give_a_ratio_and_one_its_milliseconds(artefact: Path) -> 
     assert 0 < isolated.absolute_latency(artefact, BATCH, TARGET) < 1000
 
 
+@pytest.mark.slow
 def test_torch_is_measured_in_a_process_of_its_own_too(tmp_path: Path) -> None:
     target = Target(runtime="torch", batch_size=2, sequence_length=12)
     find_runtime("torch").lower(tiny(), PrecisionPlan(), BATCH, tmp_path)
@@ -132,6 +133,7 @@ class Listening(Observer):
 CONFIRMING = SPACE.replace("confirm: {top: 0}", "confirm: {top: 2, seeds: 2}, rule: fastest")
 
 
+@pytest.mark.slow
 def test_finalists_are_measured_again_before_the_winner_is_chosen(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +166,7 @@ def test_finalists_are_measured_again_before_the_winner_is_chosen(
     assert len(asked) == len(heard.again), "once"
 
 
+@pytest.mark.slow
 def test_a_crash_costs_that_measurement_only(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project.write_text(CONFIRMING)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from killed import KILLED, UNLIMITED, check
 from lives import Lives
 
 import autocompress
 from autocompress.machine import fault_points
 from autocompress.study import Study
+
+pytestmark = pytest.mark.slow
 
 # The coordinator's last passage ends each life; before it, workers die of the others, each at another kind of job,
 # because a second death of a job's worker would be taken for the recipe's fault.

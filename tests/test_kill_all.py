@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from killed import KILLED, UNLIMITED, check
 from lives import Lives, strike_each
 
 from autocompress.machine import fault_points
 from autocompress.study import Study
+
+pytestmark = pytest.mark.slow
 
 # Where several write at the same time, in a worker and in the coordinator.
 EVERYTHING = [
@@ -35,7 +38,7 @@ def test_three_workers_each_killed_while_it_measures_and_while_it_trains(home: P
     def strike(pid: int) -> None:
         struck.extend(strike_each(pid, home / "measures") + strike_each(pid, home / "trains"))
 
-    life = lives.live(home, workers=3, meanwhile=strike, pause=0.2)
+    life = lives.live(home, workers=3, meanwhile=strike, pause=0.2, spawned=True)
     assert len(set(struck)) == 6
     assert (life.exitcode, life.left) == (0, [])
     check(Study.open("killed"), 8)

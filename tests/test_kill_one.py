@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from killed import KILLED, THOROUGH, check
 from lives import Lives
 from tiny_project import make_project
@@ -12,6 +13,8 @@ from tiny_project import make_project
 from autocompress.machine import fault_points
 from autocompress.study import Study
 from autocompress.trials.artefacts import trial_key
+
+pytestmark = pytest.mark.slow
 
 # The passages that end a life each; what a life passes depends on what those before it left to do.
 ALONE = [

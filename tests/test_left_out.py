@@ -75,6 +75,7 @@ def test_a_method_is_asked_at_the_ends_of_its_knobs() -> None:
     assert asked == [(0.5, "alternate"), (0.2, "alternate"), (0.8, "alternate"), (0.5, "top"), (0.2, "top")]
 
 
+@pytest.mark.slow
 def test_what_cannot_act_on_the_model_is_said_once_and_not_proposed(stranger: Path) -> None:
     steps = "\n  - one_of: [skip, layers]\n  - one_of: [skip, heads]\n  - finetune: {epochs: 1, lr: 1e-3}\n"
     head = SPACE.split("constraints:")[0] + "search: {trials: 3, confirm: {top: 0}}\n"
@@ -107,6 +108,7 @@ def test_a_space_of_which_nothing_is_left_is_an_error(stranger: Path) -> None:
     assert not study.trials
 
 
+@pytest.mark.slow
 def test_a_method_that_acts_with_some_of_its_knobs_stays(project: Path) -> None:
     text = project.read_text().replace("layers: {keep: 0.5}, neurons", "layers: {keep: [0.8, 0.9, 0.5]}, neurons")
     project.write_text(text)
@@ -125,6 +127,7 @@ def test_every_method_acts_on_a_model_of_a_known_family(project: Path) -> None:
     assert left_out == {}
 
 
+@pytest.mark.slow
 def test_a_study_that_has_trials_is_not_asked_again(project: Path) -> None:
     study = autocompress.search(project, trials=1)
     cache.write_json(study.folder / "study.json", {k: v for k, v in study.record.items() if k != "left_out"})

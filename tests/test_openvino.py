@@ -388,6 +388,7 @@ print(sorted({"datasets", "mlflow", "onnx", "onnxruntime", "optuna", "torch", "t
 """
 
 
+@pytest.mark.slow
 def test_a_whole_search(tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It searches, exports, serves without torch, verifies itself and says what it needs."""
     monkeypatch.chdir(tmp_path)

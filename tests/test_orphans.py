@@ -19,6 +19,8 @@ from autocompress.engine.events import Observer
 from autocompress.study import Study
 from autocompress.trials.job import Job
 
+pytestmark = pytest.mark.slow
+
 LONG = SPACE.replace("finetune: {epochs: 2", "finetune: {epochs: 60")  # a second or two: time to strike
 
 

@@ -63,6 +63,7 @@ class Jobs(Observer):
         self.under_way.discard(trial.number)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_two_workers_find_what_one_finds(project: Path) -> None:
     jobs = Jobs()
     study = Study.create(project)
@@ -109,6 +110,7 @@ class Saboteur(Jobs):
             self.suspended = True
 
 
+@pytest.mark.slow
 def test_a_killed_or_hung_worker_fails_its_own_trial_only(project: Path) -> None:
     project.write_text(LONG)
     study, jobs = Study.create(project), Saboteur()
@@ -122,6 +124,7 @@ def test_a_killed_or_hung_worker_fails_its_own_trial_only(project: Path) -> None
     assert not workers_of(os.getpid())
 
 
+@pytest.mark.slow
 def test_what_a_job_raises_on_purpose_arrives_and_a_worker_without_a_job_may_die(project: Path) -> None:
     project.write_text(SPACE.replace("sequence_length: 16", "sequence_length: 64"))
     job = Job("baseline", Study.create(project).data)
@@ -142,6 +145,7 @@ def test_what_a_job_raises_on_purpose_arrives_and_a_worker_without_a_job_may_die
     assert not workers_of(os.getpid())
 
 
+@pytest.mark.slow
 def test_a_job_that_pebble_forgets_is_begun_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its worker dies idle while the job is being queued: nobody will ever say that the job ended."""
     project.write_text(SPACE.replace("sequence_length: 16", "sequence_length: 64"))
@@ -190,6 +194,7 @@ def test_every_worker_has_a_gpu_of_those_that_are_visible() -> None:
     assert [gpu_for(index, 2, "5,7") for index in range(2)] == ["5", "7"]
 
 
+@pytest.mark.slow
 def test_a_worker_puts_its_training_aside_when_the_search_ends(project: Path) -> None:
     began, steps = threading.Event(), list[int]()
     executor = ProcessExecutor(1, lambda job, step, of, loss: began.set() if job.kind == "train" else None)

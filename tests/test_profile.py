@@ -289,6 +289,7 @@ def run(project: Path, monkeypatch: pytest.MonkeyPatch, **options: object) -> No
     command.profile(**{"model": "./model", **given, **options})
 
 
+@pytest.mark.slow
 def test_the_command_prints_tables_json_and_a_picture(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -338,6 +339,7 @@ def test_wrong_input_is_one_sentence(
     assert str(caught.value) == sentence.replace("HERE", str(project))
 
 
+@pytest.mark.slow
 def test_the_runtimes_own_speeds() -> None:
     for target in (Target(), Target(runtime="torch")):
         found = speeds(target)

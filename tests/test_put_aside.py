@@ -132,6 +132,7 @@ class Late(Observer):
             self.up = self.up or len(self.steps) == 3
 
 
+@pytest.mark.slow
 def test_at_the_deadline_of_a_search_its_training_is_put_aside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = lambda study: [(t.number, t.state, t.recipe, t.measurement) for t in study.trials]  # noqa: E731
     whole = autocompress.search(project, name="whole", trials=2)
@@ -149,6 +150,7 @@ def test_at_the_deadline_of_a_search_its_training_is_put_aside(project: Path, mo
     assert facts(study) == facts(whole)
 
 
+@pytest.mark.slow
 def test_no_time_at_all_is_no_time(project: Path) -> None:
     study = Study.create(project)
     with pytest.raises(NothingFeasible, match=r"^the time is up before the baseline was measured\. "):
@@ -159,6 +161,7 @@ def test_no_time_at_all_is_no_time(project: Path) -> None:
     assert study.charged() == 1
 
 
+@pytest.mark.slow
 def test_confirmation_is_put_aside_at_the_deadline_and_counts_as_training(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import environment, run_here, run_process
 from tiny_project import make_project
 
 from autocompress.tracking.registry import Registered
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PROCESSES = ("search", "export")  # which load the most; the others are run in this process
 
 
 def blocks(language: str) -> list[str]:
@@ -23,13 +25,14 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> tuple[Path, dict[str, str]]:
+def project(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Iterator[Path]:
     """The README's space beside a checkpoint and three csv files."""
     folder = tmp_path_factory.mktemp("readme")
     [space] = blocks("yaml")
     make_project(folder, space)
-    own = {"AUTOCOMPRESS_CACHE": str(folder / "cache"), "MLFLOW_TRACKING_URI": mlflow_uri, "OMP_NUM_THREADS": "1"}
-    return folder, os.environ | own
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+        yield folder
 
 
 def test_the_make_commands_are_targets() -> None:
@@ -38,23 +41,22 @@ def test_the_make_commands_are_targets() -> None:
         assert re.search(rf"^{command.removeprefix('make ')}:", makefile, flags=re.M), command
 
 
-def test_every_command_runs(project: tuple[Path, dict[str, str]]) -> None:
-    folder, environment = project
+@pytest.mark.slow
+def test_every_command_runs(project: Path) -> None:
     for line in filter(None, blocks("shell")[1].splitlines()):
         program, *arguments = shlex.split(line, comments=True)
         assert program == "autocompress"
-        command = [sys.executable, "-m", "autocompress", *arguments]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        run = run_process if arguments[0] in PROCESSES else run_here
+        done = run(project, *arguments)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         assert done.stdout
 
 
-def test_every_python_block_runs(project: tuple[Path, dict[str, str]]) -> None:
-    folder, environment = project
+@pytest.mark.slow
+def test_every_python_block_runs(project: Path) -> None:
     for block in blocks("python"):
-        done = subprocess.run(
-            [sys.executable, "-c", block], cwd=folder, env=environment, capture_output=True, text=True
-        )
+        command = [sys.executable, "-c", block]
+        done = subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "label" in done.stdout
 

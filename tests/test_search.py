@@ -84,6 +84,7 @@ def test_a_search_finds_exports_and_serves(project: Path) -> None:
     assert measured["trial"]["test_score"] > 0.8
 
 
+@pytest.mark.slow
 def test_the_front_is_computed_once_for_all_that_ask(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     autocompress.search(project, trials=2)
     made, whole = list[int](), Front.add
@@ -112,6 +113,7 @@ def test_a_finished_study_is_left_alone_and_a_larger_budget_adds(project: Path) 
 
 
 @pytest.mark.parametrize("at", [1, 9, 14])
+@pytest.mark.slow
 def test_interrupted_and_resumed_equals_uninterrupted(project: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     whole = autocompress.search(project, name="whole")
     monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(project.parent / "another"))  # where nothing is trained yet
@@ -146,6 +148,7 @@ def test_a_recipe_over_the_limits_is_refused_before_training_and_not_charged(pro
     assert [t.state for t in study.listed(refused=True)].count("refused") == len(refused)
 
 
+@pytest.mark.slow
 def test_a_structure_seen_before_costs_no_export(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     autocompress.search(project, name="first")
     lowerings = Lowerings(monkeypatch)
@@ -154,6 +157,7 @@ def test_a_structure_seen_before_costs_no_export(project: Path, monkeypatch: pyt
     assert lowerings.count == 1 + again, "the baseline and what was trained; not one rehearsal"
 
 
+@pytest.mark.slow
 def test_the_teacher_is_made_once_for_every_study_of_the_same_data(project: Path) -> None:
     taught: list[int] = []
 
@@ -216,6 +220,7 @@ def test_a_changed_space_is_refused_with_what_changed(project: Path) -> None:
     assert "--study space-2" in str(found.value)
 
 
+@pytest.mark.slow
 def test_a_failing_recipe_fails_its_trial_with_its_reason(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from autocompress.methods.training.finetune import Finetune
 
@@ -270,6 +275,7 @@ def test_a_second_coordinator_is_refused(project: Path) -> None:
         study.run()
 
 
+@pytest.mark.slow
 def test_a_trial_that_left_the_front_is_made_again_for_export(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = autocompress.search(project)
     left = [t for t in study.trials if t.state == "complete" and not t.front]
@@ -320,6 +326,7 @@ def test_a_checkpoint_with_a_head_is_the_teacher_as_given(project: Path, teacher
     assert torch.equal(weights(bench.teacher.model), weights(load_model(bench.source, bench.task.labels)))
 
 
+@pytest.mark.slow
 def test_another_checkpoint_is_the_teacher_and_trials_may_begin_from_the_models_own_weights(project: Path) -> None:
     study = autocompress.search(project, trials=1)
     shutil.copytree(project.parent / "model", project.parent / "other")
@@ -340,6 +347,7 @@ def test_a_teacher_without_a_head_for_these_labels_is_refused(project: Path) -> 
         autocompress.search(project)
 
 
+@pytest.mark.slow
 def test_the_torch_runtime_searches_exports_and_serves(project: Path) -> None:
     project.write_text(SPACE.replace("runtime: onnxruntime", "runtime: torch"))
     study = autocompress.search(project, trials=3)
@@ -369,6 +377,7 @@ INT8 = "int8_dynamic: {exclude: [none, classifier], per_token: [true, false]}"
 TAILS = SPACE.replace("- one_of: [skip, int8_dynamic]", f"- one_of: [skip, {INT8}]")
 
 
+@pytest.mark.slow
 def test_what_follows_a_training_is_evaluated_from_it_uncharged(project: Path) -> None:
     project.write_text(TAILS.replace("variants: 0", "variants: 32").replace("size_mb <= 0.95", "size_mb <= 2"))
     steps: list[int] = []
@@ -392,6 +401,7 @@ def test_what_follows_a_training_is_evaluated_from_it_uncharged(project: Path) -
     assert len(left.trials) == len(study.trials), "nothing is left to do"
 
 
+@pytest.mark.slow
 def test_at_most_so_many_variants_and_a_refused_one_is_not_lowered(project: Path) -> None:
     project.write_text(TAILS.replace("variants: 0", "variants: 2").replace("0.95 * baseline", "0.56 * baseline"))
     study = autocompress.search(project, trials=1)
@@ -401,6 +411,7 @@ def test_at_most_so_many_variants_and_a_refused_one_is_not_lowered(project: Path
     assert all(t.reason.startswith("size_mb <= 0.56 * baseline") for t in variants if t.state == "refused")
 
 
+@pytest.mark.slow
 def test_trainings_that_fall_behind_are_stopped_and_say_to_whom(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lr = "lr: {low: 1e-3, high: 1e-2, log: true}"
     space = SPACE.split("anchors:")[0] + "steps:\n"
@@ -430,6 +441,7 @@ def test_trainings_that_fall_behind_are_stopped_and_say_to_whom(project: Path, m
     assert not {f.name for f in (study.folder / "trials").iterdir()} & {f"{t.number:03d}" for t in stopped}
 
 
+@pytest.mark.slow
 def test_finalists_are_trained_with_other_seeds_and_the_rule_goes_by_their_means(project: Path) -> None:
     project.write_text(SPACE.replace("confirm: {top: 0}", "confirm: {top: 2, seeds: 3}, rule: best_score"))
     steps: list[tuple[int, int]] = []
@@ -477,6 +489,7 @@ def slow_again(monkeypatch: pytest.MonkeyPatch, *, but_from: int) -> None:
     monkeypatch.setattr(isolated, "latency", latency)
 
 
+@pytest.mark.slow
 def test_confirmation_goes_down_the_front_until_a_finalist_keeps_the_limits(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -493,6 +506,7 @@ def test_confirmation_goes_down_the_front_until_a_finalist_keeps_the_limits(
     assert "others on this machine went on" not in card
 
 
+@pytest.mark.slow
 def test_if_nothing_keeps_the_limits_it_is_said_everywhere(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -525,6 +539,7 @@ def test_if_nothing_keeps_the_limits_it_is_said_everywhere(
         study.export("out")
 
 
+@pytest.mark.slow
 def test_a_choice_that_was_not_confirmed_says_so(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -545,6 +560,7 @@ def test_a_choice_that_was_not_confirmed_says_so(
     assert "not confirmed" not in said
 
 
+@pytest.mark.slow
 def test_a_finalist_that_came_back_to_the_front_is_made_again(project: Path) -> None:
     project.write_text(CONFIRMED)
     study = autocompress.search(project, trials=1)
@@ -556,6 +572,7 @@ def test_a_finalist_that_came_back_to_the_front_is_made_again(project: Path) -> 
     assert not [said for said in notes.said if "keeps the latency" in said]
 
 
+@pytest.mark.slow
 def test_what_a_crashed_confirmation_left_is_deleted_by_the_next(project: Path) -> None:
     project.write_text(CONFIRMED)
     study = autocompress.search(project, trials=1)
@@ -565,6 +582,7 @@ def test_what_a_crashed_confirmation_left_is_deleted_by_the_next(project: Path) 
     assert not left.exists()
 
 
+@pytest.mark.slow
 def test_three_alike_that_nobody_expects_pause_the_study(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: object, *args: object) -> None:
         raise ZeroDivisionError("a bug of ours")
@@ -580,6 +598,7 @@ def test_three_alike_that_nobody_expects_pause_the_study(project: Path, monkeypa
     assert "in broken" in study.trials[-1].traceback
 
 
+@pytest.mark.slow
 def test_hours_of_training_are_a_budget_over_every_resume(project: Path) -> None:
     study = Study.create(project)
     with pytest.raises(NothingFeasible, match=r"^the hours of training are used up"):
@@ -594,6 +613,7 @@ def test_hours_of_training_are_a_budget_over_every_resume(project: Path) -> None
     assert study.charged() == 2
 
 
+@pytest.mark.slow
 def test_progress_is_kept(project: Path) -> None:
     study = autocompress.search(project)
     points = study.progress

@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from commands import run_here
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from tiny_project import make_project
@@ -131,6 +132,8 @@ model = mlflow.pyfunc.load_model(sys.argv[1])
 print(model.predict(pandas.DataFrame({"text": ["honey tree", "lemon"]})).label.tolist())
 print(model.metadata.get_input_schema().input_names(), model.metadata.get_output_schema().input_names())
 import autocompress
+
+pytestmark = pytest.mark.slow
 print(autocompress.__file__)
 print(sorted({"datasets", "onnx", "optuna", "safetensors", "torch", "transformers"} & (set(sys.modules) - before)))
 """
@@ -180,7 +183,9 @@ def test_a_later_export_becomes_the_champion_and_the_earlier_one_stays(home: Pat
 
 
 def test_trouble_at_mlflow_is_an_error_and_the_export_is_kept(home: Path) -> None:
-    done = _run("export", "space", "--to", "kept", "--register", "sweets", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        done = run_here(home, "export", "space", "--to", "kept", "--register", "sweets")
     assert done.returncode == 4
     assert done.stderr == (
         "kept/ is exported, but it is not registered: MLflow at http://127.0.0.1:9 does not answer "
@@ -202,7 +207,7 @@ def test_a_name_that_mlflow_cannot_hold_is_refused_before_anything_runs(name: st
 
 
 def test_a_wrong_name_costs_no_search(home: Path) -> None:
-    done = _run("search", "space.yaml", "--study", "other", "--register", "a/b")
+    done = run_here(home, "search", "space.yaml", "--study", "other", "--register", "a/b")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("--register: a model's name should be")
     assert not (home / "studies" / "other").exists()

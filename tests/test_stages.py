@@ -214,6 +214,7 @@ class Trainings(Observer):
         self.steps += job.kind == "train"
 
 
+@pytest.mark.slow
 def test_a_second_search_takes_no_step_for_what_it_shares_with_the_first(project: Path) -> None:
     first, second = Trainings(), Trainings()
     one = autocompress.search(project, name="first", observer=first)
@@ -226,6 +227,7 @@ def test_a_second_search_takes_no_step_for_what_it_shares_with_the_first(project
     assert two.charged() == 4
 
 
+@pytest.mark.slow
 def test_a_trained_stage_that_was_lost_is_trained_again(project: Path) -> None:
     study = autocompress.search(project, trials=1)
     best = study.front[0]

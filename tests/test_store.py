@@ -101,6 +101,7 @@ def conditional_search(folder: Path, sampler: str, counts: list[int]) -> list[Tr
         ("gp", [14], [5, 9]),  # a second a trial from the eleventh on
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_resumed_search_asks_what_an_uninterrupted_one_asks(
     sampler: str, whole: list[int], parts: list[int], tmp_path: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_a_resumed_search_asks_what_an_uninterrupted_one_asks(
 
 
 @pytest.mark.parametrize(("sampler", "count"), [("tpe", 60), ("nsgaii", 60), ("gp", 22)])
+@pytest.mark.slow
 def test_a_sampler_learns_from_what_was_refused(sampler: str, count: int, tmp_path: Path) -> None:
     """NSGA-II and the Gaussian process would not by themselves: they look at complete trials only."""
     refused = {
@@ -216,6 +218,7 @@ def seen(store: Store) -> list[Any]:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsgaii"])
+@pytest.mark.slow
 def test_the_mirror_is_what_the_database_holds(sampler: str, tmp_path: Path) -> None:
     space = conditional(sampler)
 

@@ -125,6 +125,7 @@ def test_distillation_is_over_the_tokens_that_are_read() -> None:
     assert found.tolist() == pytest.approx([kl[0].mean().item(), kl[1, :2].mean().item()], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_search_from_data_to_a_served_folder(tagged: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = autocompress.search(tagged, trials=3)
     assert study.baseline

@@ -25,7 +25,7 @@ from autocompress.methods.quantization.half import has_arithmetic
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.models.simulation import input_grid, round_groups, round_input, round_weight, simulate, weight_scale
 from autocompress.models.surgery import products
-from autocompress.runtimes import latency
+from autocompress.runtimes import isolated, latency
 from autocompress.runtimes.runtime import find_runtime
 from autocompress.runtimes.torch.codes import encode, fill
 from autocompress.runtimes.torch.product import IntegerProduct, on_grid
@@ -77,6 +77,7 @@ def test_labels_are_those_of_the_simulation(recipe: str, family: str, tmp_path: 
 @ON_X86
 @pytest.mark.parametrize("recipe", FEW)
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "t5"])
+@pytest.mark.slow
 def test_models_that_are_no_bert_run_too(kind: str, recipe: str, tmp_path: Path) -> None:
     assert kind in MODELS
     changed, plan = lowered(model_of(kind), recipe, tmp_path)
@@ -229,6 +230,7 @@ def test_a_search_that_cannot_compile_ends_before_anything_is_trained(
 
 @ON_X86
 @pytest.mark.skipif(not shutil.which("g++"), reason="this machine has no C++ compiler")
+@pytest.mark.slow
 def test_compiled_it_computes_the_same(tmp_path: Path) -> None:
     """Padded batches too, which are of other shapes than the first one."""
     torch.manual_seed(0)
@@ -259,10 +261,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Itera
 
 
 @ON_X86
+@pytest.mark.slow
 def test_an_exported_folder_serves_and_verifies(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its artefact lies beside the plain module, which is another file."""
     monkeypatch.chdir(exported.parent)
-    monkeypatch.setattr(latency, "absolute_latency", lambda *a: 0.0)
+    monkeypatch.setattr(isolated, "absolute_latency", lambda *a: 0.0)
     assert [check.agrees for check in verify(exported)] == [True] * 3
     classify, module = autocompress.pipeline(exported), autocompress.load(exported)
     assert any(isinstance(m, IntegerProduct) for m in classify.session._session._logits.modules())
@@ -275,6 +278,7 @@ def test_an_exported_folder_serves_and_verifies(exported: Path, monkeypatch: pyt
 
 
 @ON_X86
+@pytest.mark.slow
 def test_codes_that_ask_for_more_than_they_hold_are_refused(exported: Path, tmp_path: Path) -> None:
     """Scales of a million rows would make a million rows of one row of codes."""
     folder = Path(shutil.copytree(exported, tmp_path / "spoilt"))

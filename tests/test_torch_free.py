@@ -38,6 +38,20 @@ def test_a_module_loads_without_torch(module: str) -> None:
     assert heavy(code) == "heavy: []"
 
 
+def test_what_a_checkpoint_says_of_itself_is_read_without_what_models_are_made_of() -> None:
+    stored = Path(__file__).parent / "stored" / "format-1"
+    code = f"""
+import sys
+from autocompress.models import loading, storage
+assert loading.head_labels({str(stored)!r}) == ("sour", "sweet")
+assert storage.read_config({str(stored)!r}).model_type == "bert"
+found = {{"transformers.modeling_utils", "torch._dynamo", "mlflow"}} & set(sys.modules)
+print("heavy:", sorted(found), file=sys.stderr)
+"""
+    assert heavy(code) == "heavy: []"
+
+
+@pytest.mark.slow
 def test_commands_that_read_a_study_load_neither_torch_nor_optuna(project: Path) -> None:
     study = autocompress.search(project, trials=2)
     numbers = [str(t.number) for t in study.listed()[1:3]]

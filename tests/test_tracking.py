@@ -435,6 +435,7 @@ def test_the_default_store_is_in_the_current_folder(tmp_path: Path, monkeypatch:
     assert tracking_uri() == "http://mlflow.example:5000"
 
 
+@pytest.mark.slow
 def test_the_server_answers_with_the_runs_and_ends_with_its_workers(
     uri: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
+from commands import run_here
 from conftest import exact_int8
 
 from autocompress.errors import ConfigError
@@ -135,15 +134,15 @@ def test_figures_that_are_missing_are_named(folder: Path) -> None:
 @exact_int8
 def test_the_command_prints_a_table_or_json_and_its_exit_code_says_whether_all_agree(folder: Path) -> None:
     change(folder, "measurement.json", "machine", cpu="another")
-    command = [sys.executable, "-m", "autocompress", "verify", str(folder), "--data", DATA]
-    told = subprocess.run([*command, "--json"], capture_output=True, text=True)
+    command = [folder.parent, "verify", str(folder), "--data", DATA]
+    told = run_here(*command, "--json")
     assert told.returncode == 0, told.stderr
     checks = json.loads(told.stdout)
     assert [list(check) for check in checks] == [["quantity", "stored", "now", "agrees", "verdict"]] * 3
     change(folder, "measurement.json", "trial", size_mb=1.0)
-    shown = subprocess.run(command, capture_output=True, text=True)
+    shown = run_here(*command)
     assert shown.returncode == 1
     assert "differs" in shown.stdout
-    wrong = subprocess.run([*command[:-1], "nowhere.csv"], capture_output=True, text=True)
+    wrong = run_here(*command[:-1], "nowhere.csv")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "task.data.train: must be a file that exists. Got 'nowhere.csv'.\n"

@@ -18,7 +18,7 @@ from autocompress.machine.silence import quiet
 from autocompress.models.decoders.decoding import reads_ahead
 from autocompress.models.hub import FILES, builtin, download
 from autocompress.models.input_limits import Limits, limits_of
-from autocompress.models.students import students
+from autocompress.models.students import know_configs, students
 from autocompress.space import keys
 from autocompress.tasks import label_names
 from autocompress.tasks.kind import NEXT_TOKEN_HEAD
@@ -118,6 +118,7 @@ def load_model(source: str, labels: tuple[str, ...], head: str = SEQUENCE, *, ne
     """
     import transformers
 
+    students()
     config, theirs = _config(source), head_labels(source, head)
     same_count = theirs is not None and len(theirs) == len(labels)
     order = label_names.rows(theirs, labels) if theirs else None
@@ -145,7 +146,7 @@ def load_model(source: str, labels: tuple[str, ...], head: str = SEQUENCE, *, ne
 def _config(source: str) -> Any:
     from transformers import AutoConfig
 
-    students()  # registers their configs
+    know_configs()
     with quiet(), _readable(source, "a config.json that transformers knows"):
         return AutoConfig.from_pretrained(source, trust_remote_code=False)
 

@@ -21,7 +21,7 @@ from autocompress.errors import ConfigError, short
 from autocompress.models import kinds
 from autocompress.models.cutting import recount_heads
 from autocompress.models.precision_plan import PrecisionPlan
-from autocompress.models.students import students
+from autocompress.models.students import know_configs, students
 from autocompress.models.surgery import replace
 from autocompress.space.recipe import digest
 
@@ -111,7 +111,7 @@ def read_config(folder: Path) -> Any:
     """The folder's config.json as transformers knows it. No code that comes with it is run."""
     from transformers import AutoConfig
 
-    students()  # registers their configs
+    know_configs()
     return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 

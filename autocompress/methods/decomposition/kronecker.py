@@ -1,8 +1,8 @@
 """Replace W (out x in) by the Kronecker product A ⊗ B that is nearest to it, in the Frobenius norm.
 
-A is of `shape` (2x2, 4x4 or 8x8), or as near to it as divides the matrix: B is then of (out / p) x (in / q). Van Loan's construction:
-with the blocks of W as the rows of a matrix R, ‖W - A ⊗ B‖ = ‖R - vec(A) vec(B)ᵀ‖, whose best is the first singular
-pair of R.
+A is of `shape` (2x2, 4x4 or 8x8), or as near to it as divides the matrix: B is then of (out / p) x (in / q). Van Loan's
+construction: with the blocks of W as the rows of a matrix R, ‖W - A ⊗ B‖ = ‖R - vec(A) vec(B)ᵀ‖, whose best is the
+first singular pair of R.
 
 Van Loan & Pitsianis 1993, "Approximation with Kronecker Products"; in BERT: Tahaei et al. 2021, "KroneckerBERT",
 arXiv:2109.06243 (with distillation of every layer on Wikipedia first). Departure: of `all`, `ffn` and `attention`,

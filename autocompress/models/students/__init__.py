@@ -12,15 +12,25 @@ if TYPE_CHECKING:
 
 
 @cache
-def students() -> dict[str, type[TextStudent]]:
-    """The classes by name. The first call makes them known to transformers, which then reads their config.json."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+def know_configs() -> None:
+    """Let transformers read config.json of these models. That loads no model, which would take seconds."""
+    from transformers import AutoConfig
 
-    found = list(by_shape().values())
-    for model in found:
-        AutoConfig.register(model.config_class.model_type, model.config_class)
+    from autocompress.models.students.configs import CONFIGS
+
+    for config in CONFIGS:
+        AutoConfig.register(config.model_type, config)
+
+
+@cache
+def students() -> dict[str, type[TextStudent]]:
+    """The classes by name. The first call makes them known to transformers, their configs too."""
+    from transformers import AutoModelForSequenceClassification
+
+    know_configs()
+    for model in by_shape().values():
         AutoModelForSequenceClassification.register(model.config_class, model)
-    return {model.__name__: model for model in found}
+    return {model.__name__: model for model in by_shape().values()}
 
 
 @cache

@@ -9,15 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress.models.students.text_student import StudentConfig, TextStudent
+from autocompress.models.students.configs import CnnConfig, StudentConfig
+from autocompress.models.students.text_student import TextStudent
 
 WIDTHS = (3, 4, 5)  # tokens that a filter sees
-
-
-class CnnConfig(StudentConfig):
-    """`hidden_size` is the width of the embeddings, and the number of filters of each width."""
-
-    model_type = "autocompress_cnn"
 
 
 class CnnForSequenceClassification(TextStudent):

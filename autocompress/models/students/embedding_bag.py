@@ -7,13 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from autocompress.models.students.text_student import StudentConfig, TextStudent, mean
-
-
-class BagConfig(StudentConfig):
-    """No layers."""
-
-    model_type = "autocompress_embedding_bag"
+from autocompress.models.students.configs import BagConfig
+from autocompress.models.students.text_student import TextStudent, mean
 
 
 class BagForSequenceClassification(TextStudent):

@@ -7,13 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from autocompress.models.students.text_student import StudentConfig, TextStudent, mean
-
-
-class GruConfig(StudentConfig):
-    """`hidden_size` is the width of both directions together, an even number."""
-
-    model_type = "autocompress_gru"
+from autocompress.models.students.configs import GruConfig, StudentConfig
+from autocompress.models.students.text_student import TextStudent, mean
 
 
 class GruForSequenceClassification(TextStudent):

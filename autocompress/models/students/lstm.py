@@ -8,13 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from autocompress.models.students.text_student import StudentConfig, TextStudent, mean
-
-
-class LstmConfig(StudentConfig):
-    """`hidden_size` is the width of both directions together, an even number."""
-
-    model_type = "autocompress_lstm"
+from autocompress.models.students.configs import LstmConfig, StudentConfig
+from autocompress.models.students.text_student import TextStudent, mean
 
 
 class LstmForSequenceClassification(TextStudent):

@@ -6,18 +6,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-
-class StudentConfig(PretrainedConfig):  # type: ignore[misc]
-    """Sizes. `hidden_size` is the width of the embeddings and of what every layer gives."""
-
-    vocab_size: int = 30522
-    hidden_size: int = 256
-    num_hidden_layers: int = 1
-    dropout: float = 0.1
-    pad_token_id: int | None = 0
+from autocompress.models.students.configs import StudentConfig
 
 
 class TextStudent(PreTrainedModel):  # type: ignore[misc]

@@ -27,6 +27,7 @@ from autocompress.trials.executors.worker import settle, work
 from autocompress.trials.job import BASELINE, Failure, Job, Result
 
 _SAFE_PATH = "PYTHONSAFEPATH"  # else a new worker would run a `socket.py` that lies in the working directory
+_START = "spawn"  # a forked torch hangs
 _TICK = 0.02  # seconds between two looks at whether a job is done
 _PATIENCE = 30.0  # seconds for one step and for putting its training aside, where the search ends
 _DEATHS, _MISSED = 2, 3  # of a job's workers: at the job, before they came to it
@@ -143,7 +144,7 @@ class _Worker:
 
     def __init__(self, index: int, count: int) -> None:
         self.trains = False  # and has told of a step
-        self._context = multiprocessing.get_context("spawn")  # a forked torch hangs
+        self._context = multiprocessing.get_context(_START)
         self.line, self._far_end = self._context.Pipe()
         self._share = (index, count, self._far_end)
         self._pool = self._fresh_pool()
