@@ -133,7 +133,7 @@ def test_the_json_shapes_that_programs_rely_on(home: Path) -> None:
     assert {"layers", "heads", "neurons", "low_rank", "soft_labels", "hidden_states", "int8_dynamic", "finetune"} <= {
         m["name"] for m in methods
     }
-    assert all(list(m) == ["name", "family", "pays", "knobs"] for m in methods)
+    assert all(list(m) == ["name", "family", "stage", "pays_in", "pays", "knobs"] for m in methods)
     assert json.loads(run_here(home, "show", "space.yaml", "--json").stdout)["steps"][1] == {
         "one_of": ["skip", {"soft_labels": {"temperature": {"low": 1.0, "high": 8.0},
                                             "weight": {"low": 0.1, "high": 10.0, "log": True}}}]
@@ -172,7 +172,7 @@ def test_the_cache_says_what_it_holds_and_is_cleared(home: Path, tmp_path: Path)
         (["search", "nowhere.yaml"], "nowhere.yaml: there is no such file."),
         (["trials", "spce"], "there is no study 'spce' in studies/. Did you mean 'space'?"),
         (["cache", "teacher"], "the cache holds nothing of the kind 'teacher'. Did you mean 'teachers'?"),
-        (["methods", "magnitud"], "there is no method 'magnitud'. Methods: "),
+        (["methods", "magnitud"], "there is no method 'magnitud'. Did you mean 'magnitude'?"),
         (
             ["predict", "model", "x"],
             "model: there is no exported model here. `autocompress export STUDY --to model` makes",

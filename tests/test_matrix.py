@@ -45,7 +45,7 @@ def outcome(family: str, name: str, folder: Path) -> str:
     alike = storage.signature(changed, ctx.precision) == storage.signature(model, PrecisionPlan())
     assert not alike or not torch.equal(after, logits(model)), "changed nothing: raise NotApplicable"
     assert method.values_only == alike or method.pending
-    assert rehearsed(model, method) == storage.signature(changed, ctx.precision)
+    assert method.estimated or rehearsed(model, method) == storage.signature(changed, ctx.precision)
     storage.save(changed, folder)
     loaded = storage.load(folder)
     assert torch.equal(logits(loaded), after)

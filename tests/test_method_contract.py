@@ -130,6 +130,10 @@ def test_rehearsal_has_the_shapes_and_the_plan_of_the_real_run(method, family):
     model = tiny(family)
     rehearsal = context(model, train=False)
     rehearsed = apply(usual(method), model, rehearsal)
+    if method.estimated:
+        found, guessed = (sum(p.numel() for p in each.parameters()) for each in (real, rehearsed))
+        assert guessed == pytest.approx(found, rel=0.1)
+        return
     assert storage.signature(real, ctx.precision) == storage.signature(rehearsed, rehearsal.precision)
 
 

@@ -48,4 +48,4 @@ def methods(
     else:
         ordered = sorted(method_cards.entries(), key=lambda e: (e["family"], e["name"]))
         rows = [(e["family"], e["name"], ", ".join(e["pays_in"]), e["pays"]) for e in ordered]
-        print_table(("family", "method", "pays in", "when"), rows)
+        print_table(("family", "method", "pays in", "when it pays"), rows)

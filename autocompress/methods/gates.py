@@ -44,7 +44,7 @@ class HardConcrete(nn.Module):
         return torch.sigmoid(self.log_alpha - BETA * math.log(-GAMMA / ZETA))
 
 
-class Budget(Loss):
+class Lagrangian(Loss):
     """λ₁ (s - t) + λ₂ (s - t)²: s the share that is expected to be left open, t what it should be by now.
 
     The multipliers climb where the rest of the loss descends. They wait as long as the share is below its aim.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from autocompress.errors import Diverged
 from autocompress.machine import interrupts
 from autocompress.methods.context import Context
-from autocompress.methods.zeros import zeros
+from autocompress.methods.zeros import Zeros, zeros
 from autocompress.models.forward import device_of, fetched, forward, moved, placed
 from autocompress.tasks.dataset import Batch, Examples
 
@@ -62,7 +62,7 @@ class Training:
         self.model, self.ctx = model, ctx
         self.knobs, self.step, self.steps = knobs, 0, epochs * math.ceil(len(train) / knobs.batch_size)
         self.batches = stream(train, epochs, knobs.batch_size, ctx.seed)
-        self.zeros = zeros(model)
+        self.zeros = Zeros({})
         for schedule in ctx.schedules:
             schedule.begin(model, self.steps)
         self.optimizer = torch.optim.AdamW(parameter_groups(knobs, model, ctx), fused=True)
@@ -70,6 +70,7 @@ class Training:
 
     def run(self) -> None:
         """Take every step that is left, and make the model final."""
+        self.zeros = zeros(self.model)
         self.model.train()
         with placed(self._parts(), self.ctx.device):
             self.ctx.course.begins(self)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autocompress.models.forward import moved
 from autocompress.models.surgery import products
 
 _FEW = 0.01  # a matrix that has fewer zeros than this share has them by chance
@@ -22,7 +23,7 @@ class Zeros:
     def keep(self) -> None:
         """Set them to zero again."""
         for parameter, kept in self._kept.items():
-            parameter.mul_(kept.to(parameter.device))
+            parameter.mul_(moved({"kept": kept}, parameter.device)["kept"])
 
 
 def zeros(model: nn.Module) -> Zeros:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
-from autocompress.models.factored.tables import FactorizedEmbedding
+from autocompress.models.factored.tables import NarrowEmbedding
 from autocompress.models.families.anatomy import Anatomy, anatomy, has
 from autocompress.models.storage import tie_own
 from autocompress.models.surgery import features, keep_inputs, keep_outputs, product
@@ -49,7 +49,7 @@ def stream(model: Any) -> Stream:
     base = root if hasattr(model, model.base_model_prefix) else ""
     heads = [path for name in _HEADS for path in (f"{base}{name}", name) if _product_at(model, path)]
     entrances = [f"{base}{name}" for name in _ENTRANCES if _product_at(model, f"{base}{name}")]
-    factorized = [f"{path}.up" for path, m in model.named_modules() if isinstance(m, FactorizedEmbedding)]
+    factorized = [f"{path}.up" for path, m in model.named_modules() if isinstance(m, NarrowEmbedding)]
     inside = _inside(found)
     tables, norms = [], []
     for path, module in model.named_modules():
@@ -83,7 +83,7 @@ def narrow(model: Any, found: Stream, kept: Tensor) -> None:
             norm.normalized_shape = (len(kept),)
     for module in model.modules():
         if hasattr(module, "num_embeddings") and hasattr(module, "table"):
-            inner = module.up.out_features if isinstance(module, FactorizedEmbedding) else module.table.embedding_dim
+            inner = module.up.out_features if isinstance(module, NarrowEmbedding) else module.table.embedding_dim
             module.embedding_dim = inner
     tie_own(model)
 

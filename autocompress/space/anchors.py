@@ -27,6 +27,8 @@ from autocompress.space.search_space import SearchSpace
 USUAL = (
     ("pruning", "distillation", "training", "quantization"),
     ("decomposition", "distillation", "training", "quantization"),
+    ("sharing", "distillation", "training", "quantization"),
+    ("attention", "distillation", "training", "quantization"),
 )
 
 

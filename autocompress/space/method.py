@@ -49,6 +49,7 @@ class Method(BaseModel):
     pending: ClassVar[bool] = False  # leaves losses or schedules that only a later `finetune` carries out
     trains: ClassVar[bool] = False  # takes steps on the training texts, and carries out what was pending
     values_only: ClassVar[bool] = False  # changes what weights hold, never a shape, a byte count or a latency
+    estimated: ClassVar[bool] = False  # a rehearsal only guesses the shapes: what is cut is found out in the real run
     uses_corpus: ClassVar[bool] = False  # the shapes it leaves depend on what the training texts are made of
     uses_target: ClassVar[bool] = False  # its training depends on where the model will run: so does its prefix's key
     pays: ClassVar[tuple[Gain, ...]]  # what it is for

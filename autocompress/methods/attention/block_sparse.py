@@ -16,7 +16,7 @@ from torch import nn
 
 from autocompress.methods.context import Context
 from autocompress.models import attentions
-from autocompress.models.attentions.block_sparse import BlockSparse as Blocks
+from autocompress.models.attentions.block_sparse import BlockPattern
 from autocompress.space.distributions import Choice
 from autocompress.space.method import Gain, Method, Stage
 
@@ -32,5 +32,5 @@ class BlockSparse(Method):
     drawn: Annotated[int, Field(ge=0, le=8), Choice((1, 2, 3))] = 2
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
-        attentions.install(model, Blocks(self.block, self.first, self.drawn))
+        attentions.install(model, BlockPattern(self.block, self.first, self.drawn))
         return model

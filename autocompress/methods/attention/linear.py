@@ -14,7 +14,7 @@ from torch import nn
 
 from autocompress.methods.context import Context
 from autocompress.models import attentions
-from autocompress.models.attentions.linear import Linear as Features
+from autocompress.models.attentions.linear import LinearPattern
 from autocompress.space.distributions import Choice
 from autocompress.space.method import Gain, Method, Stage
 
@@ -28,5 +28,5 @@ class Linear(Method):
     features: Annotated[Literal["elu", "relu", "taylor"], Choice(("elu", "relu", "taylor"))] = "elu"
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
-        attentions.install(model, Features(self.features))
+        attentions.install(model, LinearPattern(self.features))
         return model

@@ -16,7 +16,7 @@ from torch import nn
 
 from autocompress.methods.context import Context
 from autocompress.models import attentions
-from autocompress.models.attentions.nystrom import Nystrom as Landmarks
+from autocompress.models.attentions.nystrom import NystromPattern
 from autocompress.space.distributions import Choice
 from autocompress.space.method import Gain, Method, Stage
 
@@ -30,5 +30,5 @@ class Nystrom(Method):
     landmarks: Annotated[int, Field(ge=2, le=1024), Choice((32, 64, 128))] = 64
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
-        attentions.install(model, Landmarks(self.landmarks))
+        attentions.install(model, NystromPattern(self.landmarks))
         return model

@@ -15,7 +15,7 @@ from torch import nn
 
 from autocompress.methods.context import Context
 from autocompress.models import attentions
-from autocompress.models.attentions.sliding_window import SlidingWindow as Window
+from autocompress.models.attentions.sliding_window import WindowPattern
 from autocompress.space.distributions import Choice
 from autocompress.space.method import Gain, Method, Stage
 
@@ -30,5 +30,5 @@ class SlidingWindow(Method):
     first: Annotated[int, Field(ge=0, le=64)] = 1
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
-        attentions.install(model, Window(self.window, self.first))
+        attentions.install(model, WindowPattern(self.window, self.first))
         return model

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context, Schedule
-from autocompress.methods.gates import RATE, Budget, HardConcrete, share_left
+from autocompress.methods.gates import RATE, HardConcrete, Lagrangian, share_left
 from autocompress.methods.sparsity import layers_of
 from autocompress.models.factored.linears import LowRankLinear, truncated_svd
 from autocompress.models.surgery import best, features, replace, weight_OI
@@ -34,6 +34,7 @@ class RankGates(Method):
 
     stage: ClassVar[Stage] = "factor"
     pays: ClassVar[tuple[Gain, ...]] = ("bytes", "latency")
+    estimated: ClassVar[bool] = True
     pending: ClassVar[bool] = True
 
     keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.75)] = 0.5
@@ -62,7 +63,7 @@ class RankGates(Method):
             replace(model, path, made)
         gating = RankGating(paths, self.keep, self.warmup, whole)
         ctx.schedules.append(gating)
-        ctx.losses.append(Budget(gating.share, lambda: gating.aim))
+        ctx.losses.append(Lagrangian(gating.share, lambda: gating.aim))
         return model
 
 

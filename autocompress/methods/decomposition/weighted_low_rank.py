@@ -39,6 +39,7 @@ class WeightedLowRank(Method):
 
     stage: ClassVar[Stage] = "factor"
     pays: ClassVar[tuple[Gain, ...]] = ("bytes", "latency")
+    estimated: ClassVar[bool] = True
 
     keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.75)] = 0.5
     weight: Annotated[Literal["fisher", "activation"], Choice(("fisher", "activation"))] = "activation"

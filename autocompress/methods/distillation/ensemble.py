@@ -10,7 +10,7 @@ temperature serves all. Each is run once over the training texts, where the task
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context, Teacher
-from autocompress.models.forward import CPU, Outputs, forward
+from autocompress.models.forward import CPU, Outputs, fetched, moved
 from autocompress.space.method import Gain, Method, Stage
 from autocompress.tasks.dataset import Batch
 
@@ -39,27 +39,30 @@ class Ensemble(Method):
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         if not self.teachers:
             raise NotApplicable("ensemble has no teachers. Name some: ensemble: {teachers: [./one, ./other]}")
-        ctx.teacher = Teachers(ctx.teacher, [ctx.load(name).eval() for name in self.teachers])
+        others = [ctx.load(name).eval() for name in self.teachers]
+        ctx.teacher = Teachers(ctx.teacher, others)
         return model
 
 
 class Teachers(Teacher):
-    """Answers with the mean of what all say of a batch."""
+    """Answers with the mean of what all say of a batch, and remembers what the others say of a text, if it is a row."""
 
     def __init__(self, first: Teacher, others: list[nn.Module]) -> None:
         super().__init__(lambda: first.model)
-        self._first, self._others, self._known = first, others, dict[int, Tensor]()
+        self._first, self._known = first, dict[int, Tensor]()
+        self._others = [Teacher(lambda other=other: other) for other in others]  # type: ignore[misc]
 
     def __call__(self, batch: Batch, needs: frozenset[str], device: torch.device = CPU) -> Outputs:
         given = self._first(batch, needs, device)
-        rows: Any = batch["index"].tolist() if "index" in batch else [None]
-        if all(row in self._known for row in rows) and given.logits.ndim == 2:
-            others = torch.stack([self._known[row] for row in rows]).to(device)
-        else:
-            with torch.no_grad():
-                several = [forward(other.to(device), batch, frozenset({"logits"})).logits for other in self._others]
-            others = torch.stack(several).sum(0)
-            if given.logits.ndim == 2:
-                self._known |= zip(rows, others.to(CPU), strict=True) if rows != [None] else {}
-        given.logits = (given.logits + others) / (1 + len(self._others))
+        given.logits = (given.logits + self._sum(batch, device)) / (1 + len(self._others))
         return given
+
+    def _sum(self, batch: Batch, device: torch.device) -> Tensor:
+        rows: list[int] = batch["index"].tolist() if "index" in batch else []
+        if rows and all(row in self._known for row in rows):
+            return moved({"sum": torch.stack([self._known[row] for row in rows])}, device)["sum"]
+        said = [other(batch, frozenset({"logits"}), device).logits for other in self._others]
+        total = torch.stack(said).sum(0)
+        if total.ndim == 2:
+            self._known |= zip(rows, fetched(total), strict=False)
+        return total

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context, Teacher
-from autocompress.models.forward import CPU, Outputs, fetched, forward, placed
+from autocompress.models.forward import CPU, Outputs, fetched, forward, moved, placed
 from autocompress.space.distributions import Choice
 from autocompress.space.method import Gain, Method, Stage
 from autocompress.tasks.dataset import Batch, Corpus, Examples
@@ -99,8 +99,8 @@ class Extended(Teacher):
                 self._first(batch, needs, device) if not bool(more_B.any()) else super().__call__(batch, needs, device)
             )
         known = (batch["index"] - self._texts).clamp_min(0)
-        theirs = self._more_MC[known].to(device)
+        theirs = self._more_MC[known]
         if not bool(more_B.all()):
             own = self._first({name: x[~more_B] for name, x in batch.items()}, needs, device).logits
-            theirs[~more_B.to(device)] = own
-        return Outputs(theirs)
+            theirs[~more_B] = fetched(own)
+        return Outputs(moved({"logits": theirs}, device)["logits"])

@@ -43,6 +43,7 @@ class Blocks(Method):
 
     stage: ClassVar[Stage] = "structure"
     pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
+    estimated: ClassVar[bool] = True
     uses_target: ClassVar[bool] = True
 
     keep: Annotated[float, Field(gt=0, lt=1), Range(0.3, 0.9)] = 0.6
@@ -94,8 +95,8 @@ def hurt(model: nn.Module, site: Site, options: list[Tensor], ctx: Context) -> l
             for i, index in enumerate(options):
                 if len(index) == site.units:
                     continue
-                mask = torch.zeros(site.units, device=whole.device).index_fill(0, index.to(whole.device), 1.0)
-                silenced = _Silenced(mask.repeat_interleave(group))
+                mask = torch.zeros(site.units).index_fill(0, index, 1.0).repeat_interleave(group)
+                silenced = _Silenced(moved({"mask": mask}, whole.device)["mask"])
                 handle = out.register_forward_pre_hook(silenced)
                 try:
                     scores[i] += float(

@@ -38,6 +38,7 @@ class FisherMasks(Method):
 
     stage: ClassVar[Stage] = "structure"
     pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
+    estimated: ClassVar[bool] = True
 
     keep: Annotated[float, Field(gt=0, lt=1), Range(0.4, 0.9)] = 0.6
     tuning: bool = True

@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from autocompress.methods.context import Context, Schedule
-from autocompress.methods.gates import RATE, Budget, HardConcrete, share_left
+from autocompress.methods.gates import RATE, HardConcrete, Lagrangian, share_left
 from autocompress.methods.units import Site, chosen, cut, sites
 from autocompress.models.surgery import product, weight_OI
 from autocompress.space.distributions import Choice, Range
@@ -38,6 +38,7 @@ class L0Gates(Method):
 
     stage: ClassVar[Stage] = "structure"
     pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
+    estimated: ClassVar[bool] = True
     pending: ClassVar[bool] = True
 
     keep: Annotated[float, Field(gt=0, lt=1), Range(0.2, 0.8)] = 0.5
@@ -47,7 +48,7 @@ class L0Gates(Method):
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         gating = Gating(sites(model), self.keep, self.warmup, whole=self.granularity == "layers")
         ctx.schedules.append(gating)
-        ctx.losses.append(Budget(gating.share, lambda: gating.aim))
+        ctx.losses.append(Lagrangian(gating.share, lambda: gating.aim))
         return model
 
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
-from autocompress.models.factored.tables import FactorizedEmbedding, MappedEmbedding
+from autocompress.models.factored.tables import MappedEmbedding, NarrowEmbedding
 from autocompress.models.surgery import plain_table, replace_table
 from autocompress.space.distributions import Choice
 from autocompress.space.method import Gain, Method, Stage
@@ -42,7 +42,7 @@ class Vocabulary(Method):
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         if writes_tokens(model):
             raise NotApplicable("this model writes tokens too: it needs every one of them")
-        outer = [(path, m) for path, m in model.named_modules() if isinstance(m, FactorizedEmbedding)]
+        outer = [(path, m) for path, m in model.named_modules() if isinstance(m, NarrowEmbedding)]
         paths, table, mapped = ([], outer[0][1].table, None) if outer else plain_table(model)
         if mapped or not isinstance(table, nn.Embedding):
             raise NotApplicable("the vocabulary of this model is cut already")

@@ -20,8 +20,7 @@ from torch.nn import functional as F
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
 from autocompress.models.factored.linears import truncated_svd
-from autocompress.models.factored.tables import FactorizedEmbedding as Pair
-from autocompress.models.factored.tables import MappedEmbedding
+from autocompress.models.factored.tables import MappedEmbedding, NarrowEmbedding
 from autocompress.models.surgery import plain_table, replace_table
 from autocompress.space.distributions import Choice
 from autocompress.space.method import Gain, Method, Stage
@@ -42,7 +41,7 @@ class FactorizedEmbedding(Method):
         if self.width * (rows + width) >= rows * width:
             raise NotApplicable(f"a table of {rows} x {width} is no smaller by way of {self.width} numbers")
         ids = mapped.num_embeddings if mapped else rows
-        pair = Pair(ids, self.width, width)
+        pair = NarrowEmbedding(ids, self.width, width)
         inner: nn.Embedding | MappedEmbedding = pair.table
         if mapped:
             inner = MappedEmbedding(ids, rows, self.width)

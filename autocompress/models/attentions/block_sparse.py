@@ -13,7 +13,7 @@ from autocompress.models.attentions.pattern import Pattern, earlier, in_blocks, 
 _PRIMES = (7, 13, 29, 37, 53, 61, 79, 97)  # which blocks are drawn: i · prime + prime, modulo how many there are
 
 
-class BlockSparse(Pattern):
+class BlockPattern(Pattern):
     """Blocks of `block` tokens, the first `first` of which see and are seen by all, and `drawn` others for each."""
 
     name = "block_sparse"
@@ -66,4 +66,4 @@ class BlockSparse(Pattern):
         return read_NR, (repeated == 0).to(seen_blocks.dtype)
 
 
-PATTERN = BlockSparse
+PATTERN = BlockPattern

@@ -18,7 +18,7 @@ FEATURES = ("elu", "relu", "taylor")
 _CHUNK = 64  # tokens of a decoder whose pairs are looked at; before them, sums
 
 
-class Linear(Pattern):
+class LinearPattern(Pattern):
     """`features`: φ, by name."""
 
     name = "linear"
@@ -59,4 +59,4 @@ class Linear(Pattern):
         return (within + q_C @ before).flatten(2, 3)[:, :, :tokens]
 
 
-PATTERN = Linear
+PATTERN = LinearPattern

@@ -14,7 +14,7 @@ from autocompress.models.attentions.pattern import HIDDEN, Pattern
 _STEPS = 6
 
 
-class Nystrom(Pattern):
+class NystromPattern(Pattern):
     """`landmarks`: how many. Texts of no more tokens are attended to in full."""
 
     name = "nystrom"
@@ -57,4 +57,4 @@ def inverse(A: Tensor) -> Tensor:
     return Z
 
 
-PATTERN = Nystrom
+PATTERN = NystromPattern

@@ -11,7 +11,7 @@ from torch import Tensor
 from autocompress.models.attentions.pattern import Pattern, earlier, in_blocks, softmax_product
 
 
-class SlidingWindow(Pattern):
+class WindowPattern(Pattern):
     """`window` tokens to each side, and the first `first`. In blocks of the window's size, each with its neighbours."""
 
     name = "sliding_window"
@@ -68,4 +68,4 @@ def _band(size: int, causal: bool, like: Tensor) -> Tensor:
     return (near & (other <= own) if causal else near).to(like.dtype)
 
 
-PATTERN = SlidingWindow
+PATTERN = WindowPattern

@@ -80,7 +80,7 @@ class KroneckerLinear(Factored):
         return f"in={self.in_features}, out={self.out_features}, left={self.left_shape}, bias={self.bias is not None}"
 
 
-class TensorTrain(nn.Module):
+class Train(nn.Module):
     """A matrix (o1···od) x (i1···id) as a train of cores G_k of (r, o_k, i_k, r'), the outer ranks 1."""
 
     def __init__(self, outs: Sequence[int], ins: Sequence[int], ranks: Sequence[int]) -> None:
@@ -111,7 +111,7 @@ class TensorTrainLinear(Factored):
     def __init__(self, outs: Sequence[int], ins: Sequence[int], ranks: Sequence[int], *, bias: bool = True) -> None:
         super().__init__()
         self.in_features, self.out_features = math.prod(ins), math.prod(outs)
-        self.train_of = TensorTrain(outs, ins, ranks)
+        self.train_of = Train(outs, ins, ranks)
         self.bias = nn.Parameter(torch.zeros(self.out_features)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from autocompress.models.factored.linears import TensorTrain
+from autocompress.models.factored.linears import Train
 
 
 class MappedEmbedding(nn.Module):
@@ -25,7 +25,7 @@ class MappedEmbedding(nn.Module):
         return self.table(self.row_of[ids_BT].long())  # type: ignore[no-any-return]
 
 
-class FactorizedEmbedding(nn.Module):
+class NarrowEmbedding(nn.Module):
     """A narrow table (V, E), and a linear layer that makes its rows wide: (E -> D)."""
 
     def __init__(self, ids: int, inner: int, width: int) -> None:
@@ -44,7 +44,7 @@ class TensorTrainEmbedding(nn.Module):
     def __init__(self, ids: int, rows: Sequence[int], widths: Sequence[int], ranks: Sequence[int]) -> None:
         super().__init__()
         self.num_embeddings = ids
-        self.train_of = TensorTrain(rows, widths, ranks)
+        self.train_of = Train(rows, widths, ranks)
         self.embedding_dim = 1
         for width in widths:
             self.embedding_dim *= width
@@ -67,5 +67,5 @@ class TensorTrainEmbedding(nn.Module):
         return y_NDr.reshape(*ids_BT.shape, self.embedding_dim)
 
 
-WRAPPED = (MappedEmbedding, FactorizedEmbedding)  # what holds a table of its own
+WRAPPED = (MappedEmbedding, NarrowEmbedding)  # what holds a table of its own
 TABLES = (nn.Embedding, *WRAPPED, TensorTrainEmbedding)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
-from autocompress.models.factored.tables import FactorizedEmbedding, MappedEmbedding
+from autocompress.models.factored.tables import MappedEmbedding, NarrowEmbedding
 from autocompress.models.families.anatomy import anatomy
 
 _WIDTHS = ("hidden_size", "dim", "n_embd", "d_model")  # what families call the width of a layer, of its feed-forward,
@@ -90,7 +90,7 @@ def token_vectors(module: nn.Module) -> Tensor:
     """The vector of every token id (V, D), in whatever form the table is."""
     if isinstance(module, MappedEmbedding):
         return token_vectors(module.table)[module.row_of.long()]
-    if isinstance(module, FactorizedEmbedding):
+    if isinstance(module, NarrowEmbedding):
         return token_vectors(module.table) @ module.up.weight.detach().T
     if isinstance(module, nn.Embedding):
         return module.weight.detach()
