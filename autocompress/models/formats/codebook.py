@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from autocompress.models.formats import Format, Tensors, packing
 from autocompress.models.precision_plan import Precision
 
-_SAMPLE = 1 << 20  # weights that tell how all are spread
+_SAMPLE = 1 << 18  # weights that tell how all are spread
 
 
 class SharedNumbers(Format):
@@ -23,15 +24,16 @@ class SharedNumbers(Format):
 
     def codes(self, W_OI: Tensor, codebook_K: Tensor) -> Tensor:
         """The number of the nearest of the shared numbers: (O, I), uint8."""
-        between = (codebook_K[1:].double() + codebook_K[:-1].double()) / 2
-        return torch.bucketize(W_OI.double().contiguous(), between).to(torch.uint8)
+        between = (codebook_K[1:] + codebook_K[:-1]) / 2
+        return torch.bucketize(W_OI.contiguous(), between, out_int32=True).to(torch.uint8)
 
     def encode(self, W_OI: Tensor, precision: Precision, given: Tensors) -> dict[str, Tensor]:
         codebook_K = given["codebook"]
         return {"codes": packing.pack(self.codes(W_OI, codebook_K), precision.bits), "codebook": codebook_K}
 
     def decode(self, stored: Tensors, I: int, precision: Precision) -> Tensor:
-        return stored["codebook"][packing.unpack(stored["codes"], precision.bits, I).int()]
+        of_byte = stored["codebook"][packing.of_byte(precision.bits).int()]  # at once what the codes in it stand for
+        return F.embedding(stored["codes"].int(), of_byte).flatten(1)[:, :I].contiguous()
 
     def shapes(self, O: int, I: int, precision: Precision) -> dict[str, tuple[int, ...]]:
         return {"codes": (O, packing.width(I, precision.bits)), "codebook": (1 << precision.bits,)}

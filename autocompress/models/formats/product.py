@@ -13,9 +13,9 @@ from autocompress.models.formats import Format, Tensors, packing
 from autocompress.models.formats.grid import grouped
 from autocompress.models.precision_plan import Precision
 
-_SAMPLE = 1 << 14  # rows that tell how all are spread
+_SAMPLE, _LEAST_SAMPLE = 40, 4096  # rows for each shared part, and in all, that tell how all are spread
 _WIDEST = 64  # numbers in a part
-_AT_ONCE = 1 << 14  # rows whose distances to all shared parts are held
+_AT_ONCE = 2048  # rows whose distances to all shared parts are held: so that a cache holds them
 
 
 class SharedParts(Format):
@@ -59,13 +59,13 @@ def nearest(x_Nd: Tensor, C_Kd: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def fit(W_VD: Tensor, precision: Precision, seed: int, rounds: int = 15) -> Tensor:
+def fit(W_VD: Tensor, precision: Precision, seed: int, rounds: int = 10) -> Tensor:
     """The codebook (M, K, d) of a table by so many `rounds` of k-means, begun with parts of K of its rows.
 
     Of a long table by a sample of its rows. A shared part that no row takes stays where it is.
     """
     K, random = 1 << precision.bits, torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(W_VD), generator=random)[: max(_SAMPLE, K)]
+    order = torch.randperm(len(W_VD), generator=random)[: max(_LEAST_SAMPLE, _SAMPLE * K)]
     W_VMd = grouped(W_VD.detach()[order].float(), precision.group_size)
     codebook = []
     for m in range(W_VMd.shape[1]):

@@ -99,10 +99,16 @@ def _coded(W_OI: Tensor, node: NodeProto, path: str, plan: PrecisionPlan) -> _Co
 
 def _unpacked(graph: Graph, name: str, levels_K: Tensor, bits: int, C: int, lead: str) -> list[_Step]:
     """From bytes to the C numbers of each row that their codes stand for."""
-    levels = graph.weight(f"{name}_levels", levels_K[packing.of_byte(bits).long()].squeeze(1).numpy())
-    return [_Step("Cast", [], [], {"to": TensorProto.INT32}), _Step("Gather", [levels], [], {})] + (
-        _row(graph, C, 8 // bits, lead) if bits < 8 else []
-    )
+    levels, cast = graph.weight("levels", levels_K.numpy()), _Step("Cast", [], [], {"to": TensorProto.INT32})
+    if bits == 8:
+        return [cast, _Step("Gather", [levels], [], {})]
+
+    def made() -> tuple[str, ...]:
+        graph.add("Gather", [levels, _codes_of_byte(graph, bits)], [f"{levels}_of_byte"], f"{name}_levels")
+        return (f"{levels}_of_byte",)
+
+    [of_byte] = graph.once(("levels", levels, bits), made)
+    return [cast, _Step("Gather", [of_byte], [], {}), *_row(graph, C, 8 // bits, lead)]
 
 
 def _joined(graph: Graph, rows: str, name: str, codebook_MKd: Tensor, bits: int, D: int) -> list[_Step]:
@@ -110,11 +116,14 @@ def _joined(graph: Graph, rows: str, name: str, codebook_MKd: Tensor, bits: int,
     M, K, d = codebook_MKd.shape
     steps, lead = [_Step("Cast", [], [], {"to": TensorProto.INT32})], _lead(graph, rows)
     if bits < 8:
-        split = graph.weight("codes_of_byte", packing.of_byte(bits).int().numpy())
-        steps += [_Step("Gather", [split], [], {}), *_row(graph, M, 8 // bits, lead)]
+        steps += [_Step("Gather", [_codes_of_byte(graph, bits)], [], {}), *_row(graph, M, 8 // bits, lead)]
     first = graph.weight(f"{name}_first", K * np.arange(M, dtype=np.int32))
     shared = graph.weight(f"{name}_codebook", codebook_MKd.flatten(0, 1).numpy())
     return [*steps, _Step("Add", [], [first], {}), _Step("Gather", [shared], [], {}), *_row(graph, D, d, lead)]
+
+
+def _codes_of_byte(graph: Graph, bits: int) -> str:
+    return graph.weight("codes_of_byte", packing.of_byte(bits).int().numpy())
 
 
 def _row(graph: Graph, C: int, each: int, lead: str) -> list[_Step]:
