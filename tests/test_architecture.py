@@ -123,7 +123,6 @@ NAMED = {  # names that stand in their own folder only -> that folder
 }
 ALLOWED = {  # where a name has to stand, or is another thing's
     "space.settings": "what is taken where nothing is said, and `compile`",
-    "methods.quantization.half": "which runtimes compute in bfloat16: theirs to say, once formats are",
     "space.keys": "versions of libraries", "engine.identity": "versions of libraries",
     "tasks.data.docstrings": "packages whose docstrings are read",
 }  # fmt: skip

@@ -21,7 +21,6 @@ from torch import nn
 import autocompress
 from autocompress.errors import AutocompressError, ConfigError, NotApplicable
 from autocompress.machine.instructions import weight_bits
-from autocompress.methods.quantization.half import has_arithmetic
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.models.simulation import input_grid, round_groups, round_input, round_weight, simulate, weight_scale
 from autocompress.models.surgery import products
@@ -176,10 +175,17 @@ def test_all_of_a_model_in_bfloat16_computes_in_it(tmp_path: Path) -> None:
 
 def test_half_computes_in_a_format_where_it_has_arithmetic() -> None:
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+    def has_arithmetic(target: Target, dtype: str) -> bool:
+        ctx = context(tiny())
+        ctx.target = target
+        return ctx.computes_in(dtype)
+
     assert has_arithmetic(Target(device="cuda"), "float16")
     assert has_arithmetic(TARGET, "bfloat16") == fast
     assert not has_arithmetic(TARGET, "float16")
     assert not has_arithmetic(Target(), "bfloat16"), "onnxruntime has none on a CPU"
+    assert has_arithmetic(Target(runtime="openvino"), "bfloat16") == fast
 
 
 REFUSED = {

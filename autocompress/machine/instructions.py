@@ -1,4 +1,4 @@
-"""What this machine's CPU has for products of 8-bit numbers."""
+"""What this machine's CPU has for products of numbers in fewer bits."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ def is_x86() -> bool:
 def has_vnni() -> bool:
     """Whether it multiplies 8-bit numbers and adds the products in 32 bits with one instruction. False if unknown."""
     return is_x86() and _FLAGS.exists() and "vnni" in _FLAGS.read_text()
+
+
+def has_bfloat16() -> bool:
+    """Whether it multiplies numbers in bfloat16: by AVX-512 BF16 or AMX."""
+    import torch  # which asks the CPU itself
+
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 @cache

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from autocompress.models.forward import CPU, Outputs, copied, forward, moved
 from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.runtimes.runtime import find_runtime
 from autocompress.space.settings import Target
 from autocompress.tasks import kinds
 from autocompress.tasks.dataset import Batch, Corpus, Examples
@@ -139,3 +140,7 @@ class Context:
     def __post_init__(self) -> None:
         if self.train is None:  # only shapes matter, and no shape depends on the values of scores: two texts are enough
             self.calibration = [{name: tensor[:2] for name, tensor in b.items()} for b in self.calibration[:1]]
+
+    def computes_in(self, dtype: str) -> bool:
+        """Whether the target's runtime computes a whole model in that format at least as fast as in float32."""
+        return find_runtime(self.target.runtime).computes_in(dtype, self.target.device)

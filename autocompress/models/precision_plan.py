@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _FILE, _SCALES = "precision.json", "precision.safetensors"
 
-Weight = Literal["int8", "int4", "float16", "bfloat16"]
+Weight = str  # a file in formats/
 Activation = Literal["float32", "dynamic_int8", "static_int8", "float16", "bfloat16"]
 
 
@@ -28,7 +28,8 @@ class Precision:
 
     Weights: one scale a tensor; with `per_channel` one an output channel (of an embedding: a row); with `group_size`
     one for that many adjacent inputs of an output channel. Dynamic inputs: one scale a batch, or with `per_token` one a
-    token.
+    token. `bits` of a code where its format leaves that open, else 0. Where a code stands for several numbers,
+    `group_size` of them.
     """
 
     weight: Weight
@@ -36,14 +37,16 @@ class Precision:
     per_channel: bool = False
     group_size: int = 0
     per_token: bool = False
+    bits: int = 0
 
 
 class PrecisionPlan(dict[str, Precision]):
     """Module path -> Precision. A module that is absent stays in float32.
 
     `scales` holds what the weights alone do not tell, as "<path>.<name>": `weight_scale` (O, G), `input_scale` and
-    `input_zero_point` (scalars; real = scale · (code - zero point), codes 0 to 255), and `input_smooth` (I,), by which
-    inputs are divided and the weight's columns multiplied before either is rounded.
+    `input_zero_point` (scalars; real = scale · (code - zero point), codes 0 to 255), `input_smooth` (I,), by which
+    inputs are divided and the weight's columns multiplied before either is rounded, and `codebook`, what codes stand
+    for.
     """
 
     def __init__(self, entries: Mapping[str, Precision] | None = None, scales: Mapping[str, Tensor] | None = None):
@@ -65,9 +68,13 @@ class PrecisionPlan(dict[str, Precision]):
         """The scale `name` of the module at `path`, or None if it follows from the weights."""
         return self.scales.get(f"{path}.{name}")
 
+    def given(self, path: str) -> dict[str, Tensor]:
+        """All scales of the module at `path`, by name."""
+        return {name: self.scales[f"{path}.{name}"] for name in self._scales_of(path)}
+
     def dump(self) -> dict[str, dict[str, Any]]:
         """As plain data, without the scales' values: equal dumps have equal kernels and bytes."""
-        return {path: asdict(precision) | {"scales": self._scales_of(path)} for path, precision in sorted(self.items())}
+        return {path: _plain(precision) | {"scales": self._scales_of(path)} for path, precision in sorted(self.items())}
 
     def save(self, folder: Path) -> None:
         """Write precision.json, and precision.safetensors if there are scales."""
@@ -94,3 +101,8 @@ class PrecisionPlan(dict[str, Precision]):
     def _scales_of(self, path: str) -> list[str]:
         start = f"{path}."
         return sorted(name.removeprefix(start) for name in self.scales if name.rpartition(".")[0] == path)
+
+
+def _plain(precision: Precision) -> dict[str, Any]:
+    """Without `bits` where the format says them: entries from before there were others keep their digests."""
+    return {name: value for name, value in asdict(precision).items() if name != "bits" or value}

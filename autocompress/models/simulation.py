@@ -1,7 +1,6 @@
-"""The grids that a precision rounds to, and a module that computes with rounded numbers: a plan's simulation in torch.
+"""What a precision rounds to, and a module that computes with rounded numbers: a plan's simulation in torch.
 
-A grid is scale · (code - zero point). Weights have no zero point: int8 codes are -127 to 127, int4 codes -8 to 7.
-Inputs have codes 0 to 255. Group g of a row shares a scale: `scale_OG` broadcasts to (O, G, group).
+Weights are rounded as their format says. Inputs have codes 0 to 255 on a grid scale · (code - zero point).
 """
 
 from __future__ import annotations
@@ -13,41 +12,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autocompress.models import formats
+from autocompress.models.formats import packing
+from autocompress.models.formats.grid import TINY, Grid, group_of, grouped
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.models.surgery import weight_OI
 
-_TINY = torch.finfo(torch.float32).tiny
-_LEAST_GROUP = 16  # that runtimes have kernels for
-HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+__all__ = [
+    "codes", "decode", "fused_codes", "group_of", "grouped", "input_grid", "planned", "round_groups", "round_input",
+    "round_module", "round_weight", "simulate", "two_a_byte", "weight_scale",
+]  # fmt: skip
 OnGrid = Callable[[Tensor, Tensor, Tensor], Tensor]
-LOWEST, HIGHEST = {"int8": -127, "int4": -8}, {"int8": 127, "int4": 7}
 
 
-def group_of(precision: Precision, I: int) -> int:
-    """How many adjacent inputs share a scale: never more than the power of two that holds all of them."""
-    if not precision.group_size:
-        return I
-    return min(precision.group_size, max(_LEAST_GROUP, 1 << (I - 1).bit_length()))
-
-
-def grouped(W_OI: Tensor, group: int) -> Tensor:
-    """(O, G, group), the last group filled up with zeros."""
-    return F.pad(W_OI, (0, -W_OI.shape[1] % group)).reshape(W_OI.shape[0], -1, group)
+def grid(precision: Precision) -> Grid:
+    """The format of weights that are codes times scales. A `TypeError` if they are none."""
+    found = formats.find(precision.weight)
+    if not isinstance(found, Grid):
+        raise TypeError(f"{precision.weight} has no scales")
+    return found
 
 
 def weight_scale(W_OI: Tensor, precision: Precision) -> Tensor:
-    """The scale that puts the largest weight of a group on the end of the grid: (O, G), or (1, 1) for all.
-
-    int4 has one code more below zero than above, so there the largest weight, whatever its sign, becomes -8.
-    """
-    W_OGg = grouped(W_OI, group_of(precision, W_OI.shape[1]))
-    if not (precision.per_channel or precision.group_size):
-        W_OGg = W_OGg.reshape(1, 1, -1)
-    if precision.weight == "int8":
-        return (W_OGg.abs().amax(-1) / HIGHEST["int8"]).clamp_min(_TINY)
-    largest_OG = W_OGg.gather(-1, W_OGg.abs().argmax(-1, keepdim=True)).squeeze(-1)
-    scale_OG = largest_OG / LOWEST["int4"]
-    return torch.where(scale_OG.abs() < _TINY, _TINY, scale_OG)
+    """The scale of every group of weights: (O, G), or (1, 1) for all."""
+    return grid(precision).scale(W_OI, precision)
 
 
 def planned(W_OI: Tensor, path: str, plan: PrecisionPlan) -> tuple[Tensor, Tensor]:
@@ -60,29 +48,24 @@ def planned(W_OI: Tensor, path: str, plan: PrecisionPlan) -> tuple[Tensor, Tenso
 
 def codes(W_OI: Tensor, scale_OG: Tensor, precision: Precision) -> Tensor:
     """The nearest code of every weight: (O, I), int8."""
-    W_OGg = grouped(W_OI, group_of(precision, W_OI.shape[1]))
-    q_OGg = (W_OGg / scale_OG[..., None]).round().clamp(LOWEST[precision.weight], HIGHEST[precision.weight])
-    return q_OGg.flatten(1)[:, : W_OI.shape[1]].to(torch.int8)
+    return grid(precision).codes(W_OI, scale_OG, precision)
 
 
 def decode(q_OI: Tensor, scale_OG: Tensor, precision: Precision) -> Tensor:
     """What the codes stand for: (O, I)."""
-    W_OGg = grouped(q_OI.float(), group_of(precision, q_OI.shape[1])) * scale_OG[..., None]
-    return W_OGg.flatten(1)[:, : q_OI.shape[1]]
+    return grid(precision).values(q_OI, scale_OG, precision)
 
 
 def round_weight(W_OI: Tensor, precision: Precision, scale_OG: Tensor | None = None) -> Tensor:
     """The nearest point of the grid to every weight."""
-    if precision.weight in HALVES:
-        return W_OI.to(HALVES[precision.weight]).to(W_OI.dtype)
-    scale_OG = weight_scale(W_OI, precision) if scale_OG is None else scale_OG
-    return decode(codes(W_OI, scale_OG, precision), scale_OG, precision)
+    given = {} if scale_OG is None else {"weight_scale": scale_OG}
+    return formats.find(precision.weight).round(W_OI, precision, given)
 
 
 def input_grid(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """(scale, zero point) of the 256 codes over [low, high], widened to hold 0. As ONNX's DynamicQuantizeLinear."""
     low, high = low.clamp_max(0), high.clamp_min(0)
-    scale = ((high - low) / 255).clamp_min(_TINY)
+    scale = ((high - low) / 255).clamp_min(TINY)
     return scale, (-low / scale).round().clamp(0, 255)
 
 
@@ -102,7 +85,7 @@ def fused_codes(x: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
 def round_groups(x: Tensor, group: int) -> Tensor:
     """Signed 8-bit codes with one scale for `group` adjacent numbers: how kernels for packed weights read floats."""
     x_Gg = F.pad(x, (0, -x.shape[-1] % group)).reshape(*x.shape[:-1], -1, group)
-    scale_G1 = (x_Gg.abs().amax(-1, keepdim=True) / 127).clamp_min(_TINY)
+    scale_G1 = (x_Gg.abs().amax(-1, keepdim=True) / 127).clamp_min(TINY)
     return ((x_Gg / scale_G1).round() * scale_G1).flatten(-2)[..., : x.shape[-1]]
 
 
@@ -123,7 +106,7 @@ def simulate(
     for path, precision in plan.items():
         module = simulated.get_submodule(path)
         smooth_I = plan.scale(path, "input_smooth")
-        round_module(module, precision, plan.scale(path, "weight_scale"), smooth_I)
+        round_module(module, precision, plan.given(path))
         scale, zero_point = plan.scale(path, "input_scale"), plan.scale(path, "input_zero_point")
         if input_groups is not None and precision.activation != "static_int8":
             if path in input_groups:
@@ -153,22 +136,20 @@ def _part(model: nn.Module, plan: PrecisionPlan) -> None:
 
 
 @torch.no_grad()
-def round_module(
-    module: nn.Module, precision: Precision, scale_OG: Tensor | None = None, smooth_I: Tensor | None = None
-) -> None:
+def round_module(module: nn.Module, precision: Precision, given: Mapping[str, Tensor]) -> None:
     """Put the module's matrices on the grid, in place: W · diag(smooth) if its input is divided by `smooth`."""
-    if precision.weight in HALVES:
+    format_ = formats.find(precision.weight)
+    if format_.dtype is not None:
         for matrix in (p for p in module.parameters(recurse=False) if p.ndim > 1):
-            matrix.copy_(round_weight(matrix, precision))
+            matrix.copy_(format_.round(matrix, precision, given))
         return
-    W_OI, smooth = weight_OI(module), torch.ones(()) if smooth_I is None else smooth_I
-    W_OI.copy_(round_weight(W_OI * smooth, precision, scale_OG) / smooth)
+    W_OI, smooth = weight_OI(module), given.get("input_smooth", torch.ones(()))
+    W_OI.copy_(format_.round(W_OI * smooth, precision, given) / smooth)
 
 
 def two_a_byte(codes: Tensor) -> Tensor:
     """Codes of 4 bits, signed or not, (..., 2n) -> (..., n) bytes, the first one in the lower half."""
-    bits = codes.to(torch.uint8) & 15
-    return bits[..., ::2] | bits[..., 1::2] << 4
+    return packing.pack(codes.to(torch.uint8) & 15, 4)
 
 
 class _Rounded:

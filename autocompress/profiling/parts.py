@@ -11,13 +11,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from autocompress.models import simulation, surgery
+from autocompress.models import formats, surgery
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.profiling.kinds import Kind, Kinds
 from autocompress.runtimes.flops import unfused
 from autocompress.tasks.dataset import Batch, inputs
-
-_BITS = {"int8": 8, "int4": 4, "float16": 16, "bfloat16": 16}
 
 
 class Part(NamedTuple):
@@ -60,13 +58,8 @@ def _bytes(parameter: nn.Parameter, precision: Precision | None, *, transposed: 
     """As the plan stores it, with its scales. Only matrices are rounded."""
     if precision is None or parameter.dim() < 2:
         return parameter.numel() * parameter.element_size()
-    scales = 0
-    if precision.weight in ("int8", "int4"):
-        O, I = reversed(parameter.shape) if transposed else parameter.shape
-        scales = (
-            O * math.ceil(I / simulation.group_of(precision, I)) if precision.per_channel or precision.group_size else 1
-        )
-    return parameter.numel() * _BITS[precision.weight] / 8 + 4 * scales
+    O, I = parameter.shape[0], math.prod(parameter.shape[1:])
+    return formats.find(precision.weight).bytes(*((I, O) if transposed else (O, I)), precision)
 
 
 def _counted(model: nn.Module, batch: Batch, mapping: dict[Any, Callable[..., int]]) -> dict[str, int]:

@@ -46,6 +46,9 @@ class Runtime(Protocol):
     def support(self, plan: PrecisionPlan, target: Target) -> None:
         """Raise `NotApplicable` with the reason if this plan cannot be carried out on that target."""
 
+    def computes_in(self, dtype: str, device: str) -> bool:
+        """Whether a whole model can be computed in that format at least as fast as in float32."""
+
     def lower(self, model: nn.Module, plan: PrecisionPlan, batch: Batch, folder: Path) -> None:
         """Write the artefact of `model` into `folder`. `batch` is an example of what it reads."""
 

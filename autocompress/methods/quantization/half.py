@@ -12,14 +12,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from torch import nn
 
 from autocompress.methods.context import Context
 from autocompress.models.precision_plan import Activation, Precision
 from autocompress.space.distributions import Choice
 from autocompress.space.method import Gain, Method, Stage
-from autocompress.space.settings import Target
 
 
 class Half(Method):
@@ -33,14 +31,6 @@ class Half(Method):
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         own = {path: list(module.parameters(recurse=False)) for path, module in model.named_modules()}
         paths = [path for path, parameters in own.items() if any(p.ndim > 1 for p in parameters)]
-        inputs: Activation = self.dtype if has_arithmetic(ctx.target, self.dtype) else "float32"
+        inputs: Activation = self.dtype if ctx.computes_in(self.dtype) else "float32"
         ctx.precision.add(paths, Precision(self.dtype, inputs))
         return model
-
-
-def has_arithmetic(target: Target, dtype: str) -> bool:
-    """Whether that format is computed with at least as fast as float32."""
-    if target.device == "cuda":
-        return True
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return target.runtime in ("torch", "openvino") and dtype == "bfloat16" and fast

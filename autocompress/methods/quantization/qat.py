@@ -24,9 +24,10 @@ from autocompress.methods.context import Context, Schedule
 from autocompress.methods.reparametrized import Reparametrized
 from autocompress.models.calibration import observe, ranges
 from autocompress.models.families.places import Exclude, quantizable
+from autocompress.models.formats.int8 import FORMAT as INT8
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.models.rotation import spread_pairs
-from autocompress.models.simulation import HIGHEST, LOWEST, input_grid, weight_scale
+from autocompress.models.simulation import input_grid, weight_scale
 from autocompress.models.surgery import holds_transposed, token_tables, weight_OI
 from autocompress.space.distributions import Choice
 from autocompress.space.method import Gain, Method, Stage
@@ -103,7 +104,7 @@ class RoundedWeight(nn.Module):
     def forward(self, W: Tensor) -> Tensor:
         scale = self.log_scale.exp()
         scale = scale if self.transposed else scale[:, None]
-        return straight_through(W / scale, LOWEST["int8"], HIGHEST["int8"]) * scale
+        return straight_through(W / scale, INT8.lowest, INT8.highest) * scale
 
 
 class RoundedInput(nn.Module):

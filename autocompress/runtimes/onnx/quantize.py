@@ -18,14 +18,16 @@ from onnx import NodeProto, TensorProto
 from torch import Tensor
 
 from autocompress.errors import NotApplicable
-from autocompress.models import simulation
+from autocompress.models import formats, simulation
+from autocompress.models.formats.grid import Grid
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.runtimes.onnx.export import path_of
 from autocompress.runtimes.onnx.graph import MICROSOFT, Graph, nested
 from autocompress.runtimes.onnx.inputs import rounded, smoothed
+from autocompress.runtimes.onnx.unpack import unpacked_product, unpacked_rows
 
-_BITS = {"int8": 8, "int4": 4}
-_HALVES = {"float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
+_PACKED = (4, 8)  # bits of codes with a scale that MatMulNBits and GatherBlockQuantized read
+_HALVES = {torch.float16: TensorProto.FLOAT16, torch.bfloat16: TensorProto.BFLOAT16}
 _ACCURACY = 4  # MatMulNBits multiplies int8 codes of the inputs: 1.1 to 2.3 times faster here than with float32 ones
 
 
@@ -53,23 +55,37 @@ def quantize(plain: Path, ran: Mapping[str, str], plan: PrecisionPlan, path: Pat
 
 def replace(graph: Graph, node: NodeProto, path: str, plan: PrecisionPlan, *, spare_bit: bool) -> None:
     """Put what carries the plan out in the node's place. `NotApplicable` if its operator has no such kernel."""
-    precision = plan[path]
-    if node.op_type == "Gather":
+    precision, format_ = plan[path], formats.find(plan[path].weight)
+    scaled = isinstance(format_, Grid) and format_.bits in _PACKED
+    if format_.dtype is not None:
+        store_half(graph, node, _HALVES[format_.dtype])
+    elif node.op_type == "Gather" and scaled:
         look_up(graph, node, precision)
-    elif precision.weight in _HALVES:
-        store_half(graph, node, precision)
+    elif node.op_type == "Gather":
+        unpacked_rows(graph, node, path, plan)
     elif node.op_type not in ("MatMul", "Gemm"):
         raise NotApplicable(f"onnxruntime has no {precision.weight} kernel for the {node.op_type} of {path}")
-    elif precision.activation == "float32":
+    elif precision.activation != "float32":
+        integer_product(graph, node, path, plan, spare_bit=spare_bit)
+    elif scaled:
         packed_product(graph, node, path, plan)
     else:
-        integer_product(graph, node, path, plan, spare_bit=spare_bit)
+        unpacked_product(graph, node, path, plan)
 
 
-def store_half(graph: Graph, node: NodeProto, precision: Precision) -> None:
-    """Matrices in two bytes a number. onnxruntime casts them once, on loading, and computes in float32."""
+def store_half(graph: Graph, node: NodeProto, kind: int) -> None:
+    """Matrices in two bytes a number. onnxruntime casts them once, on loading, and computes in float32.
+
+    Rows of an embedding table it turns into float32 when it reads them.
+    """
+    if node.op_type == "Gather":
+        (table, rows), [out] = node.input, node.output
+        half = graph.weight(table, graph.values(table).numpy(), kind)
+        graph.add("Gather", [half, rows], [f"{out}_half"], node.name)
+        graph.cast(f"{out}_half", out)
+        return
     for name in graph.matrices(node):
-        stored = graph.weight(name, graph.values(name).numpy(), _HALVES[precision.weight])
+        stored = graph.weight(name, graph.values(name).numpy(), kind)
         [cast] = graph.once(("float32", stored), partial(graph.cast, stored, f"{stored}_float32"))
         node.input[list(node.input).index(name)] = cast
     graph.keep(node)
@@ -101,7 +117,7 @@ def packed_product(graph: Graph, node: NodeProto, path: str, plan: PrecisionPlan
     weight, bias = node.input[1], node.input[2:]
     W_OI, scale_OG = planned_weight(graph, node, path, plan)
     precision, (O, I) = plan[path], W_OI.shape
-    bits, group = _BITS[precision.weight], simulation.group_of(precision, I)
+    bits, group = simulation.grid(precision).bits, simulation.group_of(precision, I)
     q_OGg = simulation.grouped(simulation.codes(W_OI, scale_OG, precision), group)
     codes = graph.weight(f"{weight}_codes", pack(q_OGg, bits))
     scales = graph.weight(f"{weight}_scale", scale_OG.numpy())
@@ -123,15 +139,10 @@ def look_up(graph: Graph, node: NodeProto, precision: Precision) -> None:
     """Rows of an embedding table, turned into float32 when read."""
     (table, rows), [out] = node.input, node.output
     W_VD = graph.values(table)
-    if precision.weight in _HALVES:
-        half = graph.weight(table, W_VD.numpy(), _HALVES[precision.weight])
-        graph.add("Gather", [half, rows], [f"{out}_half"], node.name)
-        graph.cast(f"{out}_half", out)
-        return
     scale_VG = simulation.weight_scale(W_VD, precision)
     q_VD, scales = simulation.codes(W_VD, scale_VG, precision), graph.weight(f"{table}_scale", scale_VG.numpy())
     if precision.group_size:
-        bits, group = _BITS[precision.weight], simulation.group_of(precision, W_VD.shape[1])
+        bits, group = simulation.grid(precision).bits, simulation.group_of(precision, W_VD.shape[1])
         codes = graph.weight(f"{table}_codes", pack(q_VD, bits))
         graph.add(
             "GatherBlockQuantized", [codes, rows, scales], [out], node.name, domain=MICROSOFT,

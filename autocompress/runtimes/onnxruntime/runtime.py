@@ -89,7 +89,7 @@ def _bound_memory() -> None:
 
 
 class OnnxRuntime:
-    """float32, 4- and 8-bit weights with float or 8-bit inputs on a CPU; float32 and float16 on CUDA."""
+    """float32, weights in fewer bits with float or 8-bit inputs on a CPU; float32 and float16 on CUDA."""
 
     packages: tuple[str, ...] = ("onnxruntime",)
     opened_by = "ONNX Runtime"
@@ -108,6 +108,9 @@ class OnnxRuntime:
                 )
             if kind == _HALF and set(plan.values()) != {precision}:
                 raise NotApplicable(f"{path} computes in float16, which is all of a model or nothing")
+
+    def computes_in(self, dtype: str, device: str) -> bool:
+        return device == "cuda"
 
     def lower(self, model: nn.Module, plan: PrecisionPlan, batch: Batch, folder: Path) -> None:
         from autocompress.runtimes.onnx.export import export
@@ -154,7 +157,8 @@ _HALF = ("float16", "float16")
 _KERNELS = {
     "cpu": {
         ("int8", "dynamic_int8"), ("int8", "static_int8"), ("int8", "float32"), ("int4", "float32"),
-        ("float16", "float32"), ("bfloat16", "float32"),
+        ("float16", "float32"), ("bfloat16", "float32"), ("codebook", "float32"), ("product", "float32"),
+        ("ternary", "float32"),
     },
     "cuda": {_HALF},
 }  # fmt: skip

@@ -19,7 +19,7 @@ from openvino.op import Constant
 from torch import nn
 
 from autocompress.errors import NotApplicable
-from autocompress.models import simulation
+from autocompress.models import formats, simulation
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.models.surgery import weight_OI
 from autocompress.runtimes.onnx.export import path_of
@@ -33,7 +33,7 @@ def quantize(graph: Model, model: nn.Module, ran: Mapping[str, str], plan: Preci
 
     `spare_bit`: 7-bit weights beside 8-bit inputs, for CPUs whose int8 products saturate.
     """
-    coded = {path for path, precision in plan.items() if precision.weight in ("int8", "int4")}
+    coded = {path for path, precision in plan.items() if formats.find(precision.weight).dtype is None}
     lost = coded & set(ran.values())
     for node in graph.get_ordered_ops():
         path = ran.get(path_of(node.get_friendly_name().removesuffix("/WithoutBiases")), "")
@@ -57,7 +57,8 @@ def input_groups(model: nn.Module, plan: PrecisionPlan) -> dict[str, int]:
     widths: dict[str, tuple[int, int, int]] = {}
     for path, precision in plan.items():
         module, rounded = model.get_submodule(path), precision.activation != "static_int8"
-        if precision.weight in ("int8", "int4") and rounded and not isinstance(module, nn.Embedding):
+        coded = formats.find(precision.weight).dtype is None
+        if coded and rounded and not isinstance(module, nn.Embedding):
             O, I = weight_OI(module).shape
             widths[path] = O, I, weight_group(precision, I)
 
@@ -132,7 +133,7 @@ def unpacked(W_OI: torch.Tensor, scale_OG: torch.Tensor, path: str, precision: P
     """Codes times scales, (O, I): stored as (O, G, group) where a row has several scales."""
     O, I = W_OI.shape
     group = weight_group(precision, I)
-    if group < min(_LEAST_GROUP, I) or (precision.weight == "int4" and I % 2):
+    if group < min(_LEAST_GROUP, I) or (simulation.grid(precision).bits == 4 and I % 2):
         raise NotApplicable(f"openvino has no {precision.weight} kernel for the {I} inputs of {path}")
     shape = (O, I) if group == I else (O, I // group, group)
     codes = packed(simulation.codes(W_OI, scale_OG, precision), shape, precision)
@@ -144,6 +145,6 @@ def unpacked(W_OI: torch.Tensor, scale_OG: torch.Tensor, path: str, precision: P
 
 def packed(codes: torch.Tensor, shape: tuple[int, ...], precision: Precision) -> Constant:
     """Codes as a constant of that shape; of 4 bits two a byte."""
-    data, four = codes.reshape(-1), precision.weight == "int4"
+    data, four = codes.reshape(-1), simulation.grid(precision).bits == 4
     held = (simulation.two_a_byte(data) if four else data.view(torch.uint8)).numpy()
     return Constant(Tensor(held, Shape(list(shape)), Type.i4 if four else Type.i8), shared_memory=False)

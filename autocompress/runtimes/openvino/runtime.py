@@ -15,7 +15,7 @@ import numpy as np
 import openvino
 
 from autocompress.errors import NotApplicable
-from autocompress.machine.instructions import has_vnni, products_saturate, weight_bits
+from autocompress.machine.instructions import has_bfloat16, has_vnni, products_saturate, weight_bits
 from autocompress.models.decoders.remembered import PRESENT, filled, names
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.space.settings import Target
@@ -94,13 +94,17 @@ class OpenVinoRuntime:
             if precision.activation == "dynamic_int8" and not has_vnni():
                 raise NotApplicable(f"openvino rounds the inputs of {path} at run time on CPUs with VNNI only")
 
+    def computes_in(self, dtype: str, device: str) -> bool:
+        return device == "cpu" and dtype == "bfloat16" and has_bfloat16()
+
     def lower(self, model: nn.Module, plan: PrecisionPlan, batch: Batch, folder: Path) -> None:
+        from autocompress.models import formats
         from autocompress.runtimes.onnx import quantize as onnx_quantize
         from autocompress.runtimes.onnx.export import export
         from autocompress.runtimes.onnx.transposes import coded_head, shares, store_once
         from autocompress.runtimes.openvino.quantize import quantize
 
-        halves = PrecisionPlan({path: p for path, p in plan.items() if p.weight in ("float16", "bfloat16")})
+        halves = PrecisionPlan({path: p for path, p in plan.items() if formats.find(p.weight).dtype})
         computes = "bf16" if _HALF in {(p.weight, p.activation) for p in plan.values()} else "f32"
         (folder / _FOLDER).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:

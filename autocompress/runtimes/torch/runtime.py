@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
-from autocompress.machine.instructions import weight_bits
+from autocompress.machine.instructions import has_bfloat16, weight_bits
 from autocompress.models import storage
 from autocompress.models.decoders.decoding import Decoder, decodes
 from autocompress.models.precision_plan import PrecisionPlan
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 _PLAIN, _PACKED, _PLAN = "model.safetensors", "packed.safetensors", "precision"
 _HALVES = ("float16", "bfloat16")
-_STORED = {("int8", "float32"), ("int4", "float32"), ("float16", "float32"), ("bfloat16", "float32")}
+_STORED = {
+    ("int8", "float32"), ("int4", "float32"), ("float16", "float32"), ("bfloat16", "float32"),
+    ("codebook", "float32"), ("product", "float32"), ("ternary", "float32"),
+}  # fmt: skip
 _INT8 = {("int8", "dynamic_int8"), ("int8", "static_int8")}
 _KERNELS = {
     "cpu": _STORED | _INT8 | {("bfloat16", "bfloat16")},
@@ -84,7 +87,7 @@ class TorchSession:
 
 
 class TorchRuntime:
-    """float32; 8-bit products on x86 CPUs; half the bytes, computed with where the device can; 4 and 8 bits stored."""
+    """float32; 8-bit products on x86 CPUs; half the bytes, computed with where the device can; fewer bits stored."""
 
     packages: tuple[str, ...] = ("safetensors", "torch", "transformers")
     opened_by = ""
@@ -106,6 +109,9 @@ class TorchRuntime:
                 f"target.compile is true, but there is no C++ compiler {_compiler()!r} on this machine. "
                 "Install one, name it in the environment variable CXX, or leave target.compile out"
             )
+
+    def computes_in(self, dtype: str, device: str) -> bool:
+        return device == "cuda" or (dtype == "bfloat16" and has_bfloat16())
 
     def lower(self, model: nn.Module, plan: PrecisionPlan, batch: Batch, folder: Path) -> None:
         if not plan:
