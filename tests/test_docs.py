@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from autocompress.report import method_cards
 from autocompress.space.goals import QUANTITIES
 from autocompress.space.language.sections import KEYS
 from autocompress.space.settings import SearchSettings, Target, TaskSettings
@@ -24,3 +27,10 @@ def test_every_quantity_has_its_row_and_says_when_it_is_known() -> None:
     for name, quantity in QUANTITIES.items():
         [known] = re.findall(rf"^\| `{name}` \|.*\| (yes|no) \|$", TABLES, flags=re.M)
         assert (known == "yes") is quantity.before_training
+
+
+def test_the_catalogue_in_the_docs_is_that_of_the_code() -> None:
+    page, text = Path(__file__).parent.parent / "docs" / "methods.md", method_cards.markdown()
+    if not page.exists() or page.read_text() != text:
+        page.write_text(text)
+        pytest.fail("docs/methods.md was out of date and is written anew: read it, and commit it")
