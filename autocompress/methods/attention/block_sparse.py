@@ -22,7 +22,7 @@ from autocompress.space.method import Gain, Method, Stage
 
 
 class BlockSparse(Method):
-    """For texts of a thousand tokens and more. A few paths lead from anywhere to anywhere, which a window lacks."""
+    """For long texts: a few paths lead from anywhere to anywhere, which a window lacks."""
 
     stage: ClassVar[Stage] = "structure"
     pays: ClassVar[tuple[Gain, ...]] = ("latency",)

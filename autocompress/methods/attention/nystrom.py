@@ -22,7 +22,7 @@ from autocompress.space.method import Gain, Method, Stage
 
 
 class Nystrom(Method):
-    """For long texts: nearer to what was trained than linear, at a fixed cost that only some 512 tokens pay back."""
+    """For long texts: nearer to what was trained than linear, at a fixed cost that short texts do not pay back."""
 
     stage: ClassVar[Stage] = "structure"
     pays: ClassVar[tuple[Gain, ...]] = ("latency",)

@@ -21,7 +21,7 @@ from autocompress.space.method import Gain, Method, Stage
 
 
 class SlidingWindow(Method):
-    """For texts of several hundred tokens: time grows with their number, not with its square."""
+    """For long texts: time grows with their number of tokens, not with its square."""
 
     stage: ClassVar[Stage] = "structure"
     pays: ClassVar[tuple[Gain, ...]] = ("latency",)

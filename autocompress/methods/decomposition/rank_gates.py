@@ -30,7 +30,7 @@ from autocompress.space.method import Gain, Method, Stage
 
 
 class RankGates(Method):
-    """Ranks that the task chooses, layer by layer. A step of the finetune takes about half again as long."""
+    """Ranks that the task chooses, layer by layer. A step takes longer: both factors are trained whole."""
 
     stage: ClassVar[Stage] = "factor"
     pays: ClassVar[tuple[Gain, ...]] = ("bytes", "latency")

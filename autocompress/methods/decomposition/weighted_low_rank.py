@@ -35,7 +35,7 @@ from autocompress.space.method import Gain, Method, Stage
 
 
 class WeightedLowRank(Method):
-    """As low_rank, with half its loss before any training. Bytes; latency from about half of the weights down."""
+    """As low_rank, but by what the task needs of every matrix: less is lost before any training."""
 
     stage: ClassVar[Stage] = "factor"
     pays: ClassVar[tuple[Gain, ...]] = ("bytes", "latency")

@@ -36,7 +36,7 @@ _SHAPE = re.compile(r"([1-9]\d?)x([1-9]\d{0,4})")
 
 
 class Student(Method):
-    """The largest cuts of all: 10 to 400 times fewer weights. Wants a long finetune, soft_labels, and much text."""
+    """The largest cuts of all. Wants a long finetune, soft_labels, and much text."""
 
     stage: ClassVar[Stage] = "student"
     pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")

@@ -39,7 +39,7 @@ _SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
 
 
 class Blocks(Method):
-    """Uneven layers that fit a budget, in a minute and without training; better than equal cuts where layers differ."""
+    """Uneven layers that fit a budget, without training; for models whose layers differ in worth."""
 
     stage: ClassVar[Stage] = "structure"
     pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")

@@ -34,7 +34,7 @@ _EXCHANGES = 32  # units of one layer
 
 
 class FisherMasks(Method):
-    """Half of the multiply-adds in seconds, with no finetune: the cheapest real cut. Follow it with one."""
+    """The cheapest real cut: seconds, and no finetune, though one after it wins back more."""
 
     stage: ClassVar[Stage] = "structure"
     pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")

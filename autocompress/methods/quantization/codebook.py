@@ -27,7 +27,7 @@ from autocompress.space.method import Gain, Method, Stage
 
 
 class Codebook(Method):
-    """An eighth of the bytes and less, at no latency: of a table by `product` down to a thirtieth."""
+    """An eighth of the bytes and less, at no latency: of a table by `product` down to a twenty-fifth."""
 
     stage: ClassVar[Stage] = "lower"
     pays: ClassVar[tuple[Gain, ...]] = ("bytes",)

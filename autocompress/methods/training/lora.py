@@ -26,7 +26,7 @@ from autocompress.space.method import Gain, Method, Stage
 
 
 class Lora(Method):
-    """Less memory for the optimiser, and less forgetting on few texts. A step takes about as long as without."""
+    """Less memory for the optimiser, and less forgetting on few texts."""
 
     stage: ClassVar[Stage] = "train"
     pays: ClassVar[tuple[Gain, ...]] = ("quality",)
