@@ -105,8 +105,8 @@ def test_its_latency_is_not_that_of_the_dense_model_though_it_has_no_parameters(
         (
             {"kind": "clipped", "most": 0},
             PATH,
-            f"structure.json: {PATH} should be of a known kind (attention, clipped, embedding, "
-            "factorized_embedding, kronecker, linear, low_rank, mapped_embedding, norm, tensor_train, transposed, truncation) with sizes "
+            f"structure.json: {PATH} should be of a known kind (attention, clipped, embedding, factorized_embedding, "
+            "kronecker, linear, low_rank, mapped_embedding, norm, tensor_train, transposed, truncation) with sizes "
             "above 0. Got {'kind': 'clipped', 'most': 0}.",
         ),
     ],
