@@ -86,7 +86,7 @@ def by_text(runs: list[Tensor], gradients: Iterator[Tensor], texts: int) -> Tens
     effects = [(a * next(gradients)).detach() for a in runs]
     of_texts = [effect for effect in effects if len(effect) == texts]
     summed = [effect if effect.ndim == 2 else effect.flatten(1, -2).sum(1) for effect in of_texts]
-    return torch.stack(summed).sum(0)
+    return torch.stack(summed).sum(0) if summed else effects[0].new_zeros(texts, effects[0].shape[-1])
 
 
 def rounds_from(count: int, target: int, rounds: int) -> list[int]:

@@ -95,9 +95,14 @@ class Masked(nn.Module):
     def forward(self, W: Tensor) -> Tensor:
         W_OI = W.T if self.transposed else W
         mask = (self.scores > self.least).to(W.dtype) + self.scores - self.scores.detach()  # its gradient: the scores'
-        O, I = W_OI.shape
-        kept = W_OI * mask.repeat_interleave(self.block, 0).repeat_interleave(self.block, 1)[:O, :I]
+        kept = W_OI * (mask if self.block == 1 else self._widened(mask, *W_OI.shape))
         return kept.T if self.transposed else kept
+
+    def _widened(self, mask: Tensor, O: int, I: int) -> Tensor:
+        """One number a block -> one a weight, by views: the gradient of `repeat_interleave` takes seconds."""
+        rows, columns = mask.shape
+        wide = mask[:, None, :, None].expand(rows, self.block, columns, self.block)
+        return wide.reshape(rows * self.block, columns * self.block)[:O, :I]
 
     def aim(self, sparsity: float) -> None:
         """That share of the scores is too low from now on."""
