@@ -37,6 +37,7 @@ class Louder(Method):
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    registry.methods()  # the catalogue is there before
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))  # what is loaded here stays here
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -50,8 +51,9 @@ def own(folder: Path, name: str, text: str = FILE) -> None:
 def space_with(project: Path, steps: str) -> Path:
     """The tiny project's space with other steps, and with the folder of methods."""
     path = make_project(project)
-    kept = path.read_text().split("steps:")[0].split("anchors:")[0]
-    path.write_text(f"methods: ./my_methods\n{kept}\nsteps:\n{steps}")
+    kept = path.read_text().split("constraints:")[0]
+    search = "search: {trials: 1, variants: 0, built_in_anchors: false, confirm: {top: 0}}"
+    path.write_text(f"methods: ./my_methods\n{kept}{search}\nsteps:\n{steps}")
     return path
 
 
