@@ -43,7 +43,7 @@ def forward(model: nn.Module, batch: Batch, needs: frozenset[str]) -> Outputs:
 
 
 def _forward(model: nn.Module, batch: Batch, needs: frozenset[str], **more: bool) -> Outputs:
-    with _projecting(model, needs, batch["input_ids"].shape) as projected:
+    with _projecting(model, needs, batch) as projected:
         given = model(**moved(inputs(batch), device_of(model)), output_hidden_states="hidden_states" in needs, **more)
     attentions = getattr(given, "attentions", None) if "attentions" in needs else None
     if "attentions" in needs and not attentions:
@@ -105,8 +105,8 @@ def _eager(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _projecting(model: nn.Module, needs: frozenset[str], shape: torch.Size) -> Iterator[dict[str, list[Tensor]]]:
-    """What the projections of `needs` give, by role, every time that one runs on the texts, which are of `shape`."""
+def _projecting(model: nn.Module, needs: frozenset[str], batch: Batch) -> Iterator[dict[str, list[Tensor]]]:
+    """What the projections of `needs` give, by role, every time that one runs on the tokens of the batch."""
     found: dict[str, list[Tensor]] = {role: [] for role in _PROJECTED if role in needs}
     places = [
         (role, getattr(attention, role))
@@ -117,7 +117,7 @@ def _projecting(model: nn.Module, needs: frozenset[str], shape: torch.Size) -> I
     for role, projection in places:
 
         def keep(_: nn.Module, __: Any, out: Tensor, role: str = role, projection: Any = projection) -> None:
-            if out.shape[:-1] == shape:  # DeBERTa's project positions too
+            if out.shape[:-1] == batch["input_ids"].shape:  # DeBERTa's project positions too
                 found[role].append(out.chunk(projection.parts, -1)[projection.part])
 
         handles.append(model.get_submodule(projection.path).register_forward_hook(keep))
