@@ -53,8 +53,9 @@ class TensorTrainEmbedding(nn.Module):
         flat = ids_BT.reshape(-1)
         digits: list[Tensor] = []
         for size in reversed(self.train_of.outs):
-            digits.append(flat % size)
-            flat = torch.div(flat, size, rounding_mode="floor")
+            above = torch.div(flat, size, rounding_mode="trunc")  # one operator when exported; `%` is nine
+            digits.append(flat - above * size)
+            flat = above
         y_NDr: Tensor | None = None
         for core, digit in zip(self.train_of.cores, reversed(digits), strict=True):
             slices = core.permute(1, 0, 2, 3)[digit]  # (N, r, width, s)
