@@ -103,7 +103,7 @@ def context(teacher: nn.Module, *, train: bool = True, **more: Any) -> Context:
 
 # where a default is for models a hundred times as large as those here
 KNOBS: dict[str, dict[str, Any]] = {
-    "factorized_embedding": {"width": 4}, "tensor_train": {"rank": 2}, "sliding_window": {"window": 2},
+    "factorized_embedding": {"width": 4}, "tensor_train": {"rank": 1}, "sliding_window": {"window": 2},
     "block_sparse": {"block": 2, "drawn": 1}, "nystrom": {"landmarks": 2}, "sequence_length": {"percentile": 25.0},
     "student": {"width": 16}, "vocabulary": {"min_count": 12}, "kronecker": {"scope": "all"},
     "codebook": {"bits": 2, "scope": "all"}, "assistant": {"epochs": 1}, "ensemble": {"teachers": ("other",)},

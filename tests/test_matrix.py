@@ -18,6 +18,8 @@ from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.space.method import Method, find, methods
 from autocompress.tasks.dataset import inputs
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).parent.parent / "docs" / "matrix.md"
 MODELS_BY_NAME = {name: functools.partial(tiny, name) for name in FAMILIES} | {
     name: functools.partial(model_of, name) for name in MODELS

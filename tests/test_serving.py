@@ -28,6 +28,8 @@ from autocompress.errors import ConfigError
 from autocompress.tracking import registry
 from autocompress.trials import work
 
+pytestmark = pytest.mark.slow
+
 STORED = Path(__file__).parent / "stored" / "format-1"
 
 
@@ -132,8 +134,6 @@ model = mlflow.pyfunc.load_model(sys.argv[1])
 print(model.predict(pandas.DataFrame({"text": ["honey tree", "lemon"]})).label.tolist())
 print(model.metadata.get_input_schema().input_names(), model.metadata.get_output_schema().input_names())
 import autocompress
-
-pytestmark = pytest.mark.slow
 print(autocompress.__file__)
 print(sorted({"datasets", "onnx", "optuna", "safetensors", "torch", "transformers"} & (set(sys.modules) - before)))
 """

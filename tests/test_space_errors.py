@@ -11,7 +11,7 @@ from autocompress.errors import ConfigError
 from autocompress.space.search_space import SearchSpace
 
 HEAD = "model: builtin/minilm\ntask: {data: builtin/docstrings}\n"
-KEYS = "model, teacher, start, task, target, objectives, constraints, search, anchors, steps"
+KEYS = "model, methods, teacher, start, task, target, objectives, constraints, search, anchors, steps"
 
 
 @pytest.fixture(autouse=True)

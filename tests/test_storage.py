@@ -100,14 +100,14 @@ LINEAR = {"kind": "linear", "in": 32, "out": 32, "bias": True}
         ({"modules": {"bert.encoder": LINEAR}}, "structure.json: a bert model has no linear layer 'bert.encoder'."),
         (
             {"modules": {"classifier": LINEAR | {"kind": "pickle"}}},
-            "structure.json: classifier should be of a known kind (embedding, linear, low_rank, transposed) with sizes "
-            "above 0. "
+            "structure.json: classifier should be of a known kind (attention, embedding, factorized_embedding, "
+            "kronecker, linear, low_rank, mapped_embedding, norm, tensor_train, transposed, truncation) with sizes above 0. "
             "Got {'bias': True, 'in': 32, 'kind': 'pickle', 'out': 32}.",
         ),
         (
             {"modules": {"classifier": LINEAR | {"out": -1}}},
-            "structure.json: classifier should be of a known kind (embedding, linear, low_rank, transposed) with sizes "
-            "above 0. "
+            "structure.json: classifier should be of a known kind (attention, embedding, factorized_embedding, "
+            "kronecker, linear, low_rank, mapped_embedding, norm, tensor_train, transposed, truncation) with sizes above 0. "
             "Got {'bias': True, 'in': 32, 'kind': 'linear', 'out': -1}.",
         ),
     ],
