@@ -101,13 +101,15 @@ LINEAR = {"kind": "linear", "in": 32, "out": 32, "bias": True}
         (
             {"modules": {"classifier": LINEAR | {"kind": "pickle"}}},
             "structure.json: classifier should be of a known kind (attention, embedding, factorized_embedding, "
-            "kronecker, linear, low_rank, mapped_embedding, norm, tensor_train, transposed, truncation) with sizes above 0. "
+            "kronecker, linear, low_rank, mapped_embedding, norm, tensor_train, transposed, truncation) with sizes "
+            "above 0. "
             "Got {'bias': True, 'in': 32, 'kind': 'pickle', 'out': 32}.",
         ),
         (
             {"modules": {"classifier": LINEAR | {"out": -1}}},
             "structure.json: classifier should be of a known kind (attention, embedding, factorized_embedding, "
-            "kronecker, linear, low_rank, mapped_embedding, norm, tensor_train, transposed, truncation) with sizes above 0. "
+            "kronecker, linear, low_rank, mapped_embedding, norm, tensor_train, transposed, truncation) with sizes "
+            "above 0. "
             "Got {'bias': True, 'in': 32, 'kind': 'linear', 'out': -1}.",
         ),
     ],
