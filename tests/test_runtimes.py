@@ -138,3 +138,15 @@ def test_a_gpu_that_falls_back_to_the_cpu_is_refused(tmp_path: Path, monkeypatch
 
 def operators(graph: onnx.ModelProto) -> Counter[str]:
     return Counter(node.op_type for node in graph.graph.node)
+
+
+@pytest.mark.parametrize("lowering", [(), ("int8_dynamic",), ("weight_only",)], ids="+".join)
+def test_what_layers_share_is_stored_once(lowering: tuple[str, ...], tmp_path: Path) -> None:
+    """In float32 and rounded."""
+    after = [find(name)() for name in lowering]
+    _, _, whole = lowered("bert", Recipe(after), tmp_path / "whole")
+    model, plan, graph = lowered("bert", Recipe([find("cross_layer")(groups=1), *after]), tmp_path / "shared")
+    sizes = [sum(len(t.raw_data) for t in g.graph.initializer if len(t.dims) > 1) for g in (whole, graph)]
+    assert sizes[1] < 0.5 * sizes[0]
+    ran = ONNX.open(tmp_path / "shared", TARGET).run(PADDED)
+    np.testing.assert_allclose(ran, logits(model), atol=0.3 if plan else 1e-4)

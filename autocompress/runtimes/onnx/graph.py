@@ -22,6 +22,10 @@ class Graph:
         self._model = model
         self.old = list(model.graph.node)
         self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._shared = {
+            node.output[0]: node.input[0] for node in self.old
+            if node.op_type == "Identity" and node.input[0] in self.weights
+        }  # fmt: skip
         self.scaled: dict[str, tuple[str, str]] = {}  # a tensor that is another one, times a factor for every token
         self._new: list[NodeProto] = []
         self._made: dict[Hashable, tuple[str, ...]] = {}
@@ -29,6 +33,12 @@ class Graph:
     def matrices(self, node: NodeProto) -> list[str]:
         """The node's inputs that are weights of two dimensions or more."""
         return [name for name in node.input if name in self.weights and len(self.weights[name].dims) > 1]
+
+    def resolve(self, node: NodeProto) -> None:
+        """Let the node read weights by their own names: what several modules share comes by way of an Identity."""
+        for i, name in enumerate(node.input):
+            if name in self._shared:
+                node.input[i] = self._shared[name]
 
     def values(self, name: str) -> Tensor:
         """A weight."""

@@ -39,6 +39,8 @@ def quantize(plain: Path, ran: Mapping[str, str], plan: PrecisionPlan, path: Pat
     graph, lost = Graph(onnx.load(plain)), set(plan) & set(ran.values())
     for node in graph.old:
         place = ran.get(path_of(node.name), "")
+        if place in plan:
+            graph.resolve(node)
         if place in plan and graph.matrices(node):
             replace(graph, node, place, plan, spare_bit=spare_bit)
             lost.discard(place)
