@@ -8,10 +8,11 @@ import torch
 from conftest import context, every_family, fresh, tiny, toy
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import BertConfig, BertForSequenceClassification
 
 from autocompress.errors import NotApplicable
 from autocompress.methods.decomposition.low_rank import LowRank, factorize, rank_for
-from autocompress.methods.distillation.hidden_states import HiddenStates, teacher_layers
+from autocompress.methods.distillation.hidden_states import HiddenStates, mapped
 from autocompress.methods.distillation.soft_labels import SoftLabels
 from autocompress.methods.importance import rounds_from, taylor
 from autocompress.methods.pruning.heads import Heads
@@ -113,7 +114,7 @@ def test_neurons_cut_out_equal_neurons_silenced(family, importance):
     changed = Neurons(keep=0.5, importance=importance, rounds=1).apply(fresh(model), ctx)
     dense = fresh(model)
     for ffn in anatomy(model).ffns:
-        [up] = ffn.ins
+        [up] = [into.path for into in ffn.ins]
         after = {row.numpy().tobytes() for row in changed.get_submodule(up).weight.detach()}
         rows = model.get_submodule(up).weight.detach()
         gone = torch.tensor([i for i, row in enumerate(rows) if row.numpy().tobytes() not in after])
@@ -172,7 +173,7 @@ def test_rounds_measure_importance_anew():
 @pytest.mark.parametrize(("keep", "multiple", "width"), [(0.5, 16, 32), (0.4, 8, 24), (0.01, 16, 16), (0.33, 1, 21)])
 def test_neurons_width_is_a_multiple(keep, multiple, width):
     changed = Neurons(keep=keep, multiple=multiple).apply(tiny(), context(tiny()))
-    assert {features(product(changed, ffn.ins[0]))[1] for ffn in anatomy(changed).ffns} == {width}
+    assert {features(product(changed, ffn.ins[0].path))[1] for ffn in anatomy(changed).ffns} == {width}
     assert changed.config.intermediate_size == width
 
 
@@ -253,11 +254,11 @@ def test_soft_labels_by_hand():
     ],
 )  # fmt: skip
 def test_hidden_states_mapping(students, teachers, mapping, expected):
-    assert teacher_layers(students, teachers, mapping) == expected
+    assert mapped(students, teachers, mapping) == expected
 
 
 def test_hidden_states_refuses_a_deeper_student():
-    with pytest.raises(NotApplicable, match=r"^hidden_states maps 4 layers to a teacher of only 2$"):
+    with pytest.raises(NotApplicable, match=r"^4 layers cannot be mapped to a teacher of only 2$"):
         HiddenStates().apply(tiny(), context(Layers().apply(tiny(), context(tiny()))))
 
 
@@ -275,8 +276,9 @@ def test_hidden_states_by_hand():
 
 
 def test_hidden_states_projects_where_widths_differ():
-    student, ctx = tiny(), context(tiny())
-    ctx.teacher.model.config.hidden_size = 48
+    torch.manual_seed(0)
+    wide = BertConfig(vocab_size=60, hidden_size=48, num_hidden_layers=4, num_attention_heads=4, num_labels=3)
+    student, ctx = tiny(), context(BertForSequenceClassification(wide))
     HiddenStates().apply(student, ctx)
     assert [p.shape for p in ctx.losses[0].parameters()] == [(48, 32)]
 
