@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from autocompress.errors import ConfigError, Diverged, NotApplicable
 from autocompress.methods.context import Course, Loss, Schedule
-from autocompress.methods.trainer import Trend, lr_factor, parameter_groups, total_loss
+from autocompress.methods.optimization import lr_factor, parameter_groups
+from autocompress.methods.trainer import Trend, total_loss
 from autocompress.methods.training.finetune import Finetune
 from autocompress.models.forward import Outputs
 from autocompress.tasks.dataset import Batch, inputs

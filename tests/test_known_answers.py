@@ -169,10 +169,14 @@ def test_rearranging_never_loses_more() -> None:
 
 
 def test_tuned_masks_are_the_least_squares_solution() -> None:
-    Y_NU = drawn(50, 6)
-    index = torch.tensor([0, 2, 5])
-    m = solved(Y_NU.T @ Y_NU + 5 * torch.eye(6), index)
-    assert m.shape == (3,)
+    Y_NU = drawn(50, 6) + 2  # so that what is lost can be made up for
+    index, G_UU = torch.tensor([0, 2, 5]), Y_NU.T @ Y_NU
+    root = float((0.01 * G_UU[index][:, index].diagonal().mean()).sqrt())
+    A = np.concatenate([Y_NU[:, index].numpy(), root * np.eye(3)])
+    b = np.concatenate([Y_NU.sum(1).numpy(), root * np.ones(3)])
+    expected = np.linalg.lstsq(A, b, rcond=None)[0].clip(0, 2)
+    np.testing.assert_allclose(solved(G_UU, index), expected, rtol=1e-3)
+    assert expected.max() > 1.2
     ones = solved(torch.eye(4), torch.arange(4))
     torch.testing.assert_close(ones, torch.ones(4))
 

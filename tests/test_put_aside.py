@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from autocompress.engine import confirmed, run
 from autocompress.engine.budget import Budget
 from autocompress.engine.events import Observer
 from autocompress.errors import ConfigError, NothingFeasible
+from autocompress.methods.pruning import movement
 from autocompress.space.recipe import Recipe
 from autocompress.study import Study
 from autocompress.trials import put_aside, work
@@ -95,6 +97,34 @@ def test_put_aside_without_rungs_and_taken_up_is_as_if_nothing_had_been(
     assert bool(plan.scales) == (recipe is ROUNDED)
     assert [point["loss"] for point in part.record.curve] == [point["loss"] for point in whole.record.curve]
     assert not (tmp_path / "part" / "aside").exists()
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"movement": {"sparsity": 0.5}}, {"l0_gates": {"keep": 0.5}}, {"l0_gates": {"granularity": "layers"}},
+        {"rank_gates": {}}, {"lora": {}}, {"magnitude": {"schedule": "cubic"}}, {"ternary": {}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_schedule_trains_is_put_aside_with_the_rest(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: dict[str, Any]
+) -> None:
+    """After each step of 8, for what is looked at only now and then, or until then."""
+    bench.start.eval()
+    monkeypatch.setattr(movement, "_EVERY", 3)
+    recipe = Recipe.load([step, FINETUNE])
+    whole = Ascent(bench, recipe, "whole", lambda *_: None)
+    expected = whole.model().module
+    for at in (1, 3, 5, 7):
+        elsewhere(monkeypatch, tmp_path / f"another{at}")
+        with pytest.raises(KeyboardInterrupt):
+            Ascent(bench, recipe, f"part{at}", counting([], at)).train()
+        part = Ascent(bench, recipe, f"part{at}", lambda *_: None)
+        found = part.model().module
+        assert [point["loss"] for point in part.record.curve] == [point["loss"] for point in whole.record.curve]
+        assert weights(found).shape == weights(expected).shape
+        assert torch.equal(weights(found), weights(expected))
 
 
 def test_the_teacher_is_put_aside_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.methods.context import Context
-from autocompress.methods.trainer import Knobs, Training
+from autocompress.methods.optimization import Knobs
+from autocompress.methods.trainer import Training
 from autocompress.tasks.dataset import Examples
 
 PATIENCE, CEILING = 2, 20  # epochs

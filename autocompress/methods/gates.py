@@ -10,13 +10,13 @@ target: Wang et al. 2020, "Structured Pruning of Large Language Models", arXiv:1
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from autocompress.methods.context import Loss
+from autocompress.methods.context import Loss, Schedule
 from autocompress.models.forward import Outputs
 from autocompress.tasks.dataset import Batch
 
@@ -44,22 +44,45 @@ class HardConcrete(nn.Module):
         return torch.sigmoid(self.log_alpha - BETA * math.log(-GAMMA / ZETA))
 
 
+class Gating(Schedule):
+    """Gates that are put on, and driven to a budget: `keep`, which is approached over the first `warmup`."""
+
+    aim: Tensor  # the share that should be open by now: put aside with the training
+
+    def __init__(self, keep: float, warmup: float) -> None:
+        super().__init__()
+        self.keep, self.warmup, self.settled_at = keep, warmup, min(0.9, warmup + 0.3)
+        self.gates, self.handles = list[HardConcrete](), list[Any]()
+        self.register_buffer("aim", torch.ones(()))
+
+    def share(self) -> Tensor:
+        """The share that is expected to be left."""
+        raise NotImplementedError
+
+    def rates(self) -> dict[nn.Parameter, float]:
+        return {gate.log_alpha: RATE for gate in self.gates}
+
+    def step(self, progress: float) -> None:
+        self.aim.fill_(1 - (1 - self.keep) * min(1.0, progress / self.warmup))
+
+
 class Lagrangian(Loss):
     """λ₁ (s - t) + λ₂ (s - t)²: s the share that is expected to be left open, t what it should be by now.
 
-    The multipliers climb where the rest of the loss descends. They wait as long as the share is below its aim.
+    The multipliers climb where the rest of the loss descends, so either sign of the difference is driven to zero.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     lr = RATE
 
-    def __init__(self, share: Callable[[], Tensor], aim: Callable[[], float]) -> None:
+    def __init__(self, gating: Gating) -> None:
         super().__init__()
-        self._share, self._aim = share, aim
+        self._gating = (gating,)  # no part of this loss: it is a schedule's
         self.multipliers = nn.Parameter(torch.zeros(2))
 
     def forward(self, batch: Batch, student: Outputs, teacher: Outputs) -> Tensor:
-        off = self._share() - self._aim()
+        [gating] = self._gating
+        off = gating.share() - gating.aim
         first, second = _Climbing.apply(self.multipliers)  # type: ignore[no-untyped-call]
         total: Tensor = first * off + second * off.square()
         return total

@@ -13,6 +13,11 @@ from autocompress.models.families.anatomy import Attention, FeedForward, Project
 from autocompress.models.surgery import features, keep_inputs, keep_outputs, product
 
 
+def spread(count: int, chosen: int) -> list[int]:
+    """So many of `count`, evenly spaced, the first and the last among them; some twice if there are too few."""
+    return [round(i * (count - 1) / max(1, chosen - 1)) for i in range(chosen)]
+
+
 def recount_heads(model: nn.Module) -> None:
     """Make every attention's own numbers agree with the rows that its query has. No family, no attention: nothing."""
     try:

@@ -73,8 +73,17 @@ class Bench(Taught):
 
     def checkpoints_of(self, recipe: Recipe) -> list[str]:
         """The fingerprints of the checkpoints that it reads."""
-        names = [name for method in recipe for name in method.checkpoints()]
-        return [loading.identity(loading.locate(name, self.space.root)) for name in names]
+        return [self._checkpoint(name) for method in recipe for name in method.checkpoints()]
+
+    def _checkpoint(self, name: str) -> str:
+        """Its fingerprint: read once, for the study is held to it from the start."""
+        if name not in self._checkpoints:
+            self._checkpoints[name] = loading.identity(loading.locate(name, self.space.root))
+        return self._checkpoints[name]
+
+    @cached_property
+    def _checkpoints(self) -> dict[str, str]:
+        return {}
 
     def load(self, name: str) -> nn.Module:
         """The checkpoint of that name, with a head for the task. `NotApplicable` where it reads texts otherwise."""

@@ -20,8 +20,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
-from autocompress.methods.context import Context, Schedule
-from autocompress.methods.gates import RATE, HardConcrete, Lagrangian, share_left
+from autocompress.methods.context import Context
+from autocompress.methods.gates import Gating, HardConcrete, Lagrangian, share_left
 from autocompress.methods.sparsity import layers_of
 from autocompress.models.factored.linears import LowRankLinear, truncated_svd
 from autocompress.models.surgery import best, features, replace, weight_OI
@@ -63,18 +63,16 @@ class RankGates(Method):
             replace(model, path, made)
         gating = RankGating(paths, self.keep, self.warmup, whole)
         ctx.schedules.append(gating)
-        ctx.losses.append(Lagrangian(gating.share, lambda: gating.aim))
+        ctx.losses.append(Lagrangian(gating))
         return model
 
 
-class RankGating(Schedule):
+class RankGating(Gating):
     """Gates between the factors of every pair."""
 
     def __init__(self, paths: list[str], keep: float, warmup: float, whole: int) -> None:
-        super().__init__()
-        self.paths, self.keep, self.warmup, self.whole = paths, keep, warmup, whole
-        self.aim, self.settled_at = 1.0, min(0.9, warmup + 0.3)
-        self.gates, self.costs, self.handles = list[HardConcrete](), list[float](), list[Any]()
+        super().__init__(keep, warmup)
+        self.paths, self.whole, self.costs = paths, whole, list[float]()
 
     def begin(self, model: nn.Module, steps: int) -> None:
         for path in self.paths:
@@ -84,16 +82,10 @@ class RankGating(Schedule):
             self.gates.append(pair.down.gate)
             self.costs.append(float(sum(features(pair))))
 
-    def rates(self) -> dict[nn.Parameter, float]:
-        return {gate.log_alpha: RATE for gate in self.gates}
-
     def share(self) -> Tensor:
         """The expected weights that are left, as a share of the matrices'."""
         total = sum(len(gate.log_alpha) * cost for gate, cost in zip(self.gates, self.costs, strict=True))
         return share_left(self.gates, self.costs) * (total / self.whole)
-
-    def step(self, progress: float) -> None:
-        self.aim = 1 - (1 - self.keep) * min(1.0, progress / self.warmup)
 
     @torch.no_grad()
     def settle(self, model: nn.Module) -> None:

@@ -21,8 +21,9 @@ from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context, Course, Teacher
 from autocompress.methods.kept import kept_model
 from autocompress.methods.losses import SoftLabelLoss
-from autocompress.methods.trainer import Plain, Training
-from autocompress.models.cutting import drop_blocks
+from autocompress.methods.optimization import UsualKnobs
+from autocompress.methods.trainer import Training
+from autocompress.models.cutting import drop_blocks, spread
 from autocompress.models.families.anatomy import anatomy
 from autocompress.space.distributions import Range
 from autocompress.space.method import Gain, Method, Stage
@@ -54,11 +55,10 @@ class Assistant(Method):
         assert ctx.train is not None
         model = copy.deepcopy(ctx.teacher.model)
         for stack, count in zip(anatomy(model).stacks, counts, strict=True):
-            depth = stack.passes
-            drop_blocks(model, stack, [round(i * (depth - 1) / max(1, count - 1)) for i in range(count)])
+            drop_blocks(model, stack, spread(stack.passes, count))
         own = Context(
             ctx.teacher, ctx.calibration, ctx.target, ctx.train, ctx.seed, Course(), kind=ctx.kind, device=ctx.device,
             losses=[SoftLabelLoss(2.0, 1.0, ctx.kind)],
         )  # fmt: skip
-        Training(Plain(self.lr), model, own, ctx.train, self.epochs).run()
+        Training(UsualKnobs(self.lr), model, own, ctx.train, self.epochs).run()
         return model.eval()

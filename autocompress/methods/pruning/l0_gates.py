@@ -25,8 +25,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from autocompress.methods.context import Context, Schedule
-from autocompress.methods.gates import RATE, HardConcrete, Lagrangian, share_left
+from autocompress.methods.context import Context
+from autocompress.methods.gates import RATE, Gating, HardConcrete, Lagrangian, share_left
 from autocompress.methods.units import Site, chosen, cut, sites
 from autocompress.models.surgery import product, weight_OI
 from autocompress.space.distributions import Choice, Range
@@ -46,20 +46,18 @@ class L0Gates(Method):
     granularity: Annotated[Literal["units", "layers"], Choice(("units", "layers"))] = "units"
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
-        gating = Gating(sites(model), self.keep, self.warmup, whole=self.granularity == "layers")
+        gating = UnitGating(sites(model), self.keep, self.warmup, whole=self.granularity == "layers")
         ctx.schedules.append(gating)
-        ctx.losses.append(Lagrangian(gating.share, lambda: gating.aim))
+        ctx.losses.append(Lagrangian(gating))
         return model
 
 
-class Gating(Schedule):
+class UnitGating(Gating):
     """Puts the gates on, says how many should be open, and in the end cuts the others out."""
 
     def __init__(self, found: list[Site], keep: float, warmup: float, *, whole: bool) -> None:
-        super().__init__()
-        self.sites, self.keep, self.warmup, self.aim, self.whole = found, keep, warmup, 1.0, whole
-        self.settled_at = min(0.9, warmup + 0.3)
-        self.gates, self.wholes, self.handles = list[HardConcrete](), list[HardConcrete](), list[Any]()
+        super().__init__(keep, warmup)
+        self.sites, self.whole, self.wholes = found, whole, list[HardConcrete]()
 
     def begin(self, model: nn.Module, steps: int) -> None:
         for site in self.sites:
@@ -70,7 +68,7 @@ class Gating(Schedule):
             self.wholes += [out.whole_gate] if self.whole else []
 
     def rates(self) -> dict[nn.Parameter, float]:
-        return {gate.log_alpha: RATE for gate in (*self.gates, *self.wholes)}
+        return super().rates() | {gate.log_alpha: RATE for gate in self.wholes}
 
     def share(self) -> Tensor:
         """The expected share of multiply-adds that is left."""
@@ -82,9 +80,6 @@ class Gating(Schedule):
             for gate, one, cost in zip(self.gates, self.wholes, costs, strict=True)
         ]
         return torch.stack(spent).sum() / sum(site.units * site.cost for site in self.sites)
-
-    def step(self, progress: float) -> None:
-        self.aim = 1 - (1 - self.keep) * min(1.0, progress / self.warmup)
 
     @torch.no_grad()
     def settle(self, model: nn.Module) -> None:

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
-from autocompress.models.cutting import drop_blocks
+from autocompress.models.cutting import drop_blocks, spread
 from autocompress.models.families.anatomy import Stack, anatomy
 from autocompress.models.forward import CPU, fetched, forward, placed
 from autocompress.models.surgery import best
@@ -68,7 +68,7 @@ class Layers(Method):
             case "bottom":
                 return list(range(depth - count, depth))
             case "alternate":
-                return [round(i * (depth - 1) / max(1, count - 1)) for i in range(count)]
+                return spread(depth, count)
             case "contribution":
                 if stack.shared:
                     raise NotApplicable("strategy='contribution' has nothing to tell: the layers are one module")

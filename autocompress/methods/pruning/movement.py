@@ -49,10 +49,12 @@ class Moving(Schedule):
     """Masks every matrix of the layers while it is trained."""
 
     settled_at = 0.8
+    steps: Tensor  # taken so far: put aside with the training
 
     def __init__(self, sparsity: float, block: int) -> None:
         super().__init__()
-        self.sparsity, self.block, self.steps = sparsity, block, 0
+        self.sparsity, self.block = sparsity, block
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.masked, self.masks = list[Reparametrized](), list[Masked]()
 
     def begin(self, model: nn.Module, steps: int) -> None:
@@ -65,7 +67,7 @@ class Moving(Schedule):
 
     def step(self, progress: float) -> None:
         self.steps += 1
-        if progress >= self.settled_at or self.steps % _EVERY == 0:
+        if progress >= self.settled_at or int(self.steps) % _EVERY == 0:
             self._set(min(1.0, progress / self.settled_at))
 
     def settle(self, model: nn.Module) -> None:

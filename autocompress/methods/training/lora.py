@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from autocompress.methods.context import Context, Schedule
 from autocompress.methods.reparametrized import Reparametrized
-from autocompress.methods.sparsity import layers_of
-from autocompress.methods.zeros import original
+from autocompress.methods.sparsity import layers_of, original
 from autocompress.models.surgery import features, holds_transposed
 from autocompress.space.distributions import Choice, Range
 from autocompress.space.method import Gain, Method, Stage

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
+from autocompress.models.cutting import spread
 from autocompress.models.factored.tables import MappedEmbedding, NarrowEmbedding
 from autocompress.models.families.anatomy import anatomy
 
@@ -59,11 +60,6 @@ def weights_from(student: nn.Module, teacher: nn.Module) -> None:
         source = theirs.get(places.get(start, "") + name.removeprefix(start))
         if source is not None and source.ndim == parameter.ndim:
             parameter.copy_(_thinned(source, parameter.shape))
-
-
-def spread(count: int, chosen: int) -> list[int]:
-    """So many of `count`, evenly spaced, the first and the last among them; some twice if there are too few."""
-    return [round(i * (count - 1) / max(1, chosen - 1)) for i in range(chosen)]
 
 
 def _thinned(source: Tensor, shape: torch.Size) -> Tensor:

@@ -20,6 +20,7 @@ import numpy as np
 from autocompress.errors import ConfigError, short
 from autocompress.tasks.data.pairs import checked_texts
 from autocompress.tasks.kind import NEXT_TOKEN_HEAD, Answer, Array, Row, TaskKind, listed
+from autocompress.tasks.token_losses import UNASKED, mean_divergence, mean_entropy
 from autocompress.tasks.workload import FIRST_TOKEN, NEXT_TOKEN, Workload
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from autocompress.tasks.dataset import Examples
-
-_UNASKED = -100  # as torch's cross entropy has it
 
 
 class CausalLm(TaskKind):
@@ -66,8 +65,8 @@ class CausalLm(TaskKind):
 
         encoded, pad = encode(tokenizer, rows, max_length), padding(tokenizer)
         fields = {name: encoded[name] for name in ("input_ids", "attention_mask")}
-        asked = [[*ids[1:], _UNASKED] if ids else [] for ids in fields["input_ids"]]
-        fill = {name: pad[name] for name in fields} | {"labels": _UNASKED}
+        asked = [[*ids[1:], UNASKED] if ids else [] for ids in fields["input_ids"]]
+        fill = {name: pad[name] for name in fields} | {"labels": UNASKED}
         return Examples(fields | {"labels": asked}, None, fill)
 
     def unusable(self, rows: Sequence[Row], examples: Examples) -> str:
@@ -81,19 +80,10 @@ class CausalLm(TaskKind):
         )
 
     def loss(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        from torch.nn import functional as F
-
-        labels_BT = batch["labels"]
-        loss_BT = F.cross_entropy(logits.transpose(1, 2), labels_BT, reduction="none", ignore_index=_UNASKED)
-        return loss_BT.sum(-1) / (labels_BT != _UNASKED).sum(-1).clamp_min(1)
+        return mean_entropy(logits, batch["labels"])
 
     def distil(self, student: Tensor, teacher: Tensor, batch: Mapping[str, Tensor], temperature: float) -> Tensor:
-        from torch.nn import functional as F
-
-        student_BTV, teacher_BTV = (F.log_softmax(logits / temperature, -1) for logits in (student, teacher))
-        kl_BT = F.kl_div(student_BTV, teacher_BTV, reduction="none", log_target=True).sum(-1)
-        asked_BT = batch["labels"] != _UNASKED
-        return (kl_BT * asked_BT).sum(-1) / asked_BT.sum(-1).clamp_min(1)
+        return mean_divergence(student, teacher, batch["labels"] != UNASKED, temperature)
 
     def guessing(self, train: Examples) -> float:
         """That all tokens up to the last that occurs are alike."""
@@ -101,7 +91,7 @@ class CausalLm(TaskKind):
 
     def answers(self, logits: Array, batch: Mapping[str, Any]) -> list[Answer]:
         labels_BT = np.asarray(batch["labels"])
-        asked_BT = labels_BT != _UNASKED
+        asked_BT = labels_BT != UNASKED
         logits_NV, labels_N = np.asarray(logits)[asked_BT], labels_BT[asked_BT]
         top_N = logits_NV.max(-1, initial=-np.inf)
         of_label_N = np.take_along_axis(logits_NV, labels_N[:, None], -1)[:, 0]
@@ -133,7 +123,7 @@ class CausalLm(TaskKind):
         A token that occurs c times among N is given c / (N - 1 + kinds of tokens): its own occurrence is not counted,
         and one is added to all, so that rare tokens of few texts are no easy guess.
         """
-        asked = Counter(token for row in examples.fields["labels"] for token in row if token != _UNASKED)
+        asked = Counter(token for row in examples.fields["labels"] for token in row if token != UNASKED)
         total, metric = asked.total(), self.settings.metric
         if metric == "accuracy":
             guessed = max(asked.values(), default=0) / max(total, 1)

@@ -16,14 +16,13 @@ import numpy as np
 from autocompress.errors import ConfigError, short
 from autocompress.tasks.entities import Entity, counts, entities
 from autocompress.tasks.kind import Answer, Array, Row, TaskKind
+from autocompress.tasks.token_losses import UNASKED, mean_divergence, mean_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
     from autocompress.tasks.dataset import Examples
-
-_UNASKED = -100  # as torch's cross entropy has it
 
 
 class TokenClassification(TaskKind):
@@ -64,28 +63,19 @@ class TokenClassification(TaskKind):
         encoded = tokenizer([*map(list, rows)], truncation=True, max_length=max_length, is_split_into_words=True)
         asked = [_asked(encoded.word_ids(i), label) for i, label in enumerate(labels)]
         fields = {name: encoded[name] for name in padding(tokenizer)}
-        return Examples(fields | {"labels": asked}, None, padding(tokenizer) | {"labels": _UNASKED})
+        return Examples(fields | {"labels": asked}, None, padding(tokenizer) | {"labels": UNASKED})
 
     def loss(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        from torch.nn import functional as F
-
-        labels_BT = batch["labels"]
-        loss_BT = F.cross_entropy(logits.transpose(1, 2), labels_BT, reduction="none", ignore_index=_UNASKED)
-        return loss_BT.sum(-1) / (labels_BT != _UNASKED).sum(-1).clamp_min(1)
+        return mean_entropy(logits, batch["labels"])
 
     def distil(self, student: Tensor, teacher: Tensor, batch: Mapping[str, Tensor], temperature: float) -> Tensor:
-        from torch.nn import functional as F
-
-        student_BTC, teacher_BTC = (F.log_softmax(logits / temperature, -1) for logits in (student, teacher))
-        kl_BT = F.kl_div(student_BTC, teacher_BTC, reduction="none", log_target=True).sum(-1)
-        read_BT = batch["attention_mask"]
-        return (kl_BT * read_BT).sum(-1) / read_BT.sum(-1)
+        return mean_divergence(student, teacher, batch["attention_mask"], temperature)
 
     def guessing(self, train: Examples) -> float:
         return math.log(max((max(row, default=0) for row in train.fields["labels"]), default=0) + 1)
 
     def answers(self, logits: Array, batch: Mapping[str, Any]) -> list[Answer]:
-        best_BT, asked_BT = np.asarray(logits).argmax(-1), np.asarray(batch["labels"]) != _UNASKED
+        best_BT, asked_BT = np.asarray(logits).argmax(-1), np.asarray(batch["labels"]) != UNASKED
         return [best_T[asked_T].tolist() for best_T, asked_T in zip(best_BT, asked_BT, strict=True)]
 
     def statistics(self, answers: Sequence[Answer], labels: Sequence[list[int]]) -> Array:
@@ -186,7 +176,7 @@ def _starts(word_ids: Sequence[int | None]) -> list[tuple[int, int]]:
 
 def _asked(word_ids: Sequence[int | None], label: Sequence[int]) -> list[int]:
     """The label of every token that begins a word."""
-    asked = [_UNASKED] * len(word_ids)
+    asked = [UNASKED] * len(word_ids)
     for i, word in _starts(word_ids):
         asked[i] = label[word]
     return asked

@@ -1,11 +1,11 @@
-"""The LSTM classifier of our own: layers, but neither attentions nor feed-forwards."""
+"""The LSTM and GRU classifiers of our own: layers, but neither attentions nor feed-forwards."""
 
 from __future__ import annotations
 
 from autocompress.models.families.anatomy import Family
 
 FAMILY = Family(
-    model_types=("autocompress_lstm",),
+    model_types=("autocompress_lstm", "autocompress_gru"),
     stacks={"layers": "num_hidden_layers"},
     attentions=(),
     ffns=(),
