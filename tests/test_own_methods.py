@@ -82,5 +82,13 @@ def test_what_is_no_method_is_a_sentence(project: Path, name: str, text: str, sa
 
 
 def test_a_folder_that_is_not_there(project: Path) -> None:
-    with pytest.raises(ConfigError, match=r"space\.yaml:1: must be a folder of Python files.*my_methods"):
+    with pytest.raises(ConfigError, match=r"space\.yaml:1: methods must be a folder of Python files.*my_methods"):
         SearchSpace.load(space_with(project, "  - finetune\n"))
+
+
+def test_a_students_checkpoint_that_is_not_there_is_told_before_anything_is_trained(project: Path) -> None:
+    path = make_project(project)
+    kept = path.read_text().split("constraints:")[0]
+    path.write_text(kept + "steps:\n  - student: {model: ./nothing}\n  - finetune\n")
+    with pytest.raises(ConfigError, match=r"^steps: must be a folder that exists.*'\./nothing'"):
+        autocompress.search(path, name="without", trials=1)

@@ -53,6 +53,21 @@ def locate(model: str, root: Path) -> str:
     return str(folder)
 
 
+@contextmanager
+def said_of(key: str) -> Iterator[None]:
+    """What is wrong with a checkpoint is said of the key that names it."""
+    try:
+        yield
+    except ConfigError as e:
+        raise ConfigError(str(e).replace("model:", f"{key}:", 1)) from e
+
+
+def checkpoint(name: str, root: Path) -> str:
+    """The same for one that a step of a recipe reads."""
+    with said_of("steps"):
+        return locate(name, root)
+
+
 def identity(source: str) -> str:
     """Equal identities, equal checkpoints: sha256 over the files of the folder that `locate` gave."""
     files = sorted(file for pattern in FILES for file in Path(source).glob(pattern))

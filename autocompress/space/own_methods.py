@@ -19,7 +19,7 @@ def load(folder: Path, named: str) -> None:
     """
     files = sorted(folder.glob("[!_]*.py")) if folder.is_dir() else []
     if not files:
-        raise ConfigError(f"methods: must be a folder of Python files, a method each. Got {named!r}, that is {folder}.")
+        raise ConfigError(f"methods must be a folder of Python files, a method each. Got {named!r}, that is {folder}.")
     known = methods()
     for file in files:
         module = f"{_PACKAGE}.{folder.name}.{file.stem}"

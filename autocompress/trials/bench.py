@@ -78,7 +78,7 @@ class Bench(Taught):
     def _checkpoint(self, name: str) -> str:
         """Its fingerprint: read once, for the study is held to it from the start."""
         if name not in self._checkpoints:
-            self._checkpoints[name] = loading.identity(loading.locate(name, self.space.root))
+            self._checkpoints[name] = loading.identity(loading.checkpoint(name, self.space.root))
         return self._checkpoints[name]
 
     @cached_property
@@ -87,7 +87,7 @@ class Bench(Taught):
 
     def load(self, name: str) -> nn.Module:
         """The checkpoint of that name, with a head for the task. `NotApplicable` where it reads texts otherwise."""
-        place = loading.locate(name, self.space.root)
+        place = loading.checkpoint(name, self.space.root)
         theirs = loading.load_tokenizer(place)
         if difference := same_tokens.difference(self.task.tokenizer, theirs, self.task, pair_types=False):
             raise NotApplicable(f"{name} has another tokenizer than the model: {difference}")

@@ -27,7 +27,7 @@ def inputs(space: SearchSpace) -> dict[str, str]:
     if isinstance(space.teacher, str) and space.teacher != "as_given":
         found["teacher"] = _files(loading.locate(space.teacher, space.root), tokenizer=False)
     for name in named(space):
-        found[f"checkpoint {name}"] = _files(loading.locate(name, space.root), tokenizer=False)
+        found[f"checkpoint {name}"] = _files(loading.checkpoint(name, space.root), tokenizer=False)
     return found | texts(load_texts(space.task, space.search.seed, space.root))
 
 

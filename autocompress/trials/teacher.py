@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +37,7 @@ def locate(space: SearchSpace, source: str) -> str:
     """The folder of the checkpoint that the teacher is or starts from; `source` is the model's."""
     if not isinstance(space.teacher, str) or space.teacher == "as_given":
         return source
-    with _of_the_teacher():
+    with loading.said_of("teacher"):
         return loading.locate(space.teacher, space.root)
 
 
@@ -162,7 +161,7 @@ def not_finite(source: str, error: NotFinite) -> ConfigError:
 
 
 def _check_tokens(place: str, task: Task) -> None:
-    with _of_the_teacher():
+    with loading.said_of("teacher"):
         theirs = loading.load_tokenizer(place)
     types = loading.limits(place, task.tokenizer).types
     if difference := same_tokens.difference(task.tokenizer, theirs, task, pair_types=types is not None and types > 1):
@@ -170,15 +169,6 @@ def _check_tokens(place: str, task: Task) -> None:
             f"teacher: its tokenizer must give the same numbers as the model's. Got {place!r}: {difference}. "
             "Take a teacher with the model's own vocabulary, or write `teacher: finetune`."
         )
-
-
-@contextmanager
-def _of_the_teacher() -> Iterator[None]:
-    """What is wrong with a checkpoint is said of the key that names it."""
-    try:
-        yield
-    except ConfigError as e:
-        raise ConfigError(str(e).replace("model:", "teacher:", 1)) from e
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -58,7 +58,7 @@ class Sections:
         try:
             own_methods.load((self._root / Path(named).expanduser()).resolve(), named)
         except ConfigError as e:
-            self._mistakes.add(("methods",), str(e).removeprefix("methods: "))
+            self._mistakes.add(("methods",), str(e))
         return named
 
     def _teacher(self, given: Any) -> Method | str | None:
