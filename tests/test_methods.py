@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertForSequenceClassification
 
 from autocompress.errors import NotApplicable
+from autocompress.methods.attention.sequence_length import SequenceLength
 from autocompress.methods.decomposition.low_rank import LowRank, factorize, rank_for
 from autocompress.methods.distillation.hidden_states import HiddenStates, mapped
 from autocompress.methods.distillation.soft_labels import SoftLabels
@@ -22,10 +23,11 @@ from autocompress.methods.quantization.int8_dynamic import Int8Dynamic
 from autocompress.methods.quantization.mixed_precision import MixedPrecision, answers, divergence, fisher
 from autocompress.models.factored.linears import LowRankLinear
 from autocompress.models.families.anatomy import anatomy
-from autocompress.models.forward import Outputs
+from autocompress.models.forward import Outputs, forward
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.models.simulation import simulate
 from autocompress.models.surgery import features, linears, product, products
+from autocompress.space.method import find
 from autocompress.tasks import kinds
 from autocompress.tasks.dataset import Batch, inputs
 
@@ -255,6 +257,27 @@ def test_soft_labels_by_hand():
 )  # fmt: skip
 def test_hidden_states_mapping(students, teachers, mapping, expected):
     assert mapped(students, teachers, mapping) == expected
+
+
+@pytest.mark.parametrize("name", ["hidden_states", "patient", "relations", "attention_maps"])
+def test_a_student_that_reads_less_of_a_text_learns_of_what_it_reads(name):
+    model = SequenceLength(percentile=10.0).apply(tiny(), context(tiny()))
+    ctx = context(tiny())
+    find(name)().apply(model, ctx)
+    find("finetune")(epochs=1, lr=1e-3).apply(model, ctx)
+    assert ctx.losses == []
+
+
+def test_what_the_teacher_tells_of_first_tokens():
+    [batch] = toy(8).batches(8)
+    whole = forward(tiny(), batch, frozenset({"hidden_states", "attentions", "q"}))
+    first = whole.first(5)
+    assert torch.equal(first.logits, whole.logits)
+    assert torch.equal(first.hidden_states[2], whole.hidden_states[2][:, :5])
+    assert torch.equal(first.q[1], whole.q[1][:, :5])
+    assert first.k is None
+    seen = whole.attentions[1][:, :, :5, :5]
+    torch.testing.assert_close(first.attentions[1], seen / seen.sum(-1, keepdim=True))
 
 
 def test_hidden_states_refuses_a_deeper_student():

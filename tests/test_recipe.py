@@ -36,6 +36,13 @@ def test_what_is_trained_ends_before_the_tail_of_lowerings() -> None:
         (("int8_dynamic", "finetune"), None),
         (("int8_dynamic", "layers"), "layers comes after int8_dynamic: shapes are final once a precision is chosen"),
         (("finetune", "soft_labels"), "soft_labels needs a later finetune: it only acts while that one trains"),
+        (
+            ("l0_gates", "neurons", "finetune"),
+            "neurons comes after l0_gates: what that trains is fitted to the shapes the model has, until a finetune is "
+            "done with it",
+        ),
+        (("l0_gates", "finetune", "neurons", "finetune"), None),
+        (("lora", "magnitude", "finetune"), None),
         (("int8_dynamic", "int8_dynamic"), "int8_dynamic stands twice: a tensor has one precision"),
     ],
 )

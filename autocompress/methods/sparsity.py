@@ -10,16 +10,20 @@ from torch import Tensor, nn
 from autocompress.errors import NotApplicable
 from autocompress.models.families.places import stacked
 from autocompress.models.forward import moved
-from autocompress.models.surgery import products, weight_OI
+from autocompress.models.surgery import plain_products, products, weight_OI
 
 Scope = Literal["global", "layer"]
 _FEW = 0.01  # a matrix that has fewer zeros than this share has them by chance
 
 
-def layers_of(model: nn.Module) -> dict[str, nn.Module]:
-    """The products in the model's layers, by path: neither embeddings nor heads. `NotApplicable` if there are none."""
+def layers_of(model: nn.Module, *, plain: bool = False) -> dict[str, nn.Module]:
+    """The products in the model's layers, by path: neither embeddings nor heads. `NotApplicable` if there are none.
+
+    `plain`: without those that are factors of a larger one, which is not factored again.
+    """
     inside = stacked(model)
-    found = {path: layer for path, layer in products(model).items() if path in inside}
+    every = plain_products(model) if plain else products(model)
+    found = {path: layer for path, layer in every.items() if path in inside}
     if not found:
         raise NotApplicable("this model has no matrices in layers that follow each other")
     return found

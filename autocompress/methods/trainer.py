@@ -19,6 +19,7 @@ from autocompress.methods.context import Context
 from autocompress.methods.optimization import Knobs, lr_factor, parameter_groups
 from autocompress.methods.sparsity import Zeros, zeros
 from autocompress.models.forward import device_of, fetched, forward, moved, placed
+from autocompress.models.truncation import read
 from autocompress.tasks.dataset import Batch, Examples
 
 _FIRST = 10  # steps whose mean loss is where the training began
@@ -161,13 +162,13 @@ def total_loss(model: nn.Module, batch: Batch, ctx: Context, label_weight: float
     """
     asked = frozenset[str]().union(*(loss.needs for loss in ctx.losses))
     device = device_of(model)
-    here = moved(batch, device)
+    here = read(model, moved(batch, device))
     student = forward(model, here, asked | {"logits"})
     total = student.logits.new_zeros(())
     if label_weight:
         total = label_weight * ctx.kind.loss(student.logits, here).mean()
     if ctx.losses:
-        teacher = ctx.teacher(batch, asked, device) if asked else student
+        teacher = ctx.teacher(batch, asked, device).first(here["input_ids"].shape[1]) if asked else student
         total = total + sum(loss(here, student, teacher) for loss in ctx.losses)
     return total
 

@@ -30,6 +30,18 @@ class Outputs:
     k: tuple[Tensor, ...] | None = None  # as projected: head by head, and before positions turn them;
     v: tuple[Tensor, ...] | None = None  # of k and v as many heads as the model has
 
+    def first(self, tokens: int) -> Outputs:
+        """Of every text's first tokens, for a student who reads no more; rows of attention sum to 1 again."""
+        among = [a[..., :tokens, :tokens] for a in self.attentions or ()]
+        return Outputs(
+            self.logits,
+            attentions=self.attentions and tuple(a / a.sum(-1, keepdim=True).clamp_min(1e-12) for a in among),
+            **{
+                name: states and tuple(state[:, :tokens] for state in states)
+                for name, states in (("hidden_states", self.hidden_states), ("q", self.q), ("k", self.k), ("v", self.v))
+            },
+        )
+
 
 def forward(model: nn.Module, batch: Batch, needs: frozenset[str]) -> Outputs:
     """Run `model` on `batch`, where the model is, and ask for no more than `needs`, which names fields of `Outputs`.

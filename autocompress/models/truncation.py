@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from autocompress.tasks.dataset import Batch, inputs
+
 NAME = "truncation"  # of the submodule
 
 
@@ -23,6 +25,14 @@ class Truncation(nn.Module):
 def truncate(model: nn.Module) -> None:
     """Let the model do what its `truncation` says, from now on and in its copies."""
     model.register_forward_pre_hook(_cut, with_kwargs=True)
+
+
+def read(model: nn.Module, batch: Batch) -> Batch:
+    """The batch as `model` reads it, if its texts are cut."""
+    truncation: Any = getattr(model, NAME, None)
+    if truncation is None:
+        return batch
+    return batch | {name: _first(value, truncation.tokens) for name, value in inputs(batch).items()}
 
 
 def _cut(model: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -47,6 +47,9 @@ class Method(BaseModel):
     stage: ClassVar[Stage]
     listed: ClassVar[bool] = True  # in the catalogue; else a variety of another method, for another use
     pending: ClassVar[bool] = False  # leaves losses or schedules that only a later `finetune` carries out
+    fitted: ClassVar[bool] = (
+        False  # what it leaves pending is fitted to shapes, which may not change until that training
+    )
     trains: ClassVar[bool] = False  # takes steps on the training texts, and carries out what was pending
     values_only: ClassVar[bool] = False  # changes what weights hold, never a shape, a byte count or a latency
     estimated: ClassVar[bool] = False  # a rehearsal only guesses the shapes: what is cut is found out in the real run

@@ -80,12 +80,19 @@ class Recipe(tuple[Method, ...]):
     def _fault(self) -> str | None:
         lowered: Method | None = None
         shared: Method | None = None
+        fitted: Method | None = None
         for i, method in enumerate(self):
+            cuts = method.stage in ("student", "structure", "factor") and not method.values_only
             if method.stage == "student" and (lost := [m.name for m in self[:i] if m.trains or not m.pending]):
                 return f"{method.name} comes after {lost[-1]}: it puts another model in the place of what that made"
             if shared and method.stage == "structure":
                 return (
                     f"{method.name} comes after {shared.name}: what several layers share cannot be cut for one of them"
+                )
+            if fitted and cuts:
+                return (
+                    f"{method.name} comes after {fitted.name}: what that trains is fitted to the shapes the model has, "
+                    "until a finetune is done with it"
                 )
             if lowered and method.stage in ("student", "structure", "factor"):
                 return f"{method.name} comes after {lowered.name}: shapes are final once a precision is chosen"
@@ -95,6 +102,7 @@ class Recipe(tuple[Method, ...]):
                 return f"{method.name} needs a later finetune: it only acts while that one trains"
             lowered = method if method.stage == "lower" else lowered
             shared = method if method.family == "sharing" else shared
+            fitted = method if method.fitted and method.waits else None if method.trains else fitted
         return None
 
 

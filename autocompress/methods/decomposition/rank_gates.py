@@ -33,6 +33,7 @@ class RankGates(Method):
     """Ranks that the task chooses, layer by layer. A step takes longer: both factors are trained whole."""
 
     stage: ClassVar[Stage] = "factor"
+    fitted: ClassVar[bool] = True
     pays: ClassVar[tuple[Gain, ...]] = ("bytes", "latency")
     estimated: ClassVar[bool] = True
     pending: ClassVar[bool] = True
@@ -44,7 +45,7 @@ class RankGates(Method):
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         paths = [
             path
-            for path, layer in layers_of(model).items()
+            for path, layer in layers_of(model, plain=True).items()
             if sum(features(layer)) < features(layer)[0] * features(layer)[1]
         ]
         if not paths:

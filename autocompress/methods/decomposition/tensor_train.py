@@ -47,7 +47,7 @@ class TensorTrain(Method):
         if self.scope != "layers":
             done += self._table(model)
         if self.scope != "embedding":
-            for path, layer in layers_of(model).items():
+            for path, layer in layers_of(model, plain=True).items():
                 done += self._layer(model, path, layer)
         if not done:
             raise NotApplicable(f"nothing in scope {self.scope!r} is smaller as a train of rank {self.rank}")

@@ -46,7 +46,7 @@ class WeightedLowRank(Method):
 
     @torch.no_grad()
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
-        layers = {path: layer for path, layer in layers_of(model).items() if smaller(layer)}
+        layers = {path: layer for path, layer in layers_of(model, plain=True).items() if smaller(layer)}
         if not layers:
             raise NotApplicable("no matrix of this model's layers has a smaller pair")
         roots = self._roots(model, layers, ctx) if ctx.train is not None else None

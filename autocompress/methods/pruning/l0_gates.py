@@ -37,6 +37,7 @@ class L0Gates(Method):
     """The best shapes at deep cuts, for a longer finetune: uneven layers, learnt with the task. Add distillation."""
 
     stage: ClassVar[Stage] = "structure"
+    fitted: ClassVar[bool] = True
     pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
     estimated: ClassVar[bool] = True
     pending: ClassVar[bool] = True

@@ -25,6 +25,7 @@ class Magnitude(Method):
     """Bytes of a compressed archive (archive_mb) alone: no runtime here multiplies less, or stores less, for zeros."""
 
     stage: ClassVar[Stage] = "factor"
+    fitted: ClassVar[bool] = True
     pays: ClassVar[tuple[Gain, ...]] = ("bytes",)
     values_only: ClassVar[bool] = True
 

@@ -32,6 +32,7 @@ class Movement(Method):
     """Many zeros at little loss, learnt while fine-tuning. Bytes of an archive; no runtime here skips zeros."""
 
     stage: ClassVar[Stage] = "train"
+    fitted: ClassVar[bool] = True
     pays: ClassVar[tuple[Gain, ...]] = ("bytes",)
     pending: ClassVar[bool] = True
     values_only: ClassVar[bool] = True

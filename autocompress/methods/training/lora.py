@@ -28,6 +28,7 @@ class Lora(Method):
     """Less memory for the optimiser, and less forgetting on few texts."""
 
     stage: ClassVar[Stage] = "train"
+    fitted: ClassVar[bool] = True
     pays: ClassVar[tuple[Gain, ...]] = ("quality",)
     pending: ClassVar[bool] = True
     values_only: ClassVar[bool] = True
