@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +46,21 @@ class Study(StudyState):
         space = SearchSpace.load(path)
         if name is not None or path.stem.startswith("."):  # a file's name may hold blanks, and is one folder still
             study_file.checked_name(path.stem if name is None else name)
-        study = cls(STUDIES / (path.stem if name is None else name))
+        return cls._made(space, path, path.stem if name is None else name)
+
+    @classmethod
+    def of(cls, space: SearchSpace, name: str) -> Study:
+        """The same of a space that lies in no file."""
+        from autocompress.space.language.yaml_lines import write_yaml
+
+        with tempfile.TemporaryDirectory(prefix="autocompress-") as folder:
+            path = Path(folder) / f"{name}.yaml"
+            write_yaml(path, space.dump())
+            return cls._made(SearchSpace.load(path, root=space.root), path, study_file.checked_name(name))
+
+    @classmethod
+    def _made(cls, space: SearchSpace, path: Path, name: str) -> Study:
+        study = cls(STUDIES / name)
         if (study.folder / study_file.NAME).exists():
             return cls._found(study, space, path)
         study.folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "autocompress"
 ORDER = [
     "errors", "machine", "space", "tasks", "models", "runtimes", "methods", "serving", "trials", "engine", "report",
-    "export", "tracking", "profiling", "study", "cli",
+    "export", "tracking", "profiling", "planning", "study", "cli",
 ]  # fmt: skip
 OWNERS = {
     "optuna": "engine.optuna", "mlflow": "tracking", "datasets": "tasks.data", "yaml": "space.language",

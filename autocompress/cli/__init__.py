@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from autocompress.cli import caches, folders, profiling, searching, spaces, studies
+from autocompress.cli import caches, folders, planning, profiling, searching, spaces, studies
 from autocompress.cli.terminal import plain
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, Paused
 from autocompress.machine import disk
@@ -17,6 +17,7 @@ from autocompress.machine import disk
 __all__ = ["app", "main"]
 
 _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {  # as `--help` lists them; the function's name is the command
+    "Begin": (planning.doctor, planning.init, planning.plan, planning.apply),
     "Search": (searching.search, searching.resume),
     "Models": (profiling.profile,),
     "Search spaces": (spaces.show, spaces.validate, spaces.schema, spaces.methods),

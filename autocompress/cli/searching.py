@@ -21,7 +21,7 @@ from autocompress.cli.options import (  # fmt: skip
     Workers,
     seconds_of,
 )
-from autocompress.cli.terminal import heed_signals, not_kept, print_table
+from autocompress.cli.terminal import INTERRUPTED, heed_signals, not_kept, print_table
 from autocompress.errors import NothingFeasible, Paused
 from autocompress.tasks.data.pairs import predict_line
 
@@ -90,7 +90,7 @@ def _search(study: Study, run: Asked) -> None:
         print(f"\n{_kept(study, run)}", file=sys.stderr)
         if isinstance(error, Paused):
             raise
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     if reason:
         console.print(f"The search ended early: {reason}.")
     _conclude(study, console, run)

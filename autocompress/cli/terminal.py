@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from autocompress.report.tables import Row
 
 
+INTERRUPTED = 130  # the exit code of a command that SIGINT or SIGTERM ended
+
+
 def print_json(data: Any) -> None:
     """On standard output, where nothing else is then."""
     print(json.dumps(data, indent=2))

@@ -56,8 +56,7 @@ def _fill(draft: Path, study: StudyState, trial: Trial, place: Path, scores: dic
     for source in (place / "model", place / "artefact"):
         shutil.copytree(source, draft, dirs_exist_ok=True)
     bench.task.tokenizer.save_pretrained(draft)
-    seed = bench.seed_of(trial.recipe.trained)
-    write_yaml(draft / "recipe.yaml", {"seed": seed, "steps": trial.recipe.dump()})
+    write_yaml(draft / "recipe.yaml", {"seed": study.space.search.seed, "steps": trial.recipe.dump()})
     serving, measured = _serving(study, bench.task), _measured(study, trial, scores)
     cache.write_json(draft / SERVING, serving.model_dump(mode="json"))
     cache.write_json(draft / MEASURED, measured.model_dump(mode="json"))

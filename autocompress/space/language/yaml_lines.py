@@ -92,6 +92,11 @@ def to_yaml(data: Any) -> str:
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
 
 
+def to_flow(data: Any) -> str:
+    """A list or a mapping as YAML in one line."""
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=True).strip()
+
+
 def write_yaml(path: Path, data: Any) -> None:
     """Plain data as a YAML file."""
     path.write_text(to_yaml(data), encoding="utf-8")

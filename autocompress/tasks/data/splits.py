@@ -41,12 +41,20 @@ class Texts:
     kind: TaskKind = field(compare=False)
 
     @property
+    def rows(self) -> dict[str, int]:
+        """How many each split has."""
+        return {name: len(split.texts) for name, split in self._splits.items()}
+
+    @property
+    def _splits(self) -> dict[str, Split]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
     def summary(self) -> str:
         """The labels and how many rows each has in each split, as a sentence."""
-        splits = {"train": self.train, "validation": self.validation, "test": self.test}
         if not self.kind.labelled:
-            return f"There are texts without labels: {', '.join(f'{n} {len(s.texts)}' for n, s in splits.items())}."
-        return counted(self.labels, {name: _flat(split, self.kind) for name, split in splits.items()})
+            return f"There are texts without labels: {', '.join(f'{name} {n}' for name, n in self.rows.items())}."
+        return counted(self.labels, {name: _flat(split, self.kind) for name, split in self._splits.items()})
 
 
 def load_texts(settings: TaskSettings, seed: int, root: Path) -> Texts:
