@@ -46,7 +46,7 @@ def _packages() -> Iterator[Finding]:
     wrong = [Finding("wrong", fault, f"pip install '{asked}'") for asked, fault in faults.items() if fault]
     yield from wrong
     if not wrong:
-        shown = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "optuna", "mlflow"))
+        shown = ", ".join(f"{requirement.name} {version(requirement.name)}" for requirement in faults)
         yield Finding("well", f"All packages are there in versions that fit: {shown}.")
 
 
