@@ -13,7 +13,7 @@ from autocompress.cli import caches, folders, profiling, searching, spaces, stud
 from autocompress.cli.examples import epilog
 from autocompress.cli.terminal import INTERRUPTED, leave_at_once, plain
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, Paused
-from autocompress.machine import disk
+from autocompress.machine import disk, silence
 
 __all__ = ["app", "main"]
 
@@ -51,6 +51,7 @@ for _commands in _COMMANDS.values():
 
 def main() -> None:
     """The console script: our errors become one sentence and an exit code. Interrupted, the process ends at once."""
+    silence.say_warnings_plainly()
     try:
         with disk.pausing():
             app(prog_name="autocompress")  # also where it is started with `python -m`

@@ -7,6 +7,7 @@ import threading
 import time
 from multiprocessing.connection import Connection
 
+from autocompress.machine import silence
 from autocompress.trials.job import Job, Result
 
 _BETWEEN_STEPS = 0.25  # seconds: a person cannot read faster
@@ -21,6 +22,7 @@ def settle(index: int, count: int, line: Connection) -> None:
     import torch  # here: the coordinator imports this module too
 
     _line = line
+    silence.say_warnings_plainly()
     threading.Thread(target=_end_with_the_line, args=(line,), daemon=True).start()
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
     if gpus := torch.cuda.device_count():
