@@ -118,8 +118,9 @@ def searched(clock: Clock) -> SearchView:
     """A view of two workers in the middle of a search of ten trials, of which an earlier run made one."""
     view = SearchView(10, [ended(0, ended=1.0)], Goals(DEFAULT_OBJECTIVES), clock=clock)
     view.finished(ended(BASELINE))
+    better = FIGURES | {"score": 0.6, "latency_ms": 2.5, "size_mb": 1.9}
     for trial in (
-        ended(1, measurement=FIGURES | {"score": 0.6}), ended(2, measurement=FIGURES | {"latency_ms": 1.5}),
+        ended(1, measurement=better), ended(2, measurement=FIGURES | {"latency_ms": 1.5}),
         ended(3, state="refused", violations={LIMIT: 1.0, "score >= 1": -1.0}), ended(4, state="refused"),
         ended(5, state="stopped", rungs={"0.111": 0.4}), ended(6, state="failed"),
     ):  # fmt: skip
@@ -142,7 +143,7 @@ def test_a_view_counts_what_became_of_trials_and_what_goes_on() -> None:
     assert (view.charged, view.cached, view.failed) == (5, 1, 1)
     assert view.refused == {"size_mb": 1, "not applicable": 1}
     assert view.stopped == {"11%": 1}
-    assert {name: t.number for name, t in view.best().items()} == {"score": 1, "latency_ms": 2, "size_mb": 0}
+    assert {name: t.number for name, t in view.best().items()} == {"score": 1, "latency_ms": 2, "size_mb": 1}
     assert len(view.volumes) == 5
     assert view.volumes == sorted(view.volumes)
     assert view.under_way[7, 0].epoch == (2, 3), "step 5 of 9 is the second step of the second epoch"
@@ -166,20 +167,23 @@ def test_the_view_is_drawn_at_any_width(width: int) -> None:
     assert max(map(len, lines)) <= width
     assert len(lines) <= (14 if width < 80 else 11)
     for told in (
-        "5 of 10 trials · 3:02 · about 4 min left", "trains to 33% · step 5 of 9 · epoch 2 of 3 · loss 0.250",
+        "5 of 10 trials · 3:02 · about 4 min left", "trains to 33% · step 5/9 · epoch 2/3 · loss 0.250",
         "score 0.600 (t001, 1.20x)", "latency_ms 1.5 (t002, 2.00x)", "2 refused (1 size_mb, 1 not applicable)",
-        "1 stopped (1 at 11%)", "1 trained before, from the cache", "1 failed", "hypervolume 0.",
+        "1 stopped (1 at 11%)", "1 from the cache", "1 failed", "hypervolume 0.",
     ):  # fmt: skip
         assert all(word in words for word in told.split()), told
+    assert sum("loss" in line or "rehearses" in line for line in lines) == 2
+    if width == 80:
+        assert len(lines) == 9, "one line a worker"
     if width == 120:
-        assert "trains to 33% · step 5 of 9 · epoch 2 of 3 · loss 0.250 · layers 0.5 + finetune" in words
+        assert "trains to 33% · step 5/9 · epoch 2/3 · loss 0.250 · layers 0.5 + finetune" in words
 
 
 def test_the_plain_line_tells_the_same() -> None:
     assert status(searched(Clock())).partition("; ")[2] == (
         "t007 layers+finetune trains, step 5 of 9, loss 0.250, about 1 s left; t008 layers+finetune rehearses; "
-        "5 of 10 trials trained; best feasible t001 0.600 3.0 ms (1.00x) 2.0 MB · "
-        "2 refused (1 size_mb, 1 not applicable) · 1 stopped (1 at 11%) · 1 trained before, from the cache · 1 failed "
+        "5 of 10 trials trained; best feasible t001 0.600 2.5 ms (1.00x) 1.9 MB · "
+        "2 refused (1 size_mb, 1 not applicable) · 1 stopped (1 at 11%) · 1 from the cache · 1 failed "
         "· about 4 min left"
     )
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from autocompress.engine.trial import Trial
 from autocompress.report.terminal.lines import DOING, about, counters
+from autocompress.report.terminal.sheet import JOIN, MORE, Parts
 from autocompress.report.terminal.short_recipes import steps_of
 from autocompress.report.terminal.view import SearchView, UnderWay
 from autocompress.trials.job import BASELINE
 
-_BAR, _SHORT_BAR, _SPARKS = 30, 12, 40  # signs
+_BAR, _SHORT_BAR, _SPARKS = 20, 12, 40  # signs
 _LEVELS = "▁▂▃▄▅▆▇█"
 _BETWEEN = " · "
 
@@ -36,6 +40,27 @@ def drawn(view: SearchView) -> RenderableType:
     return Group(Text(""), grid)
 
 
+@dataclass(frozen=True)
+class _Line:
+    """What a worker does, and as many of the recipe's steps as there is room for behind it."""
+
+    doing: str
+    recipe: Parts
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        told = [self._with(count) for count in range(len(self.recipe), -1, -1)]
+        yield Text(next((line for line in told if cell_len(line) <= options.max_width), self.doing))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, cell_len(self._with(len(self.recipe)))).with_maximum(options.max_width)
+
+    def _with(self, count: int) -> str:
+        if not self.recipe or not count:
+            return self.doing
+        more = [MORE] if count < len(self.recipe) else []
+        return self.doing + _BETWEEN + JOIN.join([*self.recipe[:count], *more])
+
+
 def sparks(values: Sequence[float]) -> str:
     """A sign for each value, the lowest of them the lowest; of many, every so many-th and the last."""
     step = max(1, -(-len(values) // _SPARKS))
@@ -45,7 +70,7 @@ def sparks(values: Sequence[float]) -> str:
     return "".join(_LEVELS[round((value - low) / spread * (len(_LEVELS) - 1))] for value in shown)
 
 
-def _bar(width: int, done: float, total: float, beside: str) -> Table:
+def _bar(width: int, done: float, total: float, beside: RenderableType) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(width=width)
     grid.add_column()
@@ -71,12 +96,11 @@ def _worker(now: UnderWay) -> tuple[str, RenderableType]:
     if now.job.share < 1:
         told[0] += f" to {now.job.share:.0%}"
     if now.step:
-        told.append(f"step {now.step} of {now.steps}")
-        told += [f"epoch {now.epoch[0]} of {now.epoch[1]}"] if now.epoch else []
+        told.append(f"step {now.step}/{now.steps}")
+        told += [f"epoch {now.epoch[0]}/{now.epoch[1]}"] if now.epoch else []
         told.append(f"loss {now.loss:.3f}")
-    recipe = " + ".join(steps_of(now.recipe))
-    beside = _BETWEEN.join([*told, *([recipe] if recipe else [])])
-    return name, _bar(_SHORT_BAR, now.step, now.steps, beside) if now.step else Text(beside)
+    beside = _Line(_BETWEEN.join(told), steps_of(now.recipe))
+    return name, _bar(_SHORT_BAR, now.step, now.steps, beside) if now.step else beside
 
 
 def _best(view: SearchView) -> str:

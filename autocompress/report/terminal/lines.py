@@ -39,7 +39,7 @@ def counters(view: SearchView) -> list[str]:
     if view.stopped:
         told.append(f"{view.stopped.total()} stopped{_by(view.stopped, 'at ')}")
     if view.cached:
-        told.append(f"{view.cached} trained before, from the cache")
+        told.append(f"{view.cached} from the cache")
     if view.failed:
         told.append(f"{view.failed} failed")
     return told

@@ -17,10 +17,11 @@ def short_recipes(recipes: Sequence[Recipe]) -> tuple[list[Parts], str]:
 
     Those that would read alike have the fewest knobs more that tell them apart: `neurons 0.5 + lr=0.0031`.
     """
-    shared = _shared(recipes)
+    steps = [steps_of(recipe) for recipe in recipes]
+    shared = _shared(steps)
     alike: dict[Parts, list[int]] = defaultdict(list)
-    for row, recipe in enumerate(recipes):
-        alike[_parts(recipe, (), shared)].append(row)
+    for row, own in enumerate(steps):
+        alike[own].append(row)
     found: list[Parts] = [()] * len(recipes)
     for rows in alike.values():
         knobs = _telling([recipes[row] for row in rows])
@@ -34,10 +35,11 @@ def steps_of(recipe: Recipe) -> Parts:
     return tuple(_step(method) for method in recipe)
 
 
-def _shared(recipes: Sequence[Recipe]) -> list[str]:
-    """The steps, as they are shown, that every recipe has."""
-    told = [[_step(method) for method in recipe] for recipe in recipes if recipe]
-    return [step for step in told[0] if all(step in each for each in told)] if len(told) > 1 else []
+def _shared(recipes: Sequence[Parts]) -> list[str]:
+    """The steps that every recipe has, recipes of none at all apart."""
+    some = [recipe for recipe in recipes if recipe]
+    common = set.intersection(*map(set, some)) if len(some) > 1 else set()
+    return [step for step in some[0] if step in common] if common else []
 
 
 def _parts(recipe: Recipe, knobs: Sequence[Knob], shared: Sequence[str]) -> Parts:

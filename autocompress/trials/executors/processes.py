@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections import defaultdict
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -124,9 +125,7 @@ class ProcessExecutor(Executor):
                     raise CancelledError
                 served = worker.serves()
                 if worker.line.poll(_TICK):
-                    step, steps, loss = worker.line.recv()
-                    worker.trains = step < steps
-                    self._on_step(job, step, steps, loss)
+                    self._hear(worker, job)
                 elif future.done():
                     return future.result()
                 elif not served:
@@ -137,6 +136,16 @@ class ProcessExecutor(Executor):
             worker.trains = False
             self._spent[trial] += time.monotonic() - began
             future.cancel()  # ends the worker, if something was raised while the job goes on
+
+    def _hear(self, worker: _Worker, job: Job) -> None:
+        """A step of the training, or what the worker was warned of."""
+        told = worker.line.recv()
+        if isinstance(told, str):
+            warnings.warn(told, stacklevel=1)  # of all workers that say the same, once
+            return
+        step, steps, loss = told
+        worker.trains = step < steps
+        self._on_step(job, step, steps, loss)
 
 
 class _Worker:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
+import warnings
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from autocompress.machine import silence
 from autocompress.trials.job import Job, Result
 
 _BETWEEN_STEPS = 0.25  # seconds: a person cannot read faster
@@ -22,11 +23,18 @@ def settle(index: int, count: int, line: Connection) -> None:
     import torch  # here: the coordinator imports this module too
 
     _line = line
-    silence.say_warnings_plainly()
+    warnings.showwarning = _hand_on
     threading.Thread(target=_end_with_the_line, args=(line,), daemon=True).start()
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
     if gpus := torch.cuda.device_count():
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu_for(index, gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _hand_on(message: Warning | str, *place: object, **more: object) -> None:
+    """A warning goes to the coordinator, which may be drawing on this terminal, and hears it from every worker."""
+    assert _line
+    with suppress(OSError):
+        _line.send(str(message))
 
 
 def gpu_for(index: int, gpus: int, visible: str | None) -> str:
