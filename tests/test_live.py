@@ -70,6 +70,19 @@ def test_a_line_that_was_just_printed_is_news_enough() -> None:
     assert set(said.getvalue().splitlines()) == {"note something happened"}
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_trial_that_ended_leaves_a_line(terminal: bool) -> None:
+    said = StringIO()
+    with Display(Console(file=said, width=60, force_terminal=terminal), 4, []) as display:
+        display.finished(ended(3, front=True))
+    lines = re.sub("\x1b[^a-zA-Z]*[a-zA-Z]", "", said.getvalue()).splitlines()
+    if terminal:
+        assert "t003  0.500 3.0 ms (1.00x) 2.0 MB  feasible, on the front" in [line.strip() for line in lines]
+        assert "      layers 0.5 + finetune" in [line.rstrip() for line in lines], "wrapped beside the name"
+    else:
+        assert lines == ["t003  layers 0.5 + finetune  0.500 3.0 ms (1.00x) 2.0 MB  feasible, on the front"]
+
+
 def test_a_terminal_shows_bars_and_no_such_lines() -> None:
     said = StringIO()
     with Display(Console(file=said, force_terminal=True), 4, [], every=0.01):

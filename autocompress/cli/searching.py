@@ -145,7 +145,7 @@ def _conclude(study: Study, console: Console, run: Asked, reason: str) -> None:
     if run.as_json:
         print_json(conclusion(study, reason, rule, chosen_model(study, best, rule, to, scores)))
     else:
-        print(_chosen(study, best, rule, to, scores))
+        _show_chosen(study, best, rule, to, scores)
     if broken:
         again = f" --trial {best.number} --to {to} --register {run.register}"
         unregistered = f". It was not registered: autocompress export {study.name}{again}" if run.register else ""
@@ -166,13 +166,19 @@ def _show_front(study: Study, best: Trial, rule: str) -> None:
     print_sheet(front_sheet(study.baseline, front, best, rule), more=f"`trials {study.name} --front --json`")
 
 
-def _chosen(study: Study, best: Trial, rule: str, to: Path, scores: dict[str, float]) -> str:
+def _show_chosen(study: Study, best: Trial, rule: str, to: Path, scores: dict[str, float]) -> None:
     """Which model it is, and three lines to type next."""
+    from rich.console import Console
+
     sure = best.number in study.confirmed or not study.space.search.confirm.top
     unsure = "" if sure else "It was not confirmed with other seeds: its figures are those of the search. "
-    return (
+    said = (
         f"\n{'Nearest' if study.broken(best) else 'Chosen'} by {rule}: {best.label}. On the untouched test split it "
-        f"scores {scores['test_score']:.3f}, the baseline {scores['baseline_test_score']:.3f}. {unsure}It is in {to}/\n"
+        f"scores {scores['test_score']:.3f}, the baseline {scores['baseline_test_score']:.3f}. {unsure}It is in {to}/"
+    )
+    console = Console()
+    console.print(said, soft_wrap=not console.is_terminal, highlight=False, markup=False)
+    print(
         "\nNext:\n"
         f"  {predict_line(to, study.space.task.text)}\n"
         f"  autocompress resume {study.name} --trials {study.charged() + 20}\n"

@@ -57,8 +57,9 @@ class Display(Observer):
 
     def finished(self, trial: Trial) -> None:
         self.view.finished(trial)
-        name, what = trial_line(trial)
-        self._print(what, name)
+        name, recipe, outcome = trial_line(trial)
+        told = [outcome, recipe] if self._console.is_terminal else [recipe, outcome]  # figures below each other
+        self._print("  ".join(filter(None, told)), name)
 
     def confirmed(self, trial: Trial, repeat: int, measurement: Measurement) -> None:
         self.view.end(trial.number, repeat)

@@ -45,19 +45,18 @@ def counters(view: SearchView) -> list[str]:
     return told
 
 
-def trial_line(trial: Trial) -> tuple[str, str]:
-    """Who it is, and what became of it, both as rich's markup."""
+def trial_line(trial: Trial) -> tuple[str, str, str]:
+    """Who it is, its recipe, and what became of it, all as rich's markup."""
     if trial.number == BASELINE:
-        return "[bold]baseline[/]", figures(trial.measurement)
-    name = f"[bold]t{trial.number:03d}[/]"
-    what = escape(short(trial))
-    what += f" [dim](trained as t{trial.variant_of:03d})[/]" if trial.variant_of is not None else ""
+        return "[bold]baseline[/]", "", figures(trial.measurement)
+    name, recipe = f"[bold]t{trial.number:03d}[/]", escape(short(trial))
+    recipe += f" [dim](trained as t{trial.variant_of:03d})[/]" if trial.variant_of is not None else ""
     if trial.state != "complete":
         colour = "red" if trial.state == "failed" else "dim"
-        return name, f"{what}  [{colour}]{trial.state}: {escape(trial.reason)}[/]"
+        return name, recipe, f"[{colour}]{trial.state}: {escape(trial.reason)}[/]"
     verdict = "[green]feasible, on the front[/]" if trial.front else "feasible" if trial.feasible else ""
     verdict = verdict or f"[dim]over the limits: {escape(trial.reason)}[/]"
-    return name, f"{what}  {figures(trial.measurement)}  {verdict}"
+    return name, recipe, f"{figures(trial.measurement)}  {verdict}"
 
 
 def figures(m: Measurement) -> str:
