@@ -63,12 +63,18 @@ class PlainTable:
         short = list(least)
         for place in {place for row in rows for place, cell in enumerate(row) if not isinstance(cell, str)}:
             least[place], short[place] = min(natural[place], _ENOUGH), min(natural[place], smallest)
-        kept = list(range(len(columns)))
-        for place in sorted((p for p in kept if columns[p].goes), key=lambda p: columns[p].goes):
-            if sum(least[p] for p in kept) + _GAP * (len(kept) - 1) > room:
-                kept.remove(place)
+        kept = self._kept(least, room)
         widths = [[own[place] for place in kept] for own in (natural, least, short)]
         return kept, _fitted(*widths, room=room - _GAP * (len(kept) - 1))
+
+    def _kept(self, least: Sequence[int], room: int) -> list[int]:
+        """The columns that stay, and of the others what there is room for, the most important first."""
+        columns = self._sheet.columns
+        kept = [place for place, column in enumerate(columns) if not column.goes]
+        for place in sorted(set(range(len(columns))) - set(kept), key=lambda place: -columns[place].goes):
+            if sum(least[each] + _GAP for each in (*kept, place)) - _GAP <= room:
+                kept.append(place)
+        return sorted(kept)
 
     def _shown(self, cell: Cell, width: int) -> str:
         if isinstance(cell, str):

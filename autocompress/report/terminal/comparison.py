@@ -17,7 +17,7 @@ _BETTER, _WORSE, _OTHER = "green", "red", "yellow"
 def comparison(a: Trial, b: Trial, gain: Gain | None = None) -> Sheet:
     """Green: the second is better, red: it is worse, both beyond noise; yellow: a knob that differs."""
     names = [_name(trial) for trial in (a, b)]
-    columns = (Column(""), Column(names[0]), Column(names[1]), Column(f"{names[1]} to {names[0]}", whole=True))
+    columns = (Column(""), Column(names[0]), Column(names[1]), Column(f"{names[1]} to {names[0]}"))
     rows: list[tuple[str, ...]] = [("result", *(_result(trial) for trial in (a, b)), "")]
     styles = [""]
     for knob in _differing(a, b):
@@ -71,10 +71,11 @@ def _knobs(values: dict[str, str]) -> str:
 
 
 def _quantities(*measured: Measurement) -> list[str]:
-    """Without the ends of intervals, which stand beside what they are the ends of."""
+    """What goals may speak of first; without the ends of intervals, which stand beside what they are the ends of."""
     names = dict.fromkeys(name for measurement in measured for name in measurement)
     ends = {f"{name}_{end}" for name in names for end in ("low", "high")}
-    return [name for name in names if name not in ends]
+    known = [name for name in QUANTITIES if name in names]
+    return [*known, *(name for name in names if name not in ends and name not in QUANTITIES)]
 
 
 def _told(measurement: Measurement, name: str) -> str:

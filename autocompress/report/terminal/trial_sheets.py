@@ -133,11 +133,13 @@ def _share(measurement: Measurement, baseline: Measurement) -> str:
 
 
 def interval(measurement: Measurement, name: str, form: str) -> str:
-    """` (3.03-3.14)`; nothing where none is known. Of figures below 0 the ends are told apart by `to`."""
+    """` (3.03-3.14)`; nothing where none is known, or none is seen. Below 0 it has `to` in it."""
     ends = [measurement.get(f"{name}_{end}") for end in ("low", "high")]
     if None in ends:
         return ""
     low, high = (format(end, form) for end in ends)
+    if low == high:
+        return ""
     return f" ({low} to {high})" if low.startswith("-") else f" ({low}-{high})"
 
 

@@ -56,6 +56,7 @@ class ProcessExecutor(Executor):
         for worker in self._all:
             self._idle.put(worker)
         self._spent: defaultdict[tuple[int, int], float] = defaultdict(float)  # (trial, repeat) -> seconds of its jobs
+        self._warned: set[str] = set()
         self._ending, self._closing = threading.Event(), threading.Event()
         self._threads = ThreadPoolExecutor(workers, "autocompress-job", initializer=_block_interrupts)
         for worker in self._all:
@@ -141,7 +142,9 @@ class ProcessExecutor(Executor):
         """A step of the training, or what the worker was warned of."""
         told = worker.line.recv()
         if isinstance(told, str):
-            warnings.warn(told, stacklevel=1)  # of all workers that say the same, once
+            if told not in self._warned:  # every worker says it
+                self._warned.add(told)
+                warnings.warn(told, stacklevel=1)
             return
         step, steps, loss = told
         worker.trains = step < steps
