@@ -192,6 +192,14 @@ def test_the_view_is_drawn_at_any_width(width: int) -> None:
         assert "trains to 33% · step 5/9 · epoch 2/3 · loss 0.250 · layers 0.5 + finetune" in words
 
 
+def test_workers_that_train_the_same_steps_are_told_apart() -> None:
+    view, said = SearchView(4, []), StringIO()
+    for number, lr in ((1, 1e-4), (2, 3e-4)):
+        view.begin(Job("train", StudyData(), number, [{"finetune": {"lr": lr}}, {"int8_dynamic": {}}]))
+    Console(file=said, width=80).print(drawn(view))
+    assert [line.split(" · ")[-1].strip() for line in said.getvalue().splitlines()[2:4]] == ["lr=0.0001", "lr=0.0003"]
+
+
 def test_the_plain_line_tells_the_same() -> None:
     assert status(searched(Clock())).partition("; ")[2] == (
         "t007 layers+finetune trains, step 5 of 9, loss 0.250, about 1 s left; t008 layers+finetune rehearses; "

@@ -15,7 +15,7 @@ from rich.text import Text
 from autocompress.engine.trial import Trial
 from autocompress.report.terminal.lines import DOING, about, counters
 from autocompress.report.terminal.sheet import JOIN, MORE, Parts
-from autocompress.report.terminal.short_recipes import steps_of
+from autocompress.report.terminal.short_recipes import short_recipes, steps_of
 from autocompress.report.terminal.view import SearchView, UnderWay
 from autocompress.trials.job import BASELINE
 
@@ -30,8 +30,9 @@ def drawn(view: SearchView) -> RenderableType:
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
     grid.add_row("trained", _bar(_BAR, view.charged, view.budget, _budget(view)))
-    for now in list(view.under_way.values()):
-        grid.add_row(*_worker(now))
+    workers = list(view.under_way.values())
+    for now, recipe in zip(workers, _told_apart(workers), strict=True):
+        grid.add_row(*_worker(now, recipe))
     grid.add_row("best", _best(view))
     grid.add_row("others", _BETWEEN.join(counters(view)))
     if view.volumes:
@@ -74,7 +75,7 @@ def _bar(width: int, done: float, total: float, beside: RenderableType) -> Table
     grid = Table.grid(padding=(0, 2))
     grid.add_column(width=width)
     grid.add_column()
-    grid.add_row(ProgressBar(total=max(total, 1), completed=done, width=width), beside)
+    grid.add_row(ProgressBar(max(total, 1), done, width, complete_style="cyan", finished_style="green"), beside)
     return grid
 
 
@@ -89,7 +90,14 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
-def _worker(now: UnderWay) -> tuple[str, RenderableType]:
+def _told_apart(workers: Sequence[UnderWay]) -> list[Parts]:
+    """Their recipes: the steps, or the knobs that differ where others that go on have the same steps."""
+    steps = [steps_of(now.recipe) for now in workers]
+    short, _ = short_recipes([now.recipe for now in workers])
+    return [few if steps.count(own) > 1 else own for own, few in zip(steps, short, strict=True)]
+
+
+def _worker(now: UnderWay, recipe: Parts) -> tuple[str, RenderableType]:
     name = "baseline" if now.job.number == BASELINE else f"t{now.job.number:03d}"
     doing = "is fine-tuned and measured" if now.job.kind == "baseline" else DOING[now.job.kind]
     told = [doing + (f" with seed {now.job.repeat + 1}" if now.job.repeat else "")]
@@ -99,7 +107,7 @@ def _worker(now: UnderWay) -> tuple[str, RenderableType]:
         told.append(f"step {now.step}/{now.steps}")
         told += [f"epoch {now.epoch[0]}/{now.epoch[1]}"] if now.epoch else []
         told.append(f"loss {now.loss:.3f}")
-    beside = _Line(_BETWEEN.join(told), steps_of(now.recipe))
+    beside = _Line(_BETWEEN.join(told), recipe)
     return name, _bar(_SHORT_BAR, now.step, now.steps, beside) if now.step else beside
 
 
