@@ -141,6 +141,13 @@ class Study(StudyState):
             raise ConfigError(f"the study {self.name!r} has nothing to show yet: its baseline was not measured.")
         return Log(self, on_warning)
 
+    def gain(self, one: Trial, other: Trial) -> tuple[float, float] | None:
+        """By how much `other` scores better than `one` on the same texts, and the standard error of that.
+
+        None where it is not known what they answered; the baseline's answers are not.
+        """
+        return self._answers.difference(other.number, one.number)
+
     def judged(self, trial: Trial) -> dict[str, float]:
         """The trial's and the baseline's score on the untouched test split. Scored once, then remembered."""
         from autocompress.trials.executors.inline import InlineExecutor

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from autocompress.machine import fingerprint
 from autocompress.space.recipe import Recipe
 from autocompress.study import Study
 from autocompress.trials.artefacts import LocalArtefacts, remeasured, trial_key
@@ -81,9 +82,13 @@ def test_every_job_is_done_from_the_job_alone(project: Path, tmp_path: Path) -> 
 def test_a_latency_counts_from_the_studys_own_kind_of_machine_only(project: Path) -> None:
     from autocompress.trials.perform import perform
 
-    data = replace(Study.create(project).data, machine={"cpu": "Z80"})
+    here = fingerprint.machine()
+    data = replace(Study.create(project).data, machine=here | {"cores": "999"})
     found = perform(Job("rehearse", data, 0, RECIPE.dump()), lambda *_: None)
     assert found == Result(failure=found.failure, machine=found.machine)
     assert found.failure
-    assert found.failure.reason.startswith("latencies of this study are measured on Z80. This worker runs on ")
+    assert found.failure.reason == (
+        "latencies of this study are measured on another machine than this worker's "
+        f"(cores: 999 there, {here['cores']} here)"
+    )
     assert StudyData().machine == {}

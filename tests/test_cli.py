@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from commands import environment, run_here, run_process
 from pyarrow import parquet
 from tiny_project import SPACE, make_project
 
 import autocompress
+from autocompress import cli
+from autocompress.cli.examples import EXAMPLES
 from autocompress.space.recipe import Recipe
 from autocompress.space.search_space import SearchSpace
 
@@ -54,6 +58,22 @@ def test_a_search_says_what_it_does_and_what_to_type_next(home: Path) -> None:
         "autocompress ui space",
     ):
         assert line in said
+
+
+def test_for_programs_a_search_prints_its_result_alone(home: Path) -> None:
+    done = run_process(home, "resume", "space", "--trials", "3", "--json", "--to", "for_programs")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert list(found) == ["study", "folder", "trained", "ended", "baseline", "front", "chosen"]
+    assert (found["study"], found["trained"], found["ended"]) == ("space", 3, "all of its trials are done")
+    chosen = found["chosen"]
+    assert chosen["number"] in [trial["number"] for trial in found["front"]]
+    assert 0 <= chosen["test_score"] <= 1
+    assert (home / chosen["folder"] / "model.onnx").is_file()
+    assert "The study 'space' has its 3 trials already" in done.stderr, "what happens is told elsewhere"
+    quiet = run_here(home, "resume", "space", "--trials", "3", "--quiet", "--to", "for_programs")
+    assert quiet.stdout.startswith("\nThe front of space\n")
+    assert "already" not in quiet.stdout + quiet.stderr
 
 
 def test_predict_answers_from_the_exported_folder(home: Path) -> None:
@@ -177,7 +197,14 @@ def test_the_cache_says_what_it_holds_and_is_cleared(home: Path, tmp_path: Path)
             ["predict", "model", "x"],
             "model: there is no exported model here. `autocompress export STUDY --to model` makes",
         ),
-        (["export", "space", "--to", "out", "--trial", "99"], "the study 'space' has no trial 99."),
+        (
+            ["export", "space", "--to", "out", "--trial", "99"],
+            "the study 'space' has no trial 99. The nearest is t002 ",
+        ),
+        (
+            ["compare", "space", "t000", "t0x"],
+            "a trial is a number such as 17 or t017, or baseline. Got 't0x'.",
+        ),
         (["export", "space", "--to", "model"], "model: it is not empty and not an exported model. Give a new folder."),
         (
             ["resume", "space", "--trials", "9", "--to", "space.yaml"],
@@ -273,6 +300,28 @@ def test_kill_9_loses_nothing_and_counts_nothing_twice(tmp_path: Path) -> None:
     assert [t["number"] for t in after] == sorted(by_number), "every number once"
     assert sum(t["state"] == "complete" for t in after if t["number"] >= 0) == 4
     assert not any(t["state"] == "running" for t in after)
+
+
+@pytest.mark.parametrize("command", [f for functions in cli._COMMANDS.values() for f in functions])
+def test_every_command_has_examples_that_it_takes(command: Callable[..., None]) -> None:
+    name = command.__name__
+    known = typer.main.get_command(cli.app).commands[name]  # type: ignore[attr-defined]
+    lines = EXAMPLES[name]
+    assert all(f"autocompress {name} {line}".rstrip() in str(known.epilog) for line in lines)
+    for line in lines:
+        known.make_context(name, shlex.split(line.partition(">")[0]))  # it would raise for what it does not take
+
+
+def test_a_shell_completes_the_names_of_studies(home: Path) -> None:
+    asked = {"_AUTOCOMPRESS_COMPLETE": "complete_bash", "COMP_WORDS": "autocompress trials s", "COMP_CWORD": "2"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in asked.items():
+            patch.setenv(name, value)
+        assert run_here(home).stdout.split() == ["space"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")  # no shell started this test
+        shown = run_here(home, "--show-completion", "bash").stdout
+    assert "complete -o default -F _autocompress_completion autocompress" in shown
 
 
 def test_help_loads_nothing_heavy() -> None:

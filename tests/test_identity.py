@@ -21,7 +21,8 @@ from autocompress.engine.trial import Trial
 from autocompress.errors import ConfigError
 from autocompress.methods.pruning.layers import Layers
 from autocompress.models import storage
-from autocompress.report.tables import compare_rows, trial_rows
+from autocompress.report.terminal.comparison import comparison
+from autocompress.report.terminal.trial_sheets import trial_sheet
 from autocompress.space import keys
 from autocompress.space.method import find
 from autocompress.space.recipe import Recipe
@@ -178,8 +179,8 @@ def test_a_trial_of_another_version_is_listed_and_compared(study: Study) -> None
         )
     trials = Study.open("space").trials
     assert trials[1].recipe.dump() == OLD
-    assert "squeeze" in str(trial_rows(trials))
-    assert "1.squeeze.hard" in str(compare_rows(*trials))
+    assert "squeeze" in str(trial_sheet(trials))
+    assert "hard=" in str(comparison(*trials))
 
 
 def test_until_the_baseline_is_measured_nothing_is_held_to(project: Path) -> None:

@@ -24,6 +24,7 @@ from autocompress.space.recipe import Recipe
 from autocompress.study import Study
 from autocompress.trials import work
 from autocompress.trials.artefacts import trial_key
+from autocompress.trials.executors import worker as processes_worker
 from autocompress.trials.executors.processes import ProcessExecutor, _Worker
 from autocompress.trials.executors.worker import gpu_for
 from autocompress.trials.job import Job, Result, StudyData
@@ -233,3 +234,28 @@ def test_the_limit_of_a_trial_counts_all_of_its_jobs(monkeypatch: pytest.MonkeyP
     assert first == other == 5
     assert second is not None
     assert second <= 4.8
+
+
+def test_what_a_worker_is_warned_of_is_a_warning_of_the_coordinator_and_a_step_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps: list[tuple[int, int, float]] = []
+
+    def begin(worker: _Worker, job: Job, limit: float | None) -> ProcessFuture[Result]:
+        monkeypatch.setattr(processes_worker, "_line", worker._far_end)
+        for _ in range(2):
+            processes_worker._hand_on(UserWarning("this CPU is slow"), UserWarning, "a_file.py", 3)
+        worker._far_end.send((1, 2, 0.5))
+        future: ProcessFuture[Result] = ProcessFuture()
+        future.set_result(Result())
+        return future
+
+    monkeypatch.setattr(_Worker, "start", lambda worker: None)
+    monkeypatch.setattr(_Worker, "serves", lambda worker: True)
+    monkeypatch.setattr(_Worker, "begin", begin)
+    executor = ProcessExecutor(1, lambda job, step, of, loss: steps.append((step, of, loss)))
+    with pytest.warns(UserWarning, match="this CPU is slow") as warned:
+        executor.submit(Job("train", StudyData(), 3)).result(timeout=10)
+    executor.close()
+    assert len(warned) == 1, "though several workers say it"
+    assert steps == [(1, 2, 0.5)]

@@ -98,6 +98,13 @@ def test_fingerprint_follows_what_numbers_follow(tmp_path: Path) -> None:
     assert len({same[0], *others}) == 4
 
 
+def test_a_fingerprint_does_not_depend_on_what_was_tokenised_before(tmp_path: Path) -> None:
+    fresh, used = task(tmp_path), task(tmp_path)
+    assert len(used.train.fields["input_ids"]) == len(TABLE["text"])
+    assert used.tokenizer.backend_tokenizer.truncation, "which it did not have"
+    assert used.fingerprint == fresh.fingerprint
+
+
 def test_importing_the_task_loads_neither_datasets_nor_transformers() -> None:
     code = "import sys, autocompress.tasks.task; "
     code += "sys.exit(bool({'datasets', 'transformers', 'sklearn'} & sys.modules.keys()))"

@@ -10,9 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from autocompress.cli import caches, folders, planning, profiling, searching, spaces, studies
-from autocompress.cli.terminal import plain
+from autocompress.cli.examples import epilog
+from autocompress.cli.terminal import INTERRUPTED, leave_at_once, plain
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, Paused
-from autocompress.machine import disk
+from autocompress.machine import disk, silence
 
 __all__ = ["app", "main"]
 
@@ -40,19 +41,25 @@ class _Commands(TyperGroup):
 
 
 app = typer.Typer(
-    name="autocompress", cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+    name="autocompress", cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False,
     rich_markup_mode=None, help="Search for small and fast versions of a text model, under constraints.",
 )  # fmt: skip
 for _commands in _COMMANDS.values():
     for _command in _commands:
-        app.command(context_settings={"ignore_unknown_options": _command in _NEGATIVE_NUMBERS})(_command)
+        _settings = {"ignore_unknown_options": _command in _NEGATIVE_NUMBERS}
+        app.command(context_settings=_settings, epilog=epilog(_command.__name__))(_command)
 
 
 def main() -> None:
-    """The console script: our errors become one sentence and an exit code."""
+    """The console script: our errors become one sentence and an exit code. Interrupted, the process ends at once."""
+    silence.say_warnings_plainly()
     try:
         with disk.pausing():
-            app()
+            app(prog_name="autocompress")  # also where it is started with `python -m`
     except AutocompressError as error:
         print(plain(str(error)), file=sys.stderr)
         sys.exit(next((code for kind, code in _EXIT.items() if isinstance(error, kind)), 1))
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            leave_at_once()
+        raise

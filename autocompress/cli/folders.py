@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from autocompress.cli.options import Json, Register, Rule, StudyName
+from autocompress.cli.options import Json, Register, Rule, StudyName, trial_number
 from autocompress.cli.terminal import not_kept, print_json, print_table
 from autocompress.errors import ConfigError, NothingFeasible
 from autocompress.tasks.data.pairs import Text, predict_line
@@ -16,8 +16,8 @@ from autocompress.tasks.data.pairs import Text, predict_line
 
 def export(
     study: StudyName, to: Annotated[Path, typer.Option(help="a new folder")],
-    trial: Annotated[int | None, typer.Option(help="this trial instead of the rule's")] = None, rule: Rule = None,
-    register: Register = None,
+    trial: Annotated[str | None, typer.Option(metavar="TRIAL", help="this trial instead of the rule's")] = None,
+    rule: Rule = None, register: Register = None,
 ) -> None:  # fmt: skip
     """Write the winner (or a trial) as a folder that loads and serves.
 
@@ -27,7 +27,7 @@ def export(
     from autocompress.study import Study
 
     opened = Study.open(study)
-    chosen = opened.best(rule) if trial is None else opened.trial(trial)
+    chosen = opened.best(rule) if trial is None else opened.trial(trial_number(trial))
     number = chosen.number
     with Heartbeat(lambda: f"t{number:03d} is still being exported; what is gone of it is trained again first.", print):
         folder = opened.export(to, number)

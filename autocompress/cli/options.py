@@ -10,9 +10,29 @@ import typer
 
 from autocompress.errors import ConfigError
 
+
+def study_names() -> list[str]:
+    """What a shell completes the name of a study to."""
+    from autocompress.study import known_studies
+
+    return known_studies()
+
+
+def trial_number(text: str) -> int:
+    """`17`, `t017` as tables have it, `baseline` or -1. Raises `ConfigError` for anything else."""
+    if text in ("baseline", "-1"):
+        return -1
+    if not re.fullmatch(r"t?[0-9]+", text):
+        raise ConfigError(f"a trial is a number such as 17 or t017, or baseline. Got {text!r}.")
+    return int(text.removeprefix("t"))
+
+
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="the search space")]
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="a study's name or folder")]
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="a study's name or folder", autocompletion=study_names)]
+TrialName = Annotated[str, typer.Argument(metavar="TRIAL", help="17 or t017; baseline or -1: the baseline")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON alone")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="print the result alone, and nothing on the way")]
+ResultJson = Annotated[bool, typer.Option("--json", help="print the result as JSON; what happens goes to stderr")]
 Trials = Annotated[int | None, typer.Option(min=1, help="recipes to train in all, over every resume")]
 Timeout = Annotated[
     str | None, typer.Option(metavar="30m", help="end this run after 90s, 30m, 2h: trainings are put aside")

@@ -116,7 +116,7 @@ def _carry_out(space: SearchSpace, name: str, to: Path, timeout: str | None) -> 
     """As a study of one trial: what is interrupted goes on, and what is done is not done again."""
     from rich.console import Console
 
-    from autocompress.report.live import Display
+    from autocompress.report.terminal.display import Display
     from autocompress.study import Study
 
     study, console = Study.of(space, name), Console()

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from autocompress.cli.options import Json, StudyName
-from autocompress.cli.terminal import heed_signals, print_json, print_table
+from autocompress.cli.options import Json, StudyName, TrialName, trial_number
+from autocompress.cli.terminal import heed_signals, print_json, print_sheet, print_table
+from autocompress.errors import ConfigError
 
 
 def studies(as_json: Json = False) -> None:
@@ -26,29 +27,40 @@ def studies(as_json: Json = False) -> None:
 def trials(
     study: StudyName, as_json: Json = False,
     refused: Annotated[bool, typer.Option("--refused", help="the refused and repeated recipes instead")] = False,
+    front: Annotated[bool, typer.Option("--front", help="the baseline and the front alone")] = False,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="the best first: score, latency_ms, size_mb, seconds, ...")
+    ] = None,
 ) -> None:  # fmt: skip
     """The trials of a study, with front and constraint marks."""
-    from autocompress.report.tables import TRIAL_COLUMNS, footnote, trial_rows
+    from autocompress.report.terminal.trial_sheets import ordered, refused_sheet, trial_sheet
     from autocompress.study import Study
+    from autocompress.trials.job import BASELINE
 
+    if front and refused:
+        raise ConfigError("trials: what was refused is never on the front. Give --front or --refused.")
     shown = Study.open(study).listed(refused=refused)
+    if front:
+        shown = [trial for trial in shown if trial.front or trial.number == BASELINE]
+    if sort:
+        shown = ordered(shown, sort)
     if as_json:
         print_json([trial.row() for trial in shown])
     else:
-        print_table(TRIAL_COLUMNS, trial_rows(shown), note=footnote(shown))
+        print_sheet(refused_sheet(shown) if refused else trial_sheet(shown))
 
 
-def compare(study: StudyName, a: int, b: int, as_json: Json = False) -> None:
+def compare(study: StudyName, a: TrialName, b: TrialName, as_json: Json = False) -> None:
     """Two trials side by side. The baseline is -1."""
-    from autocompress.report.tables import compare_rows
+    from autocompress.report.terminal.comparison import comparison
     from autocompress.study import Study
 
     opened = Study.open(study)
-    first, second = opened.trial(a), opened.trial(b)
+    first, second = opened.trial(trial_number(a)), opened.trial(trial_number(b))
     if as_json:
         print_json([first.row(), second.row()])
     else:
-        print_table(("", first.label, second.label), compare_rows(first, second))
+        print_sheet(comparison(first, second, opened.gain(first, second)))
 
 
 def tabulate(

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 import re
 import signal
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from autocompress.engine.trial import Trial
     from autocompress.report.tables import Row
+    from autocompress.report.terminal.sheet import Sheet
+
+INTERRUPTED = 130  # the exit code after Ctrl-C or SIGTERM
 
 
-INTERRUPTED = 130  # the exit code of a command that SIGINT or SIGTERM ended
+def leave_at_once() -> NoReturn:
+    """End an interrupted process as soon as all is said and done that is due at its end.
+
+    Its objects are not taken apart one by one: with torch loaded that takes up to 8 s, in which the terminal hangs.
+    """
+    atexit._run_exitfuncs()  # what libraries have to put away; a worker process is gone before this
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(INTERRUPTED)
 
 
 def print_json(data: Any) -> None:
@@ -35,20 +49,23 @@ def not_kept(trial: Trial, broken: Sequence[str]) -> str:
     )
 
 
-def print_table(
-    columns: Row, rows: Sequence[Row], title: str | None = None, on: Console | None = None, note: str = ""
-) -> None:  # fmt: skip
-    """For people, on this console or on standard output. `note`: a line below the table."""
+def print_table(columns: Row, rows: Sequence[Row], on: Console | None = None) -> None:
+    """Plain texts for people, on this console or on standard output."""
+    from autocompress.report.terminal.sheet import Column, Sheet
+
+    print_sheet(Sheet(tuple(map(Column, columns)), rows), on)
+
+
+def print_sheet(sheet: Sheet, on: Console | None = None, more: str = "--json") -> None:
+    """`more`: what shows the columns that there is no room for."""
+    from dataclasses import replace
+
     from rich.console import Console
 
     from autocompress.cli.table import PlainTable
 
-    console = on or Console()
-    if title:
-        console.print(title, style="italic", markup=False, highlight=False)
-    console.print(PlainTable(columns, [[plain(cell) for cell in row] for row in rows]), crop=False)
-    if note:
-        console.print(note, markup=False, highlight=False)
+    rows = [[plain(cell) if isinstance(cell, str) else tuple(map(plain, cell)) for cell in row] for row in sheet.rows]
+    (on or Console()).print(PlainTable(replace(sheet, rows=rows), more), crop=False)
 
 
 def heed_signals() -> None:

@@ -29,22 +29,34 @@ class Point:
     hypervolume: float
 
 
-class Progress:
-    """The points of a search, one for every trial that was charged or is better than all before it in some way."""
+class Growth:
+    """The volume trial by trial, in the order in which they end. Noise is not looked at: it only grows."""
 
     def __init__(self, goals: Goals, baseline: Measurement) -> None:
         self._goals = goals
         self._corner, self._box = _scale(goals, baseline)
+        self._charged, self._best = 0, set[Cost]()
+
+    def take(self, trial: Trial) -> Point | None:
+        """The point that it adds: if it was charged, or is better than all before it in some way."""
+        self._charged += trial.charged
+        better = trial.feasible and _take_in(self._best, self._goals.costs(trial.measurement))
+        if not (trial.charged or better):
+            return None
+        return Point(self._charged, trial.ended, hypervolume(self._best, self._corner) / self._box)
+
+
+class Progress:
+    """The points of a search, one for every trial that was charged or is better than all before it in some way."""
+
+    def __init__(self, goals: Goals, baseline: Measurement) -> None:
+        self._goals, self._baseline = goals, baseline
 
     def points(self, trials: Iterable[Trial]) -> list[Point]:
-        """From the beginning, in the order in which the trials ended. Noise is not looked at: the volume only grows."""
-        charged, best, points = 0, set[Cost](), list[Point]()
-        for trial in sorted(trials, key=lambda t: t.ended):
-            charged += trial.charged
-            better = trial.feasible and _take_in(best, self._goals.costs(trial.measurement))
-            if trial.charged or better:
-                points.append(Point(charged, trial.ended, hypervolume(best, self._corner) / self._box))
-        return points
+        """From the beginning, in the order in which the trials ended."""
+        growth = Growth(self._goals, self._baseline)
+        points = (growth.take(trial) for trial in sorted(trials, key=lambda t: t.ended))
+        return [point for point in points if point]
 
 
 def _take_in(best: set[Cost], mine: Cost) -> bool:

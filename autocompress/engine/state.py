@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from autocompress.engine import confirmed, study_file
 from autocompress.engine.front import dominance
 from autocompress.engine.optuna.reader import Reader
-from autocompress.engine.trial import Trial
+from autocompress.engine.trial import Trial, nearest_trial
 from autocompress.errors import ConfigError, NothingFeasible
 from autocompress.machine import cache
 from autocompress.space.goals import Measurement
@@ -190,9 +190,7 @@ class StudyState:
         """One trial by its number; the baseline is -1."""
         known = {t.number: t for t in [self.baseline, *self.trials] if t}
         if number not in known:
-            raise ConfigError(
-                f"the study {self.name!r} has no trial {number}. Its trials: autocompress trials {self.name}"
-            )
+            raise ConfigError(f"the study {self.name!r} has no trial {number}. {nearest_trial(number, known)}")
         return known[number]
 
     def charged(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -57,3 +58,10 @@ class Trial:
             "feasible": self.feasible, "front": self.front, "reason": self.reason,
             "seconds": round(sum(self.seconds.values()), 3), "variant_of": self.variant_of,
         }  # fmt: skip
+
+
+def nearest_trial(number: int, known: Mapping[int, Trial]) -> str:
+    """The sentence that helps after a number that no trial has."""
+    if not known:
+        return "It has none yet."
+    return f"The nearest is {known[min(known, key=lambda other: abs(other - number))].label}."

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def say_warnings_plainly() -> None:
+    """In one line each, without the place in the code that it came from: for people who started a command."""
+
+    def plain(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        return f"note {message}\n"
+
+    warnings.formatwarning = plain
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""What people see of a study: the live display, tables, a parquet file, the cards of methods."""
+"""What people see of a study: the terminal (a folder of its own), tables, a parquet file, the cards of methods."""

@@ -85,24 +85,6 @@ def markdown(columns: Row, rows: Iterable[Row]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-TRIAL_COLUMNS: Row = ("trial", "state", "recipe", "score", "latency ms", "speedup", "size MB", "marks", "seconds")
-
-
-def trial_rows(trials: Iterable[Trial]) -> list[Row]:
-    """Every trial with its marks: `front`, `feasible`, or the limits that it breaks."""
-    shown = list(trials)
-    return [_trial_row(t, name) for t, name in zip(shown, told_apart(shown), strict=True)]
-
-
-def _trial_row(trial: Trial, recipe: str) -> Row:
-    m = trial.measurement
-    figures = [_figure(m, "score", ".3f"), _latency(m), _figure(m, "speedup", ".2f"), _figure(m, "size_mb", ".1f")]
-    marks = "front" if trial.front else "feasible" if trial.feasible else trial.reason
-    marks += f", trained as t{trial.variant_of:03d}" if trial.variant_of is not None else ""
-    name = "baseline" if trial.number == BASELINE else f"t{trial.number:03d}"
-    return (name, trial.state, recipe, *figures, marks, f"{sum(trial.seconds.values()):.0f}")
-
-
 def _figure(measurement: Measurement, name: str, form: str) -> str:
     return format(measurement[name], form) if name in measurement else ""
 
@@ -119,15 +101,6 @@ def disturbed(measurement: Measurement) -> bool:
 
 def _latency(measurement: Measurement) -> str:
     return ("~" if disturbed(measurement) else "") + _figure(measurement, "latency_ms", ".2f")
-
-
-def compare_rows(a: Trial, b: Trial) -> list[Row]:
-    """What differs between two trials first: their steps and knobs, then every measured quantity."""
-    knobs = [{f"{i}.{m.name}.{k}": v for i, m in enumerate(t.recipe) for k, v in m} for t in (a, b)]
-    steps = [(k, str(knobs[0].get(k, "")), str(knobs[1].get(k, ""))) for k in dict.fromkeys([*knobs[0], *knobs[1]])]
-    names = dict.fromkeys([*a.measurement, *b.measurement])
-    measured = [(n, _figure(a.measurement, n, ".4g"), _figure(b.measurement, n, ".4g")) for n in names]
-    return [*(row for row in steps if row[1] != row[2]), *measured]
 
 
 CHECK_COLUMNS: Row = ("quantity", "stored", "now", "difference", "verdict")

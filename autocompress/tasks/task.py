@@ -41,6 +41,12 @@ class Task:
     tokenizer: PreTrainedTokenizerBase
     texts: Texts
 
+    def __post_init__(self) -> None:
+        """The tokenizer is read before it is used: how long the last texts might be stays behind in it, and keys that
+        depend on what was done before would have every process make its own teacher.
+        """
+        vars(self)["_tokenizer_file"] = self.tokenizer.backend_tokenizer.to_str()
+
     @classmethod
     def load(cls, settings: TaskSettings, tokenizer: PreTrainedTokenizerBase, seed: int, root: Path) -> Task:
         """Read the texts; relative paths start at `root`, splits are cut with `seed`. Raises `ConfigError`."""
@@ -98,7 +104,7 @@ class Task:
 
     @cached_property
     def _read_by(self) -> list[Any]:
-        return [padding(self.tokenizer), self.tokenizer.backend_tokenizer.to_str()]
+        return [padding(self.tokenizer), vars(self)["_tokenizer_file"]]
 
     def score(self, logits: ArrayLike | Tensor, labels: Sequence[Any]) -> float:
         """The task's metric for the logits of so many rows; higher is better."""

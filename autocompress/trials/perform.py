@@ -44,7 +44,13 @@ def perform(job: Job, on_step: OnStep) -> Result:
 
 
 def _elsewhere(wanted: dict[str, str], machine: dict[str, str]) -> str:
-    return f"latencies of this study are measured on {wanted.get('cpu')}. This worker runs on {machine.get('cpu')}"
+    """Which facts of the machine differ, and how: two that share a CPU may not share its cores."""
+    changed = ", ".join(
+        f"{fact}: {wanted.get(fact, 'unknown')} there, {machine.get(fact, 'none')} here"
+        for fact in dict.fromkeys([*wanted, *machine])
+        if wanted.get(fact) != machine.get(fact)
+    )
+    return f"latencies of this study are measured on another machine than this worker's ({changed})"
 
 
 def _pausing(on_step: OnStep, floor: Floor) -> OnStep:

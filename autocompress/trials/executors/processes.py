@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections import defaultdict
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -55,6 +56,7 @@ class ProcessExecutor(Executor):
         for worker in self._all:
             self._idle.put(worker)
         self._spent: defaultdict[tuple[int, int], float] = defaultdict(float)  # (trial, repeat) -> seconds of its jobs
+        self._warned: set[str] = set()
         self._ending, self._closing = threading.Event(), threading.Event()
         self._threads = ThreadPoolExecutor(workers, "autocompress-job", initializer=_block_interrupts)
         for worker in self._all:
@@ -124,9 +126,7 @@ class ProcessExecutor(Executor):
                     raise CancelledError
                 served = worker.serves()
                 if worker.line.poll(_TICK):
-                    step, steps, loss = worker.line.recv()
-                    worker.trains = step < steps
-                    self._on_step(job, step, steps, loss)
+                    self._hear(worker, job)
                 elif future.done():
                     return future.result()
                 elif not served:
@@ -137,6 +137,18 @@ class ProcessExecutor(Executor):
             worker.trains = False
             self._spent[trial] += time.monotonic() - began
             future.cancel()  # ends the worker, if something was raised while the job goes on
+
+    def _hear(self, worker: _Worker, job: Job) -> None:
+        """A step of the training, or what the worker was warned of."""
+        told = worker.line.recv()
+        if isinstance(told, str):
+            if told not in self._warned:  # every worker says it
+                self._warned.add(told)
+                warnings.warn(told, stacklevel=1)
+            return
+        step, steps, loss = told
+        worker.trains = step < steps
+        self._on_step(job, step, steps, loss)
 
 
 class _Worker:

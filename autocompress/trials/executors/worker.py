@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+import warnings
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from autocompress.trials.job import Job, Result
@@ -21,10 +23,18 @@ def settle(index: int, count: int, line: Connection) -> None:
     import torch  # here: the coordinator imports this module too
 
     _line = line
+    warnings.showwarning = _hand_on
     threading.Thread(target=_end_with_the_line, args=(line,), daemon=True).start()
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
     if gpus := torch.cuda.device_count():
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu_for(index, gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _hand_on(message: Warning | str, *place: object, **more: object) -> None:
+    """A warning goes to the coordinator, which may be drawing on this terminal, and hears it from every worker."""
+    assert _line
+    with suppress(OSError):
+        _line.send(str(message))
 
 
 def gpu_for(index: int, gpus: int, visible: str | None) -> str:
