@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from autocompress.tracking.observer import Log
     from autocompress.tracking.registry import Registered
     from autocompress.trials.executors.executor import Executor
+    from autocompress.trials.executors.paying import Workers
 
 STUDIES = Path("studies")
 
@@ -101,14 +102,15 @@ class Study(StudyState):
 
     def run(
         self, trials: int | None = None, timeout: float = math.inf, observer: Observer | None = None,
-        workers: int = 1, trial_timeout: float | None = None, executor: Executor | None = None,
+        workers: Workers = 1, trial_timeout: float | None = None, executor: Executor | None = None,
         training_hours: float = math.inf, rule: str | None = None,
     ) -> str:  # fmt: skip
         """Search until `trials` recipes began training in all, or for `timeout` seconds, or until training took
         `training_hours` in all. Says why it ended, if early.
 
-        `workers` trials go on at once; one that trains for longer than `trial_timeout` seconds fails. `executor`, if
-        given, is used instead of what these two ask for, and closed. `rule`: see `best`.
+        `workers` trials go on at once (auto: as many as pay on this machine); one that trains for longer than
+        `trial_timeout` seconds fails. `executor`, if given, is used instead of what these two ask for, and closed.
+        `rule`: see `best`.
 
         Raises `NothingFeasible` if nothing meets every constraint at the end.
         """

@@ -186,7 +186,7 @@ def test_a_module_of_a_stranger_in_the_working_directory_is_not_run(
 
 
 def test_workers_must_be_at_least_one(project: Path) -> None:
-    with pytest.raises(ConfigError, match=r"workers: must be at least 1\. Got 0\."):
+    with pytest.raises(ConfigError, match=r"workers: must be at least 1, or auto\. Got 0\."):
         Study.create(project).run(workers=0)
 
 

@@ -27,6 +27,12 @@ def trial_number(text: str) -> int:
     return int(text.removeprefix("t"))
 
 
+def _workers(text: str) -> str:
+    if text != "auto" and not re.fullmatch(r"[1-9][0-9]*", text):
+        raise ConfigError(f"--workers: it should be a number from 1 on, or auto. Got {text!r}.")
+    return text
+
+
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="the search space")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="a study's name or folder", autocompletion=study_names)]
 TrialName = Annotated[str, typer.Argument(metavar="TRIAL", help="17 or t017; baseline or -1: the baseline")]
@@ -37,7 +43,13 @@ Trials = Annotated[int | None, typer.Option(min=1, help="recipes to train in all
 Timeout = Annotated[
     str | None, typer.Option(metavar="30m", help="end this run after 90s, 30m, 2h: trainings are put aside")
 ]
-Workers = Annotated[int, typer.Option(min=1, help="trials at once, each with its share of the CPU threads")]
+Workers = Annotated[
+    str,
+    typer.Option(
+        metavar="N|auto", envvar="AUTOCOMPRESS_WORKERS", callback=_workers,
+        help="trials at once, each with its share of the CPU threads; auto: as many as pay here",
+    ),
+]  # fmt: skip
 TrialTimeout = Annotated[str | None, typer.Option(metavar="10m", help="a trial that takes longer in all fails")]
 Rule = Annotated[
     str | None, typer.Option(help="which of the front: knee, best_score, fastest, smallest; else what the space says")

@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -41,7 +41,7 @@ class Asked(NamedTuple):
 
     trials: int | None
     timeout: str | None
-    workers: int
+    workers: str
     trial_timeout: str | None
     hours: float | None
     rule: str | None
@@ -56,7 +56,7 @@ def search(
     study: Annotated[str | None, typer.Option(metavar="NAME", help="the study's name, else the file's")] = None,
     rule: Rule = None,
     to: Annotated[Path | None, typer.Option(help="where the chosen model goes; exported/STUDY if left out")] = None,
-    workers: Workers = 1, trial_timeout: TrialTimeout = None, max_hours_of_training: Hours = None,
+    workers: Workers = "auto", trial_timeout: TrialTimeout = None, max_hours_of_training: Hours = None,
     register: Register = None, quiet: Quiet = False, as_json: ResultJson = False,
 ) -> None:  # fmt: skip
     """Run a search. On a study that exists it goes on where it stopped."""
@@ -69,7 +69,7 @@ def search(
 
 def resume(
     study: StudyName, trials: Trials = None, timeout: Timeout = None, rule: Rule = None, to: Path | None = None,
-    workers: Workers = 1, trial_timeout: TrialTimeout = None, max_hours_of_training: Hours = None,
+    workers: Workers = "auto", trial_timeout: TrialTimeout = None, max_hours_of_training: Hours = None,
     register: Register = None, quiet: Quiet = False, as_json: ResultJson = False,
 ) -> None:  # fmt: skip
     """Go on with a study, from its own copy of its space."""
@@ -115,6 +115,7 @@ def _searched(study: Study, run: Asked, console: Console) -> str:
     timeout = float("inf") if run.timeout is None else seconds_of("--timeout", run.timeout)
     trial_timeout = None if run.trial_timeout is None else seconds_of("--trial-timeout", run.trial_timeout)
     hours = float("inf") if run.hours is None else run.hours
+    workers: int | Literal["auto"] = "auto" if run.workers == "auto" else int(run.workers)
     if charged >= budget:
         console.print(
             f"The study {study.name!r} has its {budget} trials already. --trials {charged + 20} would add 20."
@@ -122,7 +123,7 @@ def _searched(study: Study, run: Asked, console: Console) -> str:
     heed_signals()
 
     def search(observer: Observer) -> str:
-        return study.run(run.trials, timeout, observer, run.workers, trial_timeout, training_hours=hours, rule=run.rule)
+        return study.run(run.trials, timeout, observer, workers, trial_timeout, training_hours=hours, rule=run.rule)
 
     if run.quiet:
         return search(Observer())
@@ -192,7 +193,9 @@ def _place(study: Study, run: Asked) -> Path:
 
 
 def _kept(study: Study, run: Asked) -> str:
-    more = (f" --trials {run.trials}" if run.trials else "") + (f" --workers {run.workers}" if run.workers > 1 else "")
+    more = (f" --trials {run.trials}" if run.trials else "") + (
+        f" --workers {run.workers}" if run.workers != "auto" else ""
+    )
     try:
         charged = f"{study.charged()} trained trials are kept in"
     except Exception:  # not even the database can be opened on a disk that is full

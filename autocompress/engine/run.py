@@ -22,6 +22,7 @@ from autocompress.space import anchors
 from autocompress.space.recipe import Recipe
 from autocompress.trials.executors.executor import Executor
 from autocompress.trials.executors.inline import InlineExecutor
+from autocompress.trials.executors.paying import Workers, paying
 from autocompress.trials.job import BASELINE, Job
 
 _NO_TIME = "the time is up before the baseline was measured. Its training goes on from there with the same command"
@@ -34,7 +35,7 @@ class SearchLimits:
     trials: int | None = None  # that begin training, in all
     timeout: float = math.inf  # seconds of this run, after which trainings are put aside and nothing is begun
     training_hours: float = math.inf  # of the teacher, all trials and confirmations together, over every resume
-    workers: int = 1  # trials at once
+    workers: Workers = 1  # trials at once; auto: as many as pay here
     trial_timeout: float | None = None  # seconds of all of a trial's jobs in this run, after which it fails
     rule: str | None = None  # which finalists are confirmed
 
@@ -51,7 +52,7 @@ def run(
         interrupts.remembered(),
         disk.pausing(),
         study.held(),
-        contextlib.closing(executor or _executor(limits, observer)) as executor,
+        contextlib.closing(executor or _executor(study, limits, observer)) as executor,
     ):
         _sweep(study)
         if study.baseline is not None:
@@ -167,12 +168,16 @@ def _measured_baseline(study: StudyState, executor: Executor, observer: Observer
     return known
 
 
-def _executor(limits: SearchLimits, observer: Observer) -> Executor:
+def _executor(study: StudyState, limits: SearchLimits, observer: Observer) -> Executor:
     """One worker is this process itself, unless it may have to be killed."""
-    if limits.workers < 1:
-        raise ConfigError(f"workers: must be at least 1. Got {limits.workers!r}.")
-    if limits.workers == 1 and limits.trial_timeout is None:
+    if limits.workers == "auto":
+        workers, why = paying(study.space, limits.trials or study.space.search.trials)
+        if why:
+            observer.note(why)
+    elif (workers := limits.workers) < 1:
+        raise ConfigError(f"workers: must be at least 1, or auto. Got {workers!r}.")
+    if workers == 1 and limits.trial_timeout is None:
         return InlineExecutor(observer.step)
     from autocompress.trials.executors.processes import ProcessExecutor  # pebble
 
-    return ProcessExecutor(limits.workers, observer.step, limits.trial_timeout)
+    return ProcessExecutor(workers, observer.step, limits.trial_timeout)

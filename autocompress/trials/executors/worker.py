@@ -14,18 +14,19 @@ from autocompress.trials.job import Job, Result
 _BETWEEN_STEPS = 0.25  # seconds: a person cannot read faster
 
 _line: Connection | None = None
+_threads = (1, 1)  # this worker's share, and what the machine has
 _stopping = threading.Event()
 
 
 def settle(index: int, count: int, line: Connection) -> None:
     """Take this worker's share of the machine, before its first job."""
-    global _line
+    global _line, _threads
     import torch  # here: the coordinator imports this module too
 
     _line = line
     warnings.showwarning = _hand_on
     threading.Thread(target=_end_with_the_line, args=(line,), daemon=True).start()
-    torch.set_num_threads(max(1, torch.get_num_threads() // count))
+    _threads = max(1, torch.get_num_threads() // count), torch.get_num_threads()
     if gpus := torch.cuda.device_count():
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu_for(index, gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
@@ -55,9 +56,12 @@ def _end_with_the_line(line: Connection) -> None:
 
 def work(job: Job) -> Result:
     """Do the job, telling of the first step, the last, and a few every second."""
+    import torch
+
     from autocompress.trials.perform import perform
 
-    said = 0.0
+    said, alone = 0.0, job.kind == "baseline"  # before which nobody else has anything to do
+    torch.set_num_threads(_threads[alone])
 
     def tell(step: int, steps: int, loss: float) -> None:
         nonlocal said
