@@ -250,6 +250,10 @@ def test_nothing_feasible_is_exit_code_3(tmp_path: Path) -> None:
     done = run_here(tmp_path, "search", "space.yaml", "--trials", "1")
     assert done.returncode == 3
     assert "What binds is score >= 2 * baseline" in done.stderr
+    again = run_here(tmp_path, "resume", "space", "--trials", "1", "--json")
+    found = json.loads(again.stdout)
+    assert (again.returncode, found["front"], found["chosen"]) == (3, [], None)
+    assert found["ended"] in again.stderr
 
 
 def _started(folder: Path, until: Callable[[list[str]], bool]) -> subprocess.Popen[str]:
