@@ -166,6 +166,9 @@ def test_tables_are_for_people(home: Path) -> None:
     assert "when it pays" in run_here(home, "methods").stdout
     assert "arXiv:1503.02531" in run_here(home, "methods", "soft_labels").stdout
     assert "finetune" in run_here(home, "trials", "space").stdout
+    front = run_here(home, "trials", "space", "--front", "--sort", "size_mb").stdout
+    assert 0 < front.count(" front") < 4
+    assert "baseline" in front
     assert "latency_ms" in run_here(home, "compare", "space", "-1", "0").stdout
     assert "space" in run_here(home, "studies").stdout
     assert "in order." in run_here(home, "validate", "space.yaml").stdout
@@ -191,6 +194,8 @@ def test_the_cache_says_what_it_holds_and_is_cleared(home: Path, tmp_path: Path)
     [
         (["search", "nowhere.yaml"], "nowhere.yaml: there is no such file."),
         (["trials", "spce"], "there is no study 'spce' in studies/. Did you mean 'space'?"),
+        (["trials", "space", "--sort", "scor"], "--sort: there is no column 'scor'. Did you mean 'score'?"),
+        (["trials", "space", "--front", "--refused"], "trials: what was refused is never on the front."),
         (["cache", "teacher"], "the cache holds nothing of the kind 'teacher'. Did you mean 'teachers'?"),
         (["methods", "magnitud"], "there is no method 'magnitud'. Did you mean 'magnitude'?"),
         (
@@ -245,6 +250,10 @@ def test_nothing_feasible_is_exit_code_3(tmp_path: Path) -> None:
     done = run_here(tmp_path, "search", "space.yaml", "--trials", "1")
     assert done.returncode == 3
     assert "What binds is score >= 2 * baseline" in done.stderr
+    again = run_here(tmp_path, "resume", "space", "--trials", "1", "--json")
+    found = json.loads(again.stdout)
+    assert (again.returncode, found["front"], found["chosen"]) == (3, [], None)
+    assert found["ended"] in again.stderr
 
 
 def _started(folder: Path, until: Callable[[list[str]], bool]) -> subprocess.Popen[str]:

@@ -15,7 +15,7 @@ from rich.text import Text
 from autocompress.engine.trial import Trial
 from autocompress.report.terminal.lines import DOING, about, counters
 from autocompress.report.terminal.sheet import JOIN, MORE, Parts
-from autocompress.report.terminal.short_recipes import short_recipes, steps_of
+from autocompress.report.terminal.short_recipes import short_recipes
 from autocompress.report.terminal.view import SearchView, UnderWay
 from autocompress.trials.job import BASELINE
 
@@ -31,8 +31,9 @@ def drawn(view: SearchView) -> RenderableType:
     grid.add_column()
     grid.add_row("trained", _bar(_BAR, view.charged, view.budget, _budget(view)))
     workers = list(view.under_way.values())
-    for now, recipe in zip(workers, _told_apart(workers), strict=True):
-        grid.add_row(*_worker(now, recipe))
+    recipes, _ = short_recipes([now.recipe for now in workers], whole=True)
+    for now, recipe in zip(workers, recipes, strict=True):
+        grid.add_row(*_worker(now, recipe if now.recipe else ()))
     grid.add_row("best", _best(view))
     grid.add_row("others", _BETWEEN.join(counters(view)))
     if view.volumes:
@@ -88,13 +89,6 @@ def _budget(view: SearchView) -> str:
 def _clock(seconds: float) -> str:
     hours, rest = divmod(int(seconds), 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
-
-
-def _told_apart(workers: Sequence[UnderWay]) -> list[Parts]:
-    """Their recipes: the steps, or the knobs that differ where others that go on have the same steps."""
-    steps = [steps_of(now.recipe) for now in workers]
-    short, _ = short_recipes([now.recipe for now in workers])
-    return [few if steps.count(own) > 1 else own for own, few in zip(steps, short, strict=True)]
 
 
 def _worker(now: UnderWay, recipe: Parts) -> tuple[str, RenderableType]:

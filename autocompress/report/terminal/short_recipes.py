@@ -12,13 +12,13 @@ from autocompress.space.recipe import Recipe
 Knob = tuple[int, str]  # by the step's place in the recipe and its own name
 
 
-def short_recipes(recipes: Sequence[Recipe]) -> tuple[list[Parts], str]:
-    """Each in its parts, and the steps that all of them share, which the parts leave out.
+def short_recipes(recipes: Sequence[Recipe], *, whole: bool = False) -> tuple[list[Parts], str]:
+    """Each in its parts, and the steps that all of them share, which the parts leave out unless they are `whole`.
 
     Those that would read alike have the fewest knobs more that tell them apart: `neurons 0.5 + lr=0.0031`.
     """
-    steps = [steps_of(recipe) for recipe in recipes]
-    shared = _shared(steps)
+    steps = [_steps_of(recipe) for recipe in recipes]
+    shared = [] if whole else _shared(steps)
     alike: dict[Parts, list[int]] = defaultdict(list)
     for row, own in enumerate(steps):
         alike[own].append(row)
@@ -30,7 +30,7 @@ def short_recipes(recipes: Sequence[Recipe]) -> tuple[list[Parts], str]:
     return found, JOIN.join(shared)
 
 
-def steps_of(recipe: Recipe) -> Parts:
+def _steps_of(recipe: Recipe) -> Parts:
     """A recipe by itself: its steps, and how much they keep."""
     return tuple(_step(method) for method in recipe)
 
