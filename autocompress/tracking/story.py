@@ -1,0 +1,81 @@
+"""What a study has found, in markdown: MLflow shows it as the description of the study's run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+from autocompress.engine.state import StudyState
+from autocompress.engine.trial import Trial
+from autocompress.errors import NothingFeasible
+from autocompress.report.tables import FRONT_COLUMNS, footnote, front_rows, markdown
+from autocompress.tracking.experiments import data_name
+
+_ROWS = 12  # of the front: MLflow takes so many letters
+
+
+def story(study: StudyState, baseline: Trial, trials: Iterable[Trial], *, ended: bool) -> str:
+    """The winner, the front, the commands that come next and the goals; MLflow folds away all but the first lines.
+
+    `ended`: no search is under way.
+    """
+    known = list(trials)
+    front = sorted((t for t in known if t.front), key=lambda t: -t.measurement["score"])
+    winner = _winner(study) if ended and front else None
+    parts = [_first(study, known, winner), _front(baseline, front), _next(study, winner), _goals(study, baseline)]
+    return "\n\n".join(line for part in parts for line in part if line)
+
+
+def _first(study: StudyState, trials: list[Trial], winner: Trial | None) -> Iterator[str]:
+    space, target = study.brief, study.brief.target
+    if winner:
+        yield f"**{winner.label}** wins by {space.search.rule}."
+    yield (
+        f"`{space.model}` compressed for {space.task.kind} on **{data_name(study)}**, for {target.runs_in} on "
+        f"{target.device} with {target.threads} thread{'s' * (target.threads > 1)} and {target.batch_size} x "
+        f"{target.sequence_length} tokens. The score is {space.task.metric}."
+    )
+    kinds = {
+        "trained": sum(t.charged for t in trials),
+        "from the training of another": sum(t.variant_of is not None and t.state == "complete" for t in trials),
+        "refused before any training": sum(t.state == "refused" for t in trials),
+        "failed": sum(t.state == "failed" for t in trials),
+        "feasible": sum(t.feasible for t in trials),
+    }
+    yield f"Recipes: {', '.join(f'{count} {kind}' for kind, count in kinds.items() if count) or 'none yet'}."
+
+
+def _front(baseline: Trial, front: list[Trial]) -> Iterator[str]:
+    if not front:
+        yield "No recipe meets every constraint yet."
+        return
+    yield "### The front"
+    yield markdown(FRONT_COLUMNS, front_rows(baseline, front[:_ROWS]))
+    if len(front) > _ROWS:
+        yield f"and {len(front) - _ROWS} more."
+    yield footnote(front[:_ROWS])
+
+
+def _goals(study: StudyState, baseline: Trial) -> Iterator[str]:
+    goals = study.brief.goals
+    yield "### Objectives and constraints"
+    lines = [f"- {direction} `{name}`" for name, direction in goals.objectives.items()]
+    lines += [f"- `{c.text}`: the limit is {c.limit(baseline.measurement):.4g}" for c in goals.constraints]
+    yield "\n".join(lines)
+
+
+def _next(study: StudyState, winner: Trial | None) -> Iterator[str]:
+    name, trained = study.name, study.brief.search.trials
+    chosen = (
+        [f"autocompress export {name} --to chosen", f"autocompress compare {name} -1 {winner.number}"] if winner else []
+    )
+    commands = [*chosen, f"autocompress ui {name} --compare", f"autocompress resume {name} --trials {trained + 20}"]
+    yield "### Next"
+    yield "\n".join(["```", *commands, "```"])
+    yield "In the table of runs: `" + 'tags."autocompress.front" = "true"' + "` shows the front."
+
+
+def _winner(study: StudyState) -> Trial | None:
+    with suppress(NothingFeasible):
+        return study.best()
+    return None
