@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 
 from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial
@@ -22,14 +23,20 @@ def story(study: StudyState, baseline: Trial, trials: Iterable[Trial], *, ended:
     known = list(trials)
     front = sorted((t for t in known if t.front), key=lambda t: -t.measurement["score"])
     winner = _winner(study) if ended and front else None
-    parts = [_first(study, known, winner), _front(baseline, front), _next(study, winner), _goals(study, baseline)]
-    return "\n\n".join(line for part in parts for line in part if line)
+    parts = chain(
+        _first(study, baseline, known, winner), _front(baseline, front), _next(study, winner), _goals(study, baseline)
+    )
+    return "\n\n".join(filter(None, parts))
 
 
-def _first(study: StudyState, trials: list[Trial], winner: Trial | None) -> Iterator[str]:
+def _first(study: StudyState, baseline: Trial, trials: list[Trial], winner: Trial | None) -> Iterator[str]:
     space, target = study.brief, study.brief.target
     if winner:
-        yield f"**{winner.label}** wins by {space.search.rule}."
+        m, b = winner.measurement, baseline.measurement
+        yield (
+            f"**{winner.label}** wins by {space.search.rule}: score {m['score']:.3f} where the baseline has "
+            f"{b['score']:.3f}, {m['speedup']:.2f} times as fast, {b['size_mb'] / m['size_mb']:.2f} times smaller."
+        )
     yield (
         f"`{space.model}` compressed for {space.task.kind} on **{data_name(study)}**, for {target.runs_in} on "
         f"{target.device} with {target.threads} thread{'s' * (target.threads > 1)} and {target.batch_size} x "
