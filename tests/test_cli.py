@@ -91,7 +91,7 @@ def test_mlflow_shows_the_study_by_what_it_decides_and_compares_its_front(
         assert known[str(trial.number)].info.run_id in shown[1]
     told = client.get_run(known["0"].data.tags["mlflow.parentRunId"]).data.tags["mlflow.note.content"]
     assert told.startswith(f"**{study.best().label}** wins by knee")
-    assert "| trial | recipe |" in told
+    assert "| trial&ensp; | recipe&ensp; |" in told
     assert "- `size_mb <= 0.95 * baseline`: the limit is" in told
 
 

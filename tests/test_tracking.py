@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -193,6 +194,24 @@ def test_a_trial_shows_its_knobs_measurement_margins_and_seconds(uri: str) -> No
     assert json.loads(text(run, "recipe.json")) == TRIALS[1].recipe.dump()
     assert json.loads(text(run, "measurement.json"))["latency_ms"] == 10 / 3
     assert run.info.end_time - run.info.start_time >= 62_000
+
+
+def test_the_filters_of_the_docs_find_what_they_say(uri: str) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "mlflow.md").read_text()
+    filters = re.findall(r"^\| `(.+?)` \|", page, flags=re.M)
+    synced(uri)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(VIEW.experiment).experiment_id
+    found = {each: len(client.search_runs([experiment], each)) for each in filters}
+    assert found == {
+        'tags."autocompress.front" = "true"': 1,
+        'tags."autocompress.feasible" = "true"': 2,
+        'tags."autocompress.state" = "stopped"': 1,
+        'tags."autocompress.methods" LIKE "%int8_dynamic%"': 4,
+        'params."layers.keep" = "0.5"': 0,
+        "metrics.speedup > 2 AND metrics.score > 0.8": 0,
+        'tags."autocompress.study" = "STUDY"': 0,
+    }
 
 
 def test_a_failed_trial_shows_its_reason_and_traceback(uri: str) -> None:

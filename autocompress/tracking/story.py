@@ -9,7 +9,7 @@ from itertools import chain
 from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial
 from autocompress.errors import NothingFeasible
-from autocompress.report.tables import FRONT_COLUMNS, footnote, front_rows, markdown
+from autocompress.report.tables import FRONT_COLUMNS, Row, footnote, front_rows, markdown
 from autocompress.tracking.experiments import data_name
 
 _ROWS = 12  # of the front: MLflow takes so many letters
@@ -24,7 +24,10 @@ def story(study: StudyState, baseline: Trial, trials: Iterable[Trial], *, ended:
     front = sorted((t for t in known if t.front), key=lambda t: -t.measurement["score"])
     winner = _winner(study) if ended and front else None
     parts = chain(
-        _first(study, baseline, known, winner), _front(baseline, front), _next(study, winner), _goals(study, baseline)
+        _first(study, baseline, known, winner),
+        _front(baseline, front),
+        _next(study.name, known, winner),
+        _goals(study, baseline),
     )
     return "\n\n".join(filter(None, parts))
 
@@ -57,10 +60,16 @@ def _front(baseline: Trial, front: list[Trial]) -> Iterator[str]:
         yield "No recipe meets every constraint yet."
         return
     yield "### The front"
-    yield markdown(FRONT_COLUMNS, front_rows(baseline, front[:_ROWS]))
-    if len(front) > _ROWS:
-        yield f"and {len(front) - _ROWS} more."
+    yield markdown(*_spaced(FRONT_COLUMNS, front_rows(baseline, front[:_ROWS])))
+    more = f"{len(front) - _ROWS} more are on it. " if len(front) > _ROWS else ""
+    yield more + "In the table of runs, `" + 'tags."autocompress.front" = "true"' + "` shows the front alone."
     yield footnote(front[:_ROWS])
+
+
+def _spaced(columns: Row, rows: Iterable[Row]) -> tuple[Row, list[Row]]:
+    """With a space after each cell: MLflow's pages leave none between two of them."""
+    first, *rest = [tuple(f"{cell}&ensp;" for cell in row) for row in (columns, *rows)]
+    return first, rest
 
 
 def _goals(study: StudyState, baseline: Trial) -> Iterator[str]:
@@ -71,15 +80,12 @@ def _goals(study: StudyState, baseline: Trial) -> Iterator[str]:
     yield "\n".join(lines)
 
 
-def _next(study: StudyState, winner: Trial | None) -> Iterator[str]:
-    name, trained = study.name, study.brief.search.trials
-    chosen = (
-        [f"autocompress export {name} --to chosen", f"autocompress compare {name} -1 {winner.number}"] if winner else []
-    )
-    commands = [*chosen, f"autocompress ui {name} --compare", f"autocompress resume {name} --trials {trained + 20}"]
+def _next(name: str, trials: list[Trial], winner: Trial | None) -> Iterator[str]:
+    commands = [f"ui {name} --compare", f"resume {name} --trials {sum(t.charged for t in trials) + 20}"]
+    if winner:
+        commands = [f"export {name} --to chosen", f"compare {name} -1 {winner.number}", *commands]
     yield "### Next"
-    yield "\n".join(["```", *commands, "```"])
-    yield "In the table of runs: `" + 'tags."autocompress.front" = "true"' + "` shows the front."
+    yield "\n".join(["```", *(f"autocompress {command}" for command in commands), "```"])
 
 
 def _winner(study: StudyState) -> Trial | None:

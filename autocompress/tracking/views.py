@@ -25,7 +25,7 @@ def table_view(view: StudyView, created: int) -> str:
     metrics = [f"metrics.`{name}`" for name in _METRICS]
     tags = [f"tags.`autocompress.{name}`" for name in ("front", "feasible", "state", "reason")]
     columns = [*metrics, *knobs, *tags]
-    widths = {"attributes.`Run Name`": 320} | dict.fromkeys(metrics, 100) | dict.fromkeys(knobs, 120)
+    widths = {"attributes.`Run Name`": 300} | dict.fromkeys(metrics, 95) | dict.fromkeys(knobs, 110)
     widths |= dict.fromkeys(tags, 165)
     state = {
         "searchFilter": f"tags.`autocompress.study_id` = '{view.id}' and tags.`autocompress.kind` != '{STUDY}'",
