@@ -129,11 +129,15 @@ class Study(StudyState):
         with self.held():
             return self.log(lambda said: None).sync_now(restore=restore)
 
-    def serve_ui(self, port: int | None = None) -> None:
-        """MLflow's web pages on this study, until Ctrl-C. A search that is under way logs by itself."""
+    def serve_ui(self, port: int | None = None, *, compare: bool = False) -> None:
+        """MLflow's web pages on this study, until Ctrl-C. A search that is under way logs by itself.
+
+        `compare`: the pages that compare the trials of its front. Raises `ConfigError` if there is no front yet.
+        """
         with contextlib.suppress(ConfigError):
             self.sync()
-        self.log().serve(port)
+        log = self.log()
+        (log.serve_comparison if compare else log.serve)(port)
 
     def log(self, on_warning: Callable[[str], None] = print) -> Log:
         """What brings MLflow up to date. Raises `ConfigError` before the baseline was measured."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import typer
 from commands import environment, run_here, run_process
+from mlflow import MlflowClient
 from pyarrow import parquet
 from tiny_project import SPACE, make_project
 
@@ -24,6 +26,8 @@ from autocompress import cli
 from autocompress.cli.examples import EXAMPLES
 from autocompress.space.recipe import Recipe
 from autocompress.space.search_space import SearchSpace
+from autocompress.study import Study
+from autocompress.tracking import observer
 
 RUNGS = SPACE.replace("variants: 0", "variants: 2, rungs: watch").replace("0.95 * baseline", "0.8 * baseline")
 
@@ -80,6 +84,35 @@ def test_predict_answers_from_the_exported_folder(home: Path) -> None:
     done = run_process(home, "predict", "exported/space", "honey tree", "vinegar stone", "--json")
     assert [answer["label"] for answer in json.loads(done.stdout)] == ["sweet", "sour"]
     assert "sweet" in run_here(home, "predict", "exported/space", "honey tree").stdout
+
+
+def test_mlflow_shows_the_study_by_what_it_decides_and_compares_its_front(
+    home: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(observer, "serve_ui", lambda uri, *pages, port: shown.extend(pages))
+    assert run_here(home, "ui", "space", "--compare").returncode == 0
+    study, client = Study.open(str(home / "studies" / "space")), MlflowClient(mlflow_uri)
+    experiment = client.get_experiment(shown[0].split("/")[2])
+    assert re.fullmatch(
+        rf"text-classification · {home.name} \([0-9a-f]{{6}}\) on onnxruntime cpu, 1 thread, 1 x 16 tokens",
+        experiment.name,
+    )
+    saved = json.loads(experiment.tags[f"mlflow.sharedViewState.{study.record['id']}-front"])
+    parallel = json.loads(saved["state"])["compareRunCharts"][0]
+    assert parallel["selectedMetrics"] == ["latency_ms", "size_mb", "score"]
+    known = {run.data.tags["autocompress.trial"]: run for run in client.search_runs([experiment.experiment_id])
+             if run.data.tags["autocompress.kind"] != "study"}  # fmt: skip
+    assert set(parallel["selectedParams"]) <= {"pruning", "neurons.keep", "soft_labels", "finetune.lr", "int8_dynamic"}
+    assert known["0"].data.params["neurons.keep"] == "1"
+    assert known["0"].data.params["pruning"] == "layers"
+    assert known["0"].data.metrics["size_ratio"] > 1
+    for trial in study.front:
+        assert known[str(trial.number)].info.run_id in shown[1]
+    told = client.get_run(known["0"].data.tags["mlflow.parentRunId"]).data.tags["mlflow.note.content"]
+    assert told.startswith(f"**{study.best().label}** wins by knee")
+    assert "| trial&ensp; | recipe&ensp; |" in told
+    assert "- `size_mb <= 0.95 * baseline`: the limit is" in told
 
 
 def test_the_exported_onnx_file_needs_no_autocompress(home: Path) -> None:

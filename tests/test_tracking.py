@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -27,6 +28,7 @@ from mlflow.protos.databricks_pb2 import (
 
 from autocompress.engine.trial import Trial
 from autocompress.errors import ConfigError, Paused
+from autocompress.space.axes import Axes
 from autocompress.space.recipe import Recipe
 from autocompress.tracking import study_runs
 from autocompress.tracking import sync as tracking
@@ -46,6 +48,14 @@ VIEW = StudyView(
     description="**Constraints**: latency_ms <= 0.5 * baseline",
     tags={"autocompress.version": "0"},
     params={"model": "builtin/tiny", "search": {"seed": 0}, "long": "x" * 7000},
+    axes=Axes(
+        [
+            {"one_of": ["skip", {"heads": {"keep": [0.25, 0.5]}}]},
+            {"layers": {"keep": {"low": 0.3, "high": 0.9}, "strategy": "top"}},
+            {"one_of": ["skip", {"int8_dynamic": {"per_token": True}}]},
+        ],
+        {},
+    ),
 )
 
 FIRST_USE = """
@@ -63,7 +73,7 @@ def trial(number: int, state: Any = "complete", **more: Any) -> Trial:
     recipe = Recipe.load([{"layers": {"keep": 0.5}}, {"int8_dynamic": {}}])
     measured = {"score": 0.9, "latency_ms": 10 / 3, "size_mb": float("nan"), "parameters": 109482241.0}
     defaults = {
-        "params": {"1.layers.keep": 0.5, "2.one_of": "int8_dynamic"},
+        "params": {"0": "skip", "1.layers.keep": 0.512345678, "2": "int8_dynamic"},
         "measurement": {} if state == "failed" else {"size_mb": 40.0} if state == "running" else measured,
         "violations": {"latency_ms <= 0.5 * baseline": -0.25, "score >= 0.98 * baseline": 0.0},
         "seconds": {"train": 60.0, "lower": 2.0},
@@ -163,7 +173,8 @@ def test_a_study_is_a_run_with_its_trials_below(uri: str, tmp_path: Path) -> Non
 def test_a_trial_shows_its_knobs_measurement_margins_and_seconds(uri: str) -> None:
     synced(uri)
     run = runs(uri)["t000 layers+int8_dynamic"]
-    assert run.data.params == {"1.layers.keep": "0.5", "2.one_of": "int8_dynamic"}
+    assert run.data.params == {"heads.keep": "1", "layers.keep": "0.5123", "int8_dynamic": "yes"}
+    assert runs(uri)["baseline"].data.params == {"heads.keep": "1", "layers.keep": "1", "int8_dynamic": "no"}
     assert run.data.metrics == {
         "score": 0.9,
         "latency_ms": 3.33333,
@@ -178,10 +189,29 @@ def test_a_trial_shows_its_knobs_measurement_margins_and_seconds(uri: str) -> No
     assert tags == {
         "kind": "trial", "study": "sst2", "study_id": "5f0c8a", "trial": "0", "state": "complete",
         "recipe": key, "feasible": "true", "front": "true", "reason": "", "variant_of": "",
+        "methods": "layers, int8_dynamic",
     }  # fmt: skip
     assert json.loads(text(run, "recipe.json")) == TRIALS[1].recipe.dump()
     assert json.loads(text(run, "measurement.json"))["latency_ms"] == 10 / 3
     assert run.info.end_time - run.info.start_time >= 62_000
+
+
+def test_the_filters_of_the_docs_find_what_they_say(uri: str) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "mlflow.md").read_text()
+    filters = re.findall(r"^\| `(.+?)` \|", page, flags=re.M)
+    synced(uri)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(VIEW.experiment).experiment_id
+    found = {each: len(client.search_runs([experiment], each)) for each in filters}
+    assert found == {
+        'tags."autocompress.front" = "true"': 1,
+        'tags."autocompress.feasible" = "true"': 2,
+        'tags."autocompress.state" = "stopped"': 1,
+        'tags."autocompress.methods" LIKE "%int8_dynamic%"': 4,
+        'params."layers.keep" = "0.5"': 0,
+        "metrics.speedup > 2 AND metrics.score > 0.8": 0,
+        'tags."autocompress.study" = "STUDY"': 0,
+    }
 
 
 def test_a_failed_trial_shows_its_reason_and_traceback(uri: str) -> None:
@@ -367,6 +397,32 @@ def test_an_experiment_that_was_renamed_is_gone_on_with_and_a_deleted_run_is_mad
     assert len(runs(uri, "mine")) == 6
 
 
+def test_a_study_of_an_older_version_goes_on_where_it_began(uri: str) -> None:
+    older = replace(VIEW, experiment="train on onnxruntime", axes=None)
+    synced(uri, view=older)
+    synced(uri, view=replace(older, id="another study", experiment="train on openvino"))
+    now = replace(VIEW, experiment="reviews (9fe2c1)", identity="reviews and target", formerly=older.experiment)
+    before = {name: run.info.run_id for name, run in runs(uri, older.experiment).items()}
+    synced(uri, [*TRIALS, trial(7)], view=now)
+    after = runs(uri, older.experiment)
+    assert {name: after[name].info.run_id for name in before} == before
+    finished = after["t000 layers+int8_dynamic"].data.params
+    assert finished["1.layers.keep"] == "0.5123"  # what MLflow holds is never taken back
+    assert (finished["layers.keep"], finished["heads.keep"]) == ("0.5123", "1")
+    assert runs(uri, now.experiment) == {}
+    synced(uri, view=replace(now, id="new"))  # of another study no run is there
+    assert len(runs(uri, now.experiment)) == 6
+
+
+def test_an_experiment_is_known_by_what_it_is_of_also_under_another_name(uri: str) -> None:
+    synced(uri, TRIALS[:2], view=replace(VIEW, identity="reviews and target"))
+    synced(uri, TRIALS[:2], view=replace(VIEW, id="new", experiment="moved (9fe2c1)", identity="reviews and target"))
+    client = MlflowClient(uri)
+    (experiment,) = (each for each in client.search_experiments() if each.name == VIEW.experiment)
+    assert len(client.search_runs([experiment.experiment_id])) == 6
+    assert client.get_experiment_by_name("moved (9fe2c1)") is None
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -452,7 +508,7 @@ def test_the_server_answers_with_the_runs_and_ends_with_its_workers(
         synced(address, view=replace(VIEW, experiment="through the server"))
         port = int(address.rpartition(":")[2])
         with pytest.raises(ConfigError) as taken:
-            serve_ui(uri, page, port)
+            serve_ui(uri, page, port=port)
     assert {run["info"]["run_name"] for run in listed} == set(runs(uri))
     assert capfd.readouterr() == ("", "")
     proxied = runs(uri, "through the server")["sst2"].info.artifact_uri.removeprefix("mlflow-artifacts:/")
@@ -470,5 +526,5 @@ def test_the_server_answers_with_the_runs_and_ends_with_its_workers(
 
 def test_where_a_server_runs_already_only_its_address_is_said() -> None:
     said: list[str] = []
-    serve_ui("https://mlflow.example/", "#/experiments/3", say=said.append)
-    assert said == ["https://mlflow.example/#/experiments/3"]
+    serve_ui("https://mlflow.example/", "#/experiments/3", "#/compare-runs", say=said.append)
+    assert said == ["https://mlflow.example/#/experiments/3\nhttps://mlflow.example/#/compare-runs"]

@@ -87,10 +87,12 @@ def sync(
 
 
 def ui(
-    study: StudyName, port: Annotated[int | None, typer.Option(help="5000, or a free one, if left out")] = None
+    study: StudyName,
+    compare: Annotated[bool, typer.Option("--compare", help="the front, on charts and side by side")] = False,
+    port: Annotated[int | None, typer.Option(help="5000, or a free one, if left out")] = None,
 ) -> None:
     """MLflow's web pages on this study, at 127.0.0.1."""
     from autocompress.study import Study
 
     heed_signals()
-    Study.open(study).serve_ui(port)
+    Study.open(study).serve_ui(port, compare=compare)

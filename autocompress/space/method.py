@@ -16,9 +16,10 @@ from pydantic import (
     ValidationError,
     model_serializer,
 )
+from pydantic.fields import FieldInfo
 
 from autocompress.errors import ConfigError, nearest
-from autocompress.space.distributions import Choice, Distribution, Fixed, Later, Range
+from autocompress.space.distributions import Choice, Distribution, Fixed, Later, Neutral, Range
 
 if TYPE_CHECKING:
     from torch import nn
@@ -115,6 +116,11 @@ class Method(BaseModel):
         }
 
     @classmethod
+    def neutral(cls) -> dict[str, float | str]:
+        """What each knob reads as in a recipe without this method: declared as `Neutral`, else 0 or `none`."""
+        return {name: _neutral(field) for name, field in cls.model_fields.items()}
+
+    @classmethod
     def check(cls, knob: str, value: Any) -> Any:
         """Return `value` as this knob would hold it. Raise `ConfigError` if it may not."""
         try:
@@ -122,6 +128,15 @@ class Method(BaseModel):
         except ValidationError as e:
             rule = e.errors()[0]["msg"].removeprefix("Input ")
             raise ConfigError(f"{cls.name}.{knob} {rule}. Got {value!r}.") from None
+
+
+def _neutral(field: FieldInfo) -> float | str:
+    for mark in field.metadata:
+        if isinstance(mark, Neutral):
+            return mark.value
+    if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+        return 0
+    return "none"
 
 
 def methods() -> dict[str, type[Method]]:

@@ -66,8 +66,11 @@ class RecordedStep:
 
 
 def traits() -> dict[str, dict[str, Any]]:
-    """Those of every method that there is."""
-    return {name: {trait: getattr(method, trait) for trait in _TRAITS} for name, method in methods().items()}
+    """Those of every method that there is, and what its knobs read as where it is left out."""
+    return {
+        name: {trait: getattr(method, trait) for trait in _TRAITS} | {"neutral": method.neutral()}
+        for name, method in methods().items()
+    }
 
 
 def read_step(name: str, knobs: dict[str, Any], known: Traits | None = None) -> Method:

@@ -13,16 +13,19 @@ from autocompress.engine.progress import PROGRESS
 from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial
 from autocompress.engine.trial_table import TrialTable
-from autocompress.errors import Paused
-from autocompress.report.tables import FRONT_COLUMNS, footnote, front_rows, markdown
-from autocompress.space.settings import Target
+from autocompress.errors import ConfigError, Paused
+from autocompress.space.axes import Axes
+from autocompress.tracking.experiments import data_name, named
 from autocompress.tracking.runs import Status, StudyView, is_evaluated
+from autocompress.tracking.story import story
 from autocompress.tracking.sync import Tracker
 from autocompress.tracking.ui import serve_ui
 from autocompress.trials.artefacts import remeasured, trial_key
 from autocompress.trials.job import BASELINE
 
 _LAG = 10.0  # seconds
+_RETOLD = 60.0  # seconds after which the description of a search that goes on is written anew
+_FILES = ("space.yaml", "study.json")  # of the study's folder, kept with its run where they are there
 
 
 class Log:
@@ -34,6 +37,7 @@ class Log:
         self._tracker = Tracker(on_warning=on_warning)
         self._shown: list[Trial] | None = None
         self._shown_at = 0.0
+        self._told, self._told_at = "", 0.0
         self.seconds = 0.0  # spent on logging
 
     @cached_property
@@ -50,8 +54,11 @@ class Log:
         shown = [trial for trial in trials if is_evaluated(trial)]
         if status == "RUNNING" and shown == self._shown and start < self._shown_at + _LAG:
             return True
-        view = study_view(self._study, self._baseline, trials, status)
-        done = self._tracker.sync(view, [self._baseline, *map(self._with_finals, trials)], self._folder)
+        if status != "RUNNING" or not self._told or start >= self._told_at + _RETOLD:
+            self._told = story(self._study, self._baseline, trials, ended=status != "RUNNING")
+            self._told_at = start
+        view = replace(self._view, description=self._told, status=status)
+        done = self._tracker.sync(view, list(map(self._with_more, [self._baseline, *trials])), self._folder)
         self._shown, self._shown_at = (shown if done else None), start
         self.seconds += time.perf_counter() - start
         return done
@@ -67,26 +74,43 @@ class Log:
         `restore`: first bring the study's experiment back if it was deleted there.
         """
         if restore:
-            self._tracker.restore(study_view(self._study, self._baseline, [], "FINISHED"))
+            self._tracker.restore(self._view)
         if not self.sync(self._study.trials, "FINISHED"):
             raise Paused(f"{self._tracker.trouble}. Mend that, then say this again.")
         return self._tracker.place
 
     def run_of(self, trial: Trial) -> tuple[str, str]:
         """MLflow's address and the id of the trial's run there. Raises `Paused` if it cannot be had."""
-        view = study_view(self._study, self._baseline, [], "FINISHED")
+        view = self._view
         return self._tracker.uri, self._tracker.run_of(view, trial)
 
     def serve(self, port: int | None) -> None:
         """Show the study's trials on MLflow's web pages, until Ctrl-C."""
-        view = study_view(self._study, self._baseline, self._study.trials, "FINISHED")
-        serve_ui(self._tracker.uri, self._tracker.page(view), port)
+        serve_ui(self._tracker.uri, self._tracker.page(self._view), port=port)
 
-    def _with_finals(self, trial: Trial) -> Trial:
-        """With what was measured of it in a process of its own, beside what the search measured."""
+    def serve_comparison(self, port: int | None) -> None:
+        """Show how the trials of the front differ, and what that does to score, latency and size.
+
+        Raises `ConfigError` if there is no front yet.
+        """
+        if not (front := self._study.front):
+            raise ConfigError(f"the study {self._study.name!r} has no front yet: nothing meets every constraint.")
+        serve_ui(self._tracker.uri, *self._tracker.compare(self._view, front), port=port)
+
+    @cached_property
+    def _view(self) -> StudyView:
+        """As it is when no search is under way, before anything is told of it."""
+        return study_view(self._study)
+
+    def _with_more(self, trial: Trial) -> Trial:
+        """The score first, which MLflow's pages open on; then how much smaller it is than the baseline, and what was
+        measured of it in a process of its own, beside what the search measured."""
+        measured, whole = trial.measurement, self._baseline.measurement
+        first = {"score": measured["score"]} if "score" in measured else {}
+        size = {"size_ratio": whole["size_mb"] / measured["size_mb"]} if measured.get("size_mb") else {}
         again = remeasured(self._study.artefacts, trial.number) if trial.front else {}
         more = {f"isolated/{name}": value for name, value in again.items()}
-        return replace(trial, measurement=trial.measurement | more)
+        return replace(trial, measurement=first | measured | size | more)
 
     def _folder(self, trial: Trial) -> Path | None:
         return None if trial.number == BASELINE else self._study.folder / trial_key(trial.number)
@@ -100,39 +124,17 @@ class Log:
         self.sync(self._study.trials, "FINISHED" if ended else "KILLED")
 
 
-def study_view(study: StudyState, baseline: Trial, trials: list[Trial], status: Status) -> StudyView:
-    """The study's own run: its constants, and what it has found so far as a text that MLflow renders."""
+def study_view(study: StudyState) -> StudyView:
+    """The study's own run: its constants. What it has found is told elsewhere."""
     space, record = study.brief, study.record
-    target = space.target
-    data = space.task.data if isinstance(space.task.data, str) else Path(space.task.data["train"]).stem
-    front = [t for t in trials if t.front]
-    limits = "\n".join(f"- `{c.text}` ({c.limit(baseline.measurement):.4g})" for c in space.goals.constraints)
-    story = [
-        f"Recipe: `{space.model}` on `{data}`",
-        "**Constraints**",
-        limits,
-        "**Front**",
-        markdown(FRONT_COLUMNS, front_rows(baseline, front)),
-        *filter(None, [footnote(front)]),
-    ]
     return StudyView(
-        id=record["id"],
-        name=study.name,
-        experiment=_experiment(data, target),
-        description="\n\n".join(story),
+        id=record["id"], name=study.name, **named(study), status="FINISHED",
+        axes=Axes(space.dump()["steps"], record.get("methods", {}), study.left_out or {}),
         tags={"autocompress.machine": record["machine"]["cpu"]},
         params={
-            "model": space.model, "task": data, "metric": space.task.metric,
-            **{f"target.{k}": v for k, v in target.model_dump(mode="json").items()},
+            "model": space.model, "task": data_name(study), "kind": space.task.kind, "metric": space.task.metric,
+            **{f"target.{k}": v for k, v in space.target.model_dump(mode="json").items()},
             **{f"search.{k}": v for k, v in space.search.model_dump(mode="json").items() if k != "trials"},
         },
-        artifacts=(study.folder / "space.yaml", study.folder / "study.json"),
-        curve=study.folder / PROGRESS,
-        status=status,
+        artifacts=tuple(study.folder / name for name in _FILES), curve=study.folder / PROGRESS,
     )  # fmt: skip
-
-
-def _experiment(data: str, target: Target) -> str:
-    """All runs of one task on one target can be compared. MLflow's pages cut a name at a slash."""
-    where = f"{target.runs_in} {target.device}, {target.threads} thread{'s' * (target.threads > 1)}"
-    return f"{data.replace('/', ' ')} on {where}, {target.batch_size} x {target.sequence_length} tokens"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autocompress.engine.trial import Trial
+from autocompress.space.axes import Axes
 from autocompress.trials.job import BASELINE
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
@@ -28,9 +29,12 @@ class StudyView:
 
     id: str  # made once, with the study: studies of equal names may share a database
     name: str
-    experiment: str  # one task and target: all runs of an experiment are comparable
+    experiment: str  # one task, its data and one target: all runs of an experiment are comparable
+    identity: str = ""  # of the experiment, whatever it is called
+    formerly: str = ""  # what an older version called it: a study that began there stays there
     description: str = ""  # markdown: constraints, baseline and front
     tags: dict[str, str] = field(default_factory=dict)
+    axes: Axes | None = None  # what the parameters of a trial's run are called; without: as the sampler calls them
     params: dict[str, Any] = field(default_factory=dict)  # what never changes: MLflow keeps the first value of a param
     artifacts: tuple[Path, ...] = ()
     curve: Path | None = None  # of the search
@@ -85,7 +89,7 @@ def trial_run(view: StudyView, trial: Trial, folder: Path | None, parent: str) -
         tags=_tags(
             view, "baseline" if trial.number == BASELINE else "trial", _facts(trial) | {"mlflow.parentRunId": parent}
         ),
-        params=_params(trial.params),
+        params=_params(placed(view, trial)),
         metrics={name: _readable(value) for name, value in metrics.items() if math.isfinite(value)},
         artifacts=artifacts,
         curve=folder / "curve.jsonl" if folder else None,
@@ -93,23 +97,10 @@ def trial_run(view: StudyView, trial: Trial, folder: Path | None, parent: str) -
     )
 
 
-def table_view(view: StudyView, created: int) -> str:
-    """A saved view of MLflow's table of runs: the study's trials, best score first, with the columns that matter.
-
-    MLflow keeps saved views as tags of the experiment: a name, times, and the table's state as JSON text.
-    """
-    names = [f"metrics.`{name}`" for name in ("score", "latency_ms", "size_mb", "speedup")]
-    names += [f"tags.`autocompress.{name}`" for name in ("front", "feasible", "state", "reason")]
-    widths = {"attributes.`Run Name`": 320} | {name: 165 for name in names if name.startswith("tags")}
-    state = {
-        "searchFilter": f"tags.`autocompress.study_id` = '{view.id}' and tags.`autocompress.kind` != '{STUDY}'",
-        "orderByKey": names[0],
-        "orderByAsc": False,
-        "selectedColumns": names,
-        "columnOrder": ["attributes.`Run Name`", *names],
-        "columnWidths": widths,
-    }
-    return json.dumps({"name": view.name, "createdAt": created, "updatedAt": created, "state": json.dumps(state)})
+def placed(view: StudyView, trial: Trial) -> dict[str, Any]:
+    """Where the trial's recipe stands on the axes of its space, in digits that a table has room for."""
+    values = trial.params if view.axes is None else view.axes.values(trial.params)
+    return {name: _short(value) if isinstance(value, float) else value for name, value in values.items()}
 
 
 def points(curve: Path | None, skip: int) -> tuple[list[Point], int]:
@@ -140,6 +131,11 @@ def _readable(value: float) -> float:
     return value if abs(value) >= 1e6 else float(f"{value:.6g}") + 0.0  # + 0.0: no -0
 
 
+def _short(value: float) -> float:
+    """Four digits. recipe.json has all."""
+    return float(f"{value:.4g}")
+
+
 def _facts(trial: Trial) -> dict[str, str]:
     return {
         "autocompress.trial": str(trial.number),
@@ -148,6 +144,7 @@ def _facts(trial: Trial) -> dict[str, str]:
         "autocompress.feasible": str(trial.feasible).lower(),
         "autocompress.front": str(trial.front).lower(),
         "autocompress.reason": trial.reason,
+        "autocompress.methods": ", ".join(dict.fromkeys(method.name for method in trial.recipe)),
         "autocompress.variant_of": "" if trial.variant_of is None else str(trial.variant_of),
     }
 

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from autocompress.engine.trial import Trial
 from autocompress.tracking.connection import artifact_folder, connect
+from autocompress.tracking.experiments import NAMED, experiment_of, mark
 from autocompress.tracking.runs import (  # fmt: skip
     STUDY,
     Run,
     StudyView,
     is_evaluated,
     is_uncharged,
+    placed,
     points,
     study_run,
-    table_view,
     trial_run,
 )
 from autocompress.tracking.trouble import ExperimentDeleted
+from autocompress.tracking.views import front_view, table_view, told_by
+from autocompress.trials.job import BASELINE
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Experiment
+    pass
 
 FolderOf = Callable[[Trial], Path | None]
 
-_NAMED = "autocompress.experiment"  # a tag with the name that an experiment was made with: a person may rename it
+_VIEW = "mlflow.sharedViewState."  # begins the tags that MLflow keeps saved views in
 FILES = "mlflow.autocompress.files"  # which files a run has; MLflow's pages hide the tags that begin with "mlflow."
 
 
@@ -65,7 +69,7 @@ class StudyRuns:
         self._write(STUDY, study_run(view, trials, table=self._wants_table(view, trials)))
         if first:  # and never again: a person may change the view
             table = table_view(view, self.held[STUDY].start)
-            self.client.set_experiment_tag(self.experiment, f"mlflow.sharedViewState.{view.id}", table)
+            self.client.set_experiment_tag(self.experiment, f"{_VIEW}{view.id}", table)
         for key, trial in evaluated.items():
             if self._settled.get(key) != trial:
                 self._write(key, trial_run(view, trial, folder_of(trial), self.held[STUDY].id))
@@ -75,6 +79,18 @@ class StudyRuns:
             if held.status == "RUNNING" and key != STUDY and key not in evaluated:  # a ghost: no such trial
                 self.client.set_terminated(held.id, "KILLED")
                 held.status = "KILLED"
+
+    def compare(self, view: StudyView, trials: list[Trial]) -> tuple[str, str]:
+        """The pages that compare these trials: charts, and everything that is known of them side by side."""
+        params = told_by(view, [placed(view, trial) for trial in trials])
+        key, held = f"{view.id}-front", [self.held[str(trial.number)] for trial in trials]
+        saved = front_view(view, params, {name for run in held for name in run.metrics}, self.held[STUDY].start)
+        self.client.set_experiment_tag(self.experiment, f"{_VIEW}{key}", saved)
+        runs = [run.id for run in (self.held[str(BASELINE)], *held)]
+        asked = {"runs": runs, "experiments": [self.experiment]}
+        listed = "&".join(f"{name}={quote(json.dumps(ids))}" for name, ids in asked.items())
+        charts = f"viewStateShareKey={key}&compareRunsMode=CHART&workflowType=machine_learning"
+        return f"#/experiments/{self.experiment}/runs?{charts}", f"#/compare-runs?{listed}"
 
     def _wants_table(self, view: StudyView, trials: list[Trial]) -> bool:
         """MLflow takes a file as a whole: while the search runs, only once a quarter of it would be new."""
@@ -91,7 +107,7 @@ class StudyRuns:
             return str(found.experiment_id)
         location = str(folder) if (folder := artifact_folder(uri)) else None
         # opens on the runs, not on LLM traces
-        tags = {"mlflow.experimentKind": "custom_model_development", _NAMED: _mark(view)}
+        tags = {"mlflow.experimentKind": "custom_model_development", NAMED: mark(view)}
         return self.client.create_experiment(view.experiment, location, tags)
 
     def _learn(self, view: StudyView) -> None:
@@ -155,17 +171,3 @@ class StudyRuns:
         while points or pairs or labels:
             self.client.log_batch(run_id, points[:800], pairs[:100], labels)
             points, pairs, labels = points[800:], pairs[100:], []
-
-
-def experiment_of(client: MlflowClient, view: StudyView) -> Experiment | None:
-    """The study's experiment by its name, or by what it was once called; it may be a deleted one."""
-    from mlflow.entities import ViewType
-
-    if found := client.get_experiment_by_name(view.experiment):
-        return found
-    renamed = client.search_experiments(ViewType.ALL, filter_string=f"tags.`{_NAMED}` = '{_mark(view)}'")
-    return min(renamed, key=lambda each: each.lifecycle_stage == "deleted", default=None)
-
-
-def _mark(view: StudyView) -> str:
-    return hashlib.sha256(view.experiment.encode()).hexdigest()[:16]

@@ -15,8 +15,9 @@ from autocompress.engine.trial import Trial
 from autocompress.errors import Paused
 from autocompress.machine import interrupts
 from autocompress.tracking.connection import connect, shown, tracking_uri
+from autocompress.tracking.experiments import experiment_of
 from autocompress.tracking.runs import StudyView
-from autocompress.tracking.study_runs import FolderOf, StudyRuns, experiment_of
+from autocompress.tracking.study_runs import FolderOf, StudyRuns
 from autocompress.tracking.trouble import sentence, unreachable
 
 PATIENCE, LONGEST = 30.0, 1800.0  # seconds for which MLflow is left alone: after the first failure, and at most
@@ -73,6 +74,19 @@ class Tracker:
         """Where the MLflow UI shows the study's trials, relative to the server's address."""
         experiment = self._opened(view).experiment
         return f"#/experiments/{experiment}/runs?viewStateShareKey={view.id}&workflowType=machine_learning"
+
+    def compare(self, view: StudyView, trials: list[Trial]) -> tuple[str, str]:
+        """The pages that compare these trials, relative to the server's address: charts, and side by side.
+
+        Raises `Paused` if MLflow does not answer, or does not hold one of them.
+        """
+        opened = self._opened(view)
+        if missing := [trial.label for trial in trials if str(trial.number) not in opened.held]:
+            raise Paused(f"MLflow at {self.place} does not hold {missing[0]}.")
+        try:
+            return opened.compare(view, trials)
+        except Exception as error:
+            raise Paused(f"{sentence(error, self.place)}.") from error
 
     def run_of(self, view: StudyView, trial: Trial) -> str:
         """The id of a trial's run. Raises `Paused` if MLflow does not answer, or does not hold it."""

@@ -23,15 +23,15 @@ HOST = "127.0.0.1"
 USUAL_PORT = 5000  # the browser keeps what a person arranged by address, so the same one is taken when it is free
 
 
-def serve_ui(uri: str, page: str, port: int | None = None, say: Callable[[str], None] = print) -> None:
-    """Say where `page` of the store at `uri` is, and serve it until Ctrl-C if no server does."""
+def serve_ui(uri: str, *pages: str, port: int | None = None, say: Callable[[str], None] = print) -> None:
+    """Say where these pages of the store at `uri` are, and serve them until Ctrl-C if no server does."""
     if uri.startswith(("http://", "https://")):
-        say(f"{uri.rstrip('/')}/{page}")
+        say("\n".join(f"{uri.rstrip('/')}/{page}" for page in pages))
         return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the server would outlive a `kill`
     try:
         with contextlib.suppress(KeyboardInterrupt), server(uri, port) as (process, address):
-            say(f"{address}/{page}\nCtrl-C stops the server.")
+            say("\n".join([*(f"{address}/{page}" for page in pages), "Ctrl-C stops the server."]))
             process.wait()
             raise Paused(f"the MLflow server at {address} ended by itself, with exit code {process.returncode}.")
     finally:

@@ -20,7 +20,7 @@ from torch import nn
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
 from autocompress.models.truncation import NAME, Truncation, truncate
-from autocompress.space.distributions import Range
+from autocompress.space.distributions import Neutral, Range
 from autocompress.space.method import Gain, Method, Stage
 
 
@@ -31,7 +31,7 @@ class SequenceLength(Method):
     pays: ClassVar[tuple[Gain, ...]] = ("latency",)
     uses_corpus: ClassVar[bool] = True
 
-    percentile: Annotated[float, Field(gt=0, le=100), Range(25.0, 95.0)] = 75.0
+    percentile: Annotated[float, Field(gt=0, le=100), Range(25.0, 95.0), Neutral(100)] = 75.0
     max_length: Annotated[int, Field(ge=8, le=8192)] = 512
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:

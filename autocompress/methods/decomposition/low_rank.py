@@ -22,7 +22,7 @@ from autocompress.methods.context import Context
 from autocompress.models.factored.linears import Factored, LowRankLinear, truncated_svd
 from autocompress.models.families.anatomy import anatomy
 from autocompress.models.surgery import features, product, replace, weight_OI
-from autocompress.space.distributions import Choice, Range
+from autocompress.space.distributions import Choice, Neutral, Range
 from autocompress.space.method import Gain, Method, Stage
 
 
@@ -32,7 +32,7 @@ class LowRank(Method):
     stage: ClassVar[Stage] = "factor"
     pays: ClassVar[tuple[Gain, ...]] = ("bytes", "latency")
 
-    keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.75)] = 0.5
+    keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.75), Neutral(1)] = 0.5
     scope: Annotated[Literal["all", "ffn", "attention"], Choice(("all", "ffn"))] = "all"
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:

@@ -25,7 +25,7 @@ from autocompress.methods.gates import Gating, HardConcrete, Lagrangian, share_l
 from autocompress.methods.sparsity import layers_of
 from autocompress.models.factored.linears import LowRankLinear, truncated_svd
 from autocompress.models.surgery import best, features, replace, weight_OI
-from autocompress.space.distributions import Range
+from autocompress.space.distributions import Neutral, Range
 from autocompress.space.method import Gain, Method, Stage
 
 
@@ -38,7 +38,7 @@ class RankGates(Method):
     estimated: ClassVar[bool] = True
     pending: ClassVar[bool] = True
 
-    keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.75)] = 0.5
+    keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.75), Neutral(1)] = 0.5
     warmup: Annotated[float, Field(gt=0, lt=1)] = 0.3
 
     @torch.no_grad()

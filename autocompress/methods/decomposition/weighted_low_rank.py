@@ -30,7 +30,7 @@ from autocompress.methods.weight_gradients import squared_gradients
 from autocompress.models.calibration import moments, observe, shares
 from autocompress.models.factored.linears import LowRankLinear
 from autocompress.models.surgery import features, replace, weight_OI
-from autocompress.space.distributions import Choice, Range
+from autocompress.space.distributions import Choice, Neutral, Range
 from autocompress.space.method import Gain, Method, Stage
 
 
@@ -41,7 +41,7 @@ class WeightedLowRank(Method):
     pays: ClassVar[tuple[Gain, ...]] = ("bytes", "latency")
     estimated: ClassVar[bool] = True
 
-    keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.75)] = 0.5
+    keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.75), Neutral(1)] = 0.5
     weight: Annotated[Literal["fisher", "activation"], Choice(("fisher", "activation"))] = "activation"
 
     @torch.no_grad()

@@ -25,7 +25,7 @@ from autocompress.methods.optimization import UsualKnobs
 from autocompress.methods.trainer import Training
 from autocompress.models.cutting import drop_blocks, spread
 from autocompress.models.families.anatomy import anatomy
-from autocompress.space.distributions import Range
+from autocompress.space.distributions import Neutral, Range
 from autocompress.space.method import Gain, Method, Stage
 
 
@@ -37,7 +37,7 @@ class Assistant(Method):
     pending: ClassVar[bool] = True
     values_only: ClassVar[bool] = True
 
-    keep: Annotated[float, Field(gt=0, lt=1), Range(0.5, 0.84)] = 0.67
+    keep: Annotated[float, Field(gt=0, lt=1), Range(0.5, 0.84), Neutral(1)] = 0.67
     epochs: Annotated[int, Field(ge=1)] = 2
     lr: Annotated[float, Field(gt=0, lt=1)] = 5e-5
 

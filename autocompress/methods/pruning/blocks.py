@@ -31,7 +31,7 @@ from autocompress.methods.unit_gradients import unit_gradients
 from autocompress.methods.units import Site, cut, evenly, sites
 from autocompress.models.forward import forward, moved, placed
 from autocompress.models.surgery import best, features, product
-from autocompress.space.distributions import Choice, Range
+from autocompress.space.distributions import Choice, Neutral, Range
 from autocompress.space.method import Gain, Method, Stage
 from autocompress.tasks.dataset import Batch
 
@@ -46,7 +46,7 @@ class Blocks(Method):
     estimated: ClassVar[bool] = True
     uses_target: ClassVar[bool] = True
 
-    keep: Annotated[float, Field(gt=0, lt=1), Range(0.3, 0.9)] = 0.6
+    keep: Annotated[float, Field(gt=0, lt=1), Range(0.3, 0.9), Neutral(1)] = 0.6
     budget: Annotated[Literal["flops", "latency"], Choice(("flops", "latency"))] = "flops"
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:

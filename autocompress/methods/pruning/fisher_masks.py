@@ -27,7 +27,7 @@ from autocompress.methods.mask_tuning import tune
 from autocompress.methods.unit_gradients import unit_gradients
 from autocompress.methods.units import chosen, cut, evenly, sites
 from autocompress.models.surgery import best
-from autocompress.space.distributions import Range
+from autocompress.space.distributions import Neutral, Range
 from autocompress.space.method import Gain, Method, Stage
 
 _EXCHANGES = 32  # units of one layer
@@ -40,7 +40,7 @@ class FisherMasks(Method):
     pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
     estimated: ClassVar[bool] = True
 
-    keep: Annotated[float, Field(gt=0, lt=1), Range(0.4, 0.9)] = 0.6
+    keep: Annotated[float, Field(gt=0, lt=1), Range(0.4, 0.9), Neutral(1)] = 0.6
     tuning: bool = True
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:

@@ -29,7 +29,7 @@ from autocompress.methods.importance import Importance, rounds_from, score
 from autocompress.models.cutting import cut_heads, recount_heads
 from autocompress.models.families.anatomy import Attention, Stack, anatomy
 from autocompress.models.surgery import best, features, product
-from autocompress.space.distributions import Range
+from autocompress.space.distributions import Neutral, Range
 from autocompress.space.method import Gain, Method, Stage
 
 
@@ -39,7 +39,7 @@ class Heads(Method):
     stage: ClassVar[Stage] = "structure"
     pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
 
-    keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.84)] = 0.5
+    keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.84), Neutral(1)] = 0.5
     importance: Importance = "taylor"
     rounds: Annotated[int, Field(ge=1)] = 1
 

@@ -24,7 +24,7 @@ from autocompress.methods.context import Context
 from autocompress.methods.importance import Importance, score
 from autocompress.models.stream import narrow, stream
 from autocompress.models.surgery import best, product
-from autocompress.space.distributions import Choice, Range
+from autocompress.space.distributions import Choice, Neutral, Range
 from autocompress.space.method import Gain, Method, Stage
 
 
@@ -34,7 +34,7 @@ class Hidden(Method):
     stage: ClassVar[Stage] = "structure"
     pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
 
-    keep: Annotated[float, Field(gt=0, lt=1), Range(0.5, 0.9)] = 0.75
+    keep: Annotated[float, Field(gt=0, lt=1), Range(0.5, 0.9), Neutral(1)] = 0.75
     importance: Annotated[Importance, Choice(("taylor", "l2"))] = "taylor"
     multiple: Literal[1, 8, 16, 32] = 8
 

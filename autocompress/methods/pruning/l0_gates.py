@@ -29,7 +29,7 @@ from autocompress.methods.context import Context
 from autocompress.methods.gates import RATE, Gating, HardConcrete, Lagrangian, share_left
 from autocompress.methods.units import Site, chosen, cut, sites
 from autocompress.models.surgery import product, weight_OI
-from autocompress.space.distributions import Choice, Range
+from autocompress.space.distributions import Choice, Neutral, Range
 from autocompress.space.method import Gain, Method, Stage
 
 
@@ -42,7 +42,7 @@ class L0Gates(Method):
     estimated: ClassVar[bool] = True
     pending: ClassVar[bool] = True
 
-    keep: Annotated[float, Field(gt=0, lt=1), Range(0.2, 0.8)] = 0.5
+    keep: Annotated[float, Field(gt=0, lt=1), Range(0.2, 0.8), Neutral(1)] = 0.5
     warmup: Annotated[float, Field(gt=0, lt=1)] = 0.3
     granularity: Annotated[Literal["units", "layers"], Choice(("units", "layers"))] = "units"
 

@@ -31,7 +31,7 @@ from autocompress.models.cutting import drop_blocks, spread
 from autocompress.models.families.anatomy import Stack, anatomy
 from autocompress.models.forward import CPU, fetched, forward, placed
 from autocompress.models.surgery import best
-from autocompress.space.distributions import Choice, Range
+from autocompress.space.distributions import Choice, Neutral, Range
 from autocompress.space.method import Gain, Method, Stage
 from autocompress.tasks.dataset import Batch
 
@@ -44,7 +44,7 @@ class Layers(Method):
     stage: ClassVar[Stage] = "structure"
     pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
 
-    keep: Annotated[float, Field(gt=0, lt=1), Range(0.33, 0.84)] = 0.5
+    keep: Annotated[float, Field(gt=0, lt=1), Range(0.33, 0.84), Neutral(1)] = 0.5
     strategy: Annotated[Strategy, Choice(("top", "alternate", "contribution"))] = "alternate"
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:

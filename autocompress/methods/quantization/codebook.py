@@ -22,7 +22,7 @@ from autocompress.models.formats import codebook, product
 from autocompress.models.precision_plan import Precision
 from autocompress.models.rotation import spread_pairs
 from autocompress.models.surgery import products, token_tables, weight_OI
-from autocompress.space.distributions import Choice
+from autocompress.space.distributions import Choice, Neutral
 from autocompress.space.method import Gain, Method, Stage
 
 
@@ -32,7 +32,7 @@ class Codebook(Method):
     stage: ClassVar[Stage] = "lower"
     pays: ClassVar[tuple[Gain, ...]] = ("bytes",)
 
-    bits: Annotated[Literal[2, 4, 8], Choice((2, 4, 8))] = 4
+    bits: Annotated[Literal[2, 4, 8], Choice((2, 4, 8)), Neutral(32)] = 4
     scope: Annotated[Literal["embedding", "layers", "all"], Choice(("embedding", "layers", "all"))] = "all"
     method: Annotated[Literal["kmeans", "product"], Choice(("kmeans", "product"))] = "kmeans"
     width: Literal[4, 8, 16] = 8

@@ -16,7 +16,7 @@ from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
 from autocompress.models.precision_plan import Precision
 from autocompress.models.surgery import token_tables
-from autocompress.space.distributions import Choice
+from autocompress.space.distributions import Choice, Neutral
 from autocompress.space.method import Gain, Method, Stage
 
 
@@ -26,7 +26,7 @@ class Embedding(Method):
     stage: ClassVar[Stage] = "lower"
     pays: ClassVar[tuple[Gain, ...]] = ("bytes",)
 
-    bits: Annotated[Literal[4, 8], Choice((4, 8))] = 8
+    bits: Annotated[Literal[4, 8], Choice((4, 8)), Neutral(32)] = 8
     group_size: Annotated[Literal[32, 64, 128], Choice((32, 64, 128))] = 32
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:

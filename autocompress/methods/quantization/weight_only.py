@@ -23,7 +23,7 @@ from autocompress.models.precision_plan import Precision
 from autocompress.models.rotation import spread_pairs
 from autocompress.models.simulation import codes, decode, group_of, round_weight, weight_scale
 from autocompress.models.surgery import products, token_tables, weight_OI
-from autocompress.space.distributions import Choice
+from autocompress.space.distributions import Choice, Neutral
 from autocompress.space.method import Gain, Method, Stage
 
 _BLOCK = 128  # columns whose errors are spread over the rest at once
@@ -35,7 +35,7 @@ class WeightOnly(Method):
     stage: ClassVar[Stage] = "lower"
     pays: ClassVar[tuple[Gain, ...]] = ("bytes",)
 
-    bits: Annotated[Literal[4, 8], Choice((4, 8))] = 4
+    bits: Annotated[Literal[4, 8], Choice((4, 8)), Neutral(32)] = 4
     group_size: Annotated[Literal[32, 64, 128], Choice((32, 64, 128))] = 32
     algorithm: Annotated[Literal["rtn", "gptq", "awq"], Choice(("rtn", "gptq", "awq"))] = "gptq"
     embeddings: bool = True

@@ -40,7 +40,7 @@ class Grammar:
     def wanted(self, given: Any, place: Place) -> Wanted | None:
         """One step of a recipe."""
         with self._mistakes.at(place):
-            name, forms = _split(given)
+            name, forms = split(given)
             if name in ("one_of", "skip"):
                 raise ConfigError(f"a recipe is decided: it has no {name}. Got {given!r}.")
             return name, self._knobs(find(name), forms, (*place, name), knobs.value)
@@ -55,7 +55,7 @@ class Grammar:
 
     def _method(self, given: Any, place: Place, at: str) -> OpenMethod | None:
         with self._mistakes.at(place):
-            name, forms = _split(given)
+            name, forms = split(given)
             if name == "skip":
                 raise ConfigError("skip is an option of one_of, not a step: a step that is never taken says nothing.")
             method = find(name)
@@ -128,7 +128,7 @@ class Grammar:
         return unique
 
 
-def _split(given: Any) -> tuple[str, Any]:
+def split(given: Any) -> tuple[str, Any]:
     """A step's name and what stands behind it."""
     match given:
         case str():
