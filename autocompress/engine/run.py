@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from autocompress.engine import confirmation, confirmed, identity, left_out, progress
+from autocompress.engine import attribution, confirmation, confirmed, identity, left_out, progress
 from autocompress.engine.budget import Budget
 from autocompress.engine.coordinator import Coordinator
 from autocompress.engine.events import Journal, Observer
@@ -37,6 +37,7 @@ class SearchLimits:
     workers: int = 1  # trials at once
     trial_timeout: float | None = None  # seconds of all of a trial's jobs in this run, after which it fails
     rule: str | None = None  # which finalists are confirmed
+    attributes: bool = False  # the winner's recipe is replayed step by step
 
 
 def run(
@@ -70,6 +71,7 @@ def run(
         with journal:
             drive(coordinator.lives(budget), executor, budget.ends_at)
             _confirm(study, limits, budget, executor, observer)
+            _attribute(study, limits, budget, executor, observer)
             _doubt_the_baseline(study, baseline, observer)
             progress.write(study.progress, study.folder / progress.PROGRESS)
         spent = study.record.get("log_seconds", 0.0) + journal.seconds
@@ -122,6 +124,13 @@ def _confirm(study: StudyState, limits: SearchLimits, budget: Budget, executor: 
         done |= {t.number for t in left}
     if may_train() and not budget.late():  # else what was put aside is gone on with by the next run
         confirmation.tidy(study.folder, study.artefacts)
+
+
+def _attribute(study: StudyState, limits: SearchLimits, budget: Budget, executor: Executor, observer: Observer) -> None:
+    """What each step of the winner gives and costs, as far as the time goes; `report` measures what is left."""
+    if limits.attributes and study.front:
+        lives = attribution.lives(study.data, study.best(limits.rule), observer)
+        drive(takewhile(lambda _: not budget.late(), lives), executor, budget.ends_at)
 
 
 def _doubt_the_baseline(study: StudyState, baseline: Trial, observer: Observer) -> None:

@@ -5,8 +5,10 @@ Where the terminal is no terminal there are no bars, and after a minute without 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -25,6 +27,7 @@ _DOING = {
     "baseline": "fine-tunes and measures the baseline", "applies": "asks which methods can act on this model",
     "rehearse": "rehearses", "train": "trains",
     "evaluate": "is measured", "remeasure": "is measured again", "judge": "is scored on the test split",
+    "replay": "is replayed step by step",
 }  # fmt: skip
 
 
@@ -59,7 +62,8 @@ class Display(Observer):
         self._bars.reset(bar, description=f"{who} {_DOING[job.kind]}", completed=0, total=1, more="")
 
     def step(self, job: Job, step: int, steps: int, loss: float) -> None:
-        bar = self._now[job.number, job.repeat]
+        if (bar := self._now.get((job.number, job.repeat))) is None:  # two steps of a replay share one
+            return
         self._bars.update(bar, completed=step, total=steps, more=f"steps, loss {loss:.3f}")
 
     def finished(self, trial: Trial) -> None:
@@ -85,6 +89,15 @@ class Display(Observer):
         self._print(
             f"[bold]t{trial.number:03d}[/]  in a process of its own it takes {now:.2f} ms, in the search {before:.2f}"
         )
+
+    def replayed(self, trial: Trial, steps: Recipe, reason: str) -> None:
+        if (key := (trial.number, 0)) in self._now:
+            self._bars.remove_task(self._now.pop(key))
+        if reason:
+            self.note(f"{trial.label} could not be replayed up to {steps[-1].name}: {reason}")
+
+    def reported(self, place: Path) -> None:
+        self._print(f"The report is in {escape(os.path.relpath(place))}")
 
     def status(self) -> str:
         """How far the search is, in one line."""

@@ -1,0 +1,248 @@
+"""The report of a real search on a tiny project: what is in it, that it is measured once, how browsers show it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+
+import browser
+import pytest
+from commands import run_here
+from conftest import compute_latency, reporting
+from tiny_project import SPACE, make_project
+
+from autocompress.engine import attribution
+from autocompress.engine.events import Observer
+from autocompress.engine.scheduler import drive
+from autocompress.errors import ConfigError
+from autocompress.report.findings import axes, course, knobs, worth
+from autocompress.report.findings.gather import gather
+from autocompress.space.recipe import Recipe
+from autocompress.study import Study
+from autocompress.trials import work
+from autocompress.trials.executors.executor import Executor
+from autocompress.trials.executors.inline import InlineExecutor
+from autocompress.trials.job import Failure, Job, Result
+
+pytestmark = pytest.mark.slow
+
+CONFIRMED = SPACE.replace(
+    "trials: 4, variants: 0, confirm: {top: 0}", "trials: 12, variants: 1, confirm: {top: 1, seeds: 2}"
+)
+PICTURES = {"front.png", "progress.png", "importance.png", "attribution.png"}
+
+
+class Watcher(Observer):
+    """Keeps where the report is said to be, and which steps were replayed."""
+
+    def __init__(self) -> None:
+        self.places: list[Path] = []
+        self.replays: list[str] = []
+        self.notes: list[str] = []
+
+    def reported(self, place: Path) -> None:
+        self.places.append(place)
+
+    def replayed(self, trial: object, steps: Recipe, reason: str) -> None:
+        self.replays.append(reason or steps.title)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Iterator[tuple[Study, Watcher]]:
+    """A search as a person runs it, with its report."""
+    folder, watcher = tmp_path_factory.mktemp("report"), Watcher()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("AUTOCOMPRESS_CACHE", str(folder / "cache"))
+        patch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+        compute_latency(patch)
+        reporting(patch)
+        study = Study.create(make_project(folder, CONFIRMED))
+        study.run(observer=watcher)
+        yield study, watcher
+    work.loaded.cache_clear()
+
+
+def test_a_search_writes_its_report_and_says_where(searched: tuple[Study, Watcher]) -> None:
+    study, watcher = searched
+    assert watcher.places == [study.folder / "report" / "report.html"]
+    assert {file.name for file in (study.folder / "report").iterdir()} == PICTURES | {"report.html"}
+    assert watcher.notes == [note for note in watcher.notes if "report" not in note]
+    text = watcher.places[0].read_text()
+    assert len(text) < 6e6
+    page = re.sub(r"<script>.*?</script>", "", text, flags=re.S)  # what it shows itself
+    assert not re.findall(r"""(?:src|href)=["']?(?!#|data:)[^"' >]+""", page), "nothing is fetched"
+    for said in (
+        "The front",
+        "step by step",
+        "Finalists, confirmed",
+        "steps:\n",
+        "What decides",
+        "Where the time went",
+    ):
+        assert said in page, said
+
+
+def test_every_step_of_the_winner_is_measured_once(searched: tuple[Study, Watcher], tmp_path: Path) -> None:
+    study, watcher = searched
+    winner = study.best()
+    replay = attribution.known(study.artefacts, winner)
+    assert replay.complete
+    assert [name for step in replay.steps for name in step.added] == [method.name for method in winner.recipe]
+    assert replay.steps[-1].measurement == winner.measurement
+    assert len(watcher.replays) == len(replay.steps) - 1
+    assert all(step.measurement.keys() >= {"score", "score_low", "latency_ms", "size_mb"} for step in replay.steps)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InlineExecutor, "submit", lambda *asked: pytest.fail("measured again"))
+        assert study.report(tmp_path / "again") == tmp_path / "again" / "report.html"
+
+
+def test_what_waits_for_a_training_is_replayed_with_it() -> None:
+    steps = [{"layers": {"keep": 0.5}}, {"soft_labels": {}}, {"finetune": {}}, {"int8_dynamic": {}}]
+    assert attribution.cuts(Recipe.load(steps)) == [1, 3, 4]
+    assert attribution.cuts(Recipe.load(steps[2:3])) == [1]
+
+
+class Scripted(Executor):
+    """Answers with the same result to all."""
+
+    workers = 1
+
+    def __init__(self, result: Result) -> None:
+        self.result = result
+
+    def submit(self, job: Job) -> Future[Result]:
+        assert job.kind == "replay"
+        future: Future[Result] = Future()
+        future.set_result(self.result)
+        return future
+
+
+@pytest.mark.parametrize(
+    ("result", "reason", "complete"),
+    [
+        (Result(failure=Failure("no such kernel", expected=True)), "no such kernel", True),
+        (Result(failure=Failure("ended after 1 s, the limit of --trial-timeout", True, limited=True)), "", False),
+        (Result(failure=Failure("a bug", expected=False)), "", False),
+        (Result(trained=False), "", False),
+    ],
+    ids=["of the recipe", "of --trial-timeout", "of the program", "the time is up"],
+)
+def test_only_a_failure_of_the_recipe_itself_is_remembered(
+    searched: tuple[Study, Watcher], tmp_path: Path, result: Result, reason: str, complete: bool
+) -> None:
+    study = searched[0]
+    trial = replace(study.best(), recipe=Recipe.load([{"layers": {}}, {"finetune": {}}]))
+    data = replace(study.data, artefacts=str(tmp_path))
+    drive(attribution.lives(data, trial, Observer()), Scripted(result))
+    found = attribution.known(attribution.find(str(tmp_path)), trial)
+    assert [step.reason for step in found.steps] == [reason, ""]
+    assert found.complete is complete
+
+
+def test_a_study_draws_itself(searched: tuple[Study, Watcher]) -> None:
+    study = searched[0]
+    front = study.plot_front()
+    names = [trace.name for trace in front.data if trace.name]
+    assert names[-2:] == ["baseline", "chosen"]
+    assert len(front.layout.shapes) == 1, "of the two limits one is on the score, the other on the size"
+    best = study.best()
+    [star] = [trace for trace in front.data if trace.name == "chosen"]
+    assert (star.x[0], star.y[0]) == (best.measurement["latency_ms"], best.measurement["score"])
+    assert all(f"<br>{method.name}" in star.text[0] for method in best.recipe)
+    assert len(study.plot_front("size_mb", "score", None).layout.shapes) == 2
+    every = (
+        study.plot_parallel(), study.plot_importance(), study.plot_methods(), study.plot_progress("seconds"),
+        study.plot_time(), study.plot_fates(), study.plot_finalists(), study.plot_attribution(),
+    )  # fmt: skip
+    assert all(len(figure.data) for figure in every)
+
+
+def test_the_findings_add_up(searched: tuple[Study, Watcher]) -> None:
+    study = searched[0]
+    found = gather(study)
+    assert len(found.measured) >= 12
+    for objective in ("score", "size_mb"):
+        assert sum(found.importances[objective].values()) == pytest.approx(1)
+    assert found.importances["latency_ms"] == {}, "it is computed, and the same for all"
+    assert not {name for name in found.importances["size_mb"] if name.startswith(("finetune", "soft_labels"))}
+    assert found.importances.keys() == {"score", "latency_ms", "size_mb"}
+    assert max(found.importances["size_mb"], key=lambda name: found.importances["size_mb"][name]) == "int8_dynamic"
+    [effect] = [e for e in worth.effects(found) if (e.method, e.objective) == ("int8_dynamic", "size_mb")]
+    assert effect.with_it < effect.without
+    assert sum(effect.counts) == len(found.measured)
+    assert course.best_scores(found)[-1].score == max(t.measurement["score"] for t in study.trials if t.feasible)
+    assert sum(course.spent(found).values()) > sum(t.seconds["train"] for t in found.measured)
+    assert "trained for another trial" in course.saved(found)
+    counted = course.fates(found)
+    assert counted["on the front"] == len(study.front)
+
+    for axis in axes.axes(found):
+        assert len(axis.places) == len(found.measured)
+        assert all(0 <= place <= 1 for place in axis.places)
+
+
+def test_recipes_as_a_table_hold_what_differs() -> None:
+    one, other = [{"layers": {"keep": 0.5}}, {"finetune": {"lr": 1e-3}}], [{"finetune": {"lr": 1e-4}}]
+    assert knobs.varied(map(Recipe.load, (one, other))) == [
+        {"layers": True, "finetune.lr": 1e-3}, {"layers": False, "finetune.lr": 1e-4}
+    ]  # fmt: skip
+    twice = Recipe.load([*other, *other])
+    assert [name for name, _ in knobs.named(twice)] == ["finetune", "finetune 2"]
+
+
+def test_a_wrong_name_and_a_study_without_a_baseline_are_one_sentence(searched: tuple[Study, Watcher]) -> None:
+    folder = searched[0].folder.parent.parent
+    done = run_here(folder, "report", "spaec")
+    assert (done.returncode, done.stderr) == (2, "there is no study 'spaec' in studies/. Did you mean 'space'?\n")
+    (folder / "new.yaml").write_text(CONFIRMED)
+    study = Study.create(folder / "new.yaml")
+    said = (
+        "the study 'new' has nothing to report yet: its baseline was not measured. "
+        "Go on with it: autocompress resume new"
+    )
+    for ask in (study.report, study.plot_front):
+        with pytest.raises(ConfigError) as error:
+            ask()
+        assert str(error.value) == said
+    with pytest.raises(ConfigError) as error:
+        searched[0].report(folder / "space.yaml")
+    assert str(error.value) == f"--to: should be a folder. Got the file {str(folder / 'space.yaml')!r}."
+
+
+_ASKED = """(() => {
+  const within = [...document.querySelectorAll("body *")].filter((e) => !e.closest(".wide, .table, pre, svg"));
+  return {
+    page: document.documentElement.scrollWidth,
+    figures: document.querySelectorAll(".js-plotly-plot .main-svg").length,
+    empty: [...document.querySelectorAll(".js-plotly-plot")].filter((f) => f.clientHeight < 50).length,
+    outside: within.filter((e) => e.getBoundingClientRect().right > innerWidth).map((e) => e.outerHTML.slice(0, 99)),
+  };
+})()"""
+
+
+@pytest.mark.skipif(browser.found() is None, reason="there is no Chromium on this machine")
+def test_a_browser_shows_it_on_a_desk_on_a_phone_and_on_paper(
+    searched: tuple[Study, Watcher], tmp_path: Path
+) -> None:  # fmt: skip
+    address = searched[1].places[0].as_uri()
+    with browser.Browser(tmp_path / "profile") as chromium:
+        for width, touch in ((1200, False), (390, True)):
+            chromium.open(address, width, touch=touch)
+            found = chromium.evaluate(_ASKED)
+            assert found["figures"] >= 12
+            assert found["empty"] == 0
+            assert (found["page"], found["outside"]) == (width, []), "nothing is cut or scrolled sideways"
+        chromium.evaluate("document.querySelector('.code button').click()")
+        said = chromium.evaluate("new Promise((done) => setTimeout(() => "
+                                 "done(document.querySelector('.code button').textContent), 300))")  # fmt: skip
+        assert said in ("Copied", "Selected")
+        chromium.print(tmp_path / "report.pdf")
+        assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+        assert chromium.said == []
