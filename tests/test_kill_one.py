@@ -10,7 +10,7 @@ from killed import KILLED, THOROUGH, check
 from lives import Lives
 from tiny_project import make_project
 
-from autocompress.engine.attribution import known
+from autocompress.engine.front.attribution import known
 from autocompress.machine import fault_points
 from autocompress.study import Study
 from autocompress.trials.artefacts import trial_key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -12,12 +13,15 @@ import browser
 import pytest
 from commands import run_here
 from conftest import compute_latency, reporting
+from mlflow import MlflowClient
 from tiny_project import SPACE, make_project
 
-from autocompress.engine import attribution
 from autocompress.engine.events import Observer
+from autocompress.engine.front import attribution
+from autocompress.engine.optuna.importance import shares
 from autocompress.engine.scheduler import drive
 from autocompress.errors import ConfigError
+from autocompress.report.figures.plots import PlottedStudy
 from autocompress.report.findings import axes, course, knobs, worth
 from autocompress.report.findings.gather import gather
 from autocompress.space.recipe import Recipe
@@ -30,7 +34,7 @@ from autocompress.trials.job import Failure, Job, Result
 pytestmark = pytest.mark.slow
 
 CONFIRMED = SPACE.replace(
-    "trials: 4, variants: 0, confirm: {top: 0}", "trials: 12, variants: 1, confirm: {top: 1, seeds: 2}"
+    "trials: 4, variants: 0, confirm: {top: 0}", "trials: 10, variants: 0, confirm: {top: 1, seeds: 2}"
 )
 PICTURES = {"front.png", "progress.png", "importance.png", "attribution.png"}
 
@@ -69,11 +73,20 @@ def searched(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Itera
     work.loaded.cache_clear()
 
 
-def test_a_search_writes_its_report_and_says_where(searched: tuple[Study, Watcher]) -> None:
+def test_a_search_writes_its_report_and_says_where(searched: tuple[Study, Watcher], mlflow_uri: str) -> None:
     study, watcher = searched
     assert watcher.places == [study.folder / "report" / "report.html"]
     assert {file.name for file in (study.folder / "report").iterdir()} == PICTURES | {"report.html"}
-    assert watcher.notes == [note for note in watcher.notes if "report" not in note]
+    assert not [note for note in watcher.notes if "report" in note]
+    client = MlflowClient(mlflow_uri)
+    ours = f"tags.`autocompress.study_id` = '{study.record['id']}' and tags.`autocompress.kind` = 'study'"
+    [run] = client.search_runs([e.experiment_id for e in client.search_experiments()], ours)
+    assert {Path(f.path).name for f in client.list_artifacts(run.info.run_id, "report")} == PICTURES | {"report.html"}
+    with pytest.MonkeyPatch.context() as patch:
+        log, folders = MlflowClient.log_artifacts, list[tuple[str, ...]]()
+        patch.setattr(MlflowClient, "log_artifacts", lambda *asked: folders.append(asked[3:]) or log(*asked))
+        study.sync()
+    assert ("report",) not in folders, "it is there already"
     text = watcher.places[0].read_text()
     assert len(text) < 6e6
     page = re.sub(r"<script>.*?</script>", "", text, flags=re.S)  # what it shows itself
@@ -167,25 +180,38 @@ def test_a_study_draws_itself(searched: tuple[Study, Watcher]) -> None:
 def test_the_findings_add_up(searched: tuple[Study, Watcher]) -> None:
     study = searched[0]
     found = gather(study)
-    assert len(found.measured) >= 12
+    assert len(found.measured) >= 10
     for objective in ("score", "size_mb"):
         assert sum(found.importances[objective].values()) == pytest.approx(1)
     assert found.importances["latency_ms"] == {}, "it is computed, and the same for all"
     assert not {name for name in found.importances["size_mb"] if name.startswith(("finetune", "soft_labels"))}
     assert found.importances.keys() == {"score", "latency_ms", "size_mb"}
-    assert max(found.importances["size_mb"], key=lambda name: found.importances["size_mb"][name]) == "int8_dynamic"
     [effect] = [e for e in worth.effects(found) if (e.method, e.objective) == ("int8_dynamic", "size_mb")]
     assert effect.with_it < effect.without
     assert sum(effect.counts) == len(found.measured)
     assert course.best_scores(found)[-1].score == max(t.measurement["score"] for t in study.trials if t.feasible)
     assert sum(course.spent(found).values()) > sum(t.seconds["train"] for t in found.measured)
-    assert "trained for another trial" in course.saved(found)
+    refused = [t for t in study.trials if t.state == "refused"]
+    assert refused
+    assert course.saved(found)["refused before training"] > 0
     counted = course.fates(found)
+    assert counted["refused: size_mb <= 0.95 * baseline"] == len(refused)
     assert counted["on the front"] == len(study.front)
 
     for axis in axes.axes(found):
         assert len(axis.places) == len(found.measured)
         assert all(0 <= place <= 1 for place in axis.places)
+
+
+def test_what_the_docs_say_of_it_runs(searched: tuple[Study, Watcher]) -> None:
+    folder, page = searched[0].folder.parent.parent, (Path(__file__).parent.parent / "docs" / "report.md").read_text()
+    [commands] = re.findall(r"^```shell\n(.*?)^```$", page, flags=re.M | re.S)
+    for line in commands.splitlines():
+        done = run_here(folder, *shlex.split(line, comments=True)[1:])
+        assert (done.returncode, done.stderr) == (0, ""), line
+    [block] = re.findall(r"^```python\n(.*?)^```$", page, flags=re.M | re.S)
+    exec(block, {})
+    assert all(f"`{name}" in page or f".{name}" in page for name in vars(PlottedStudy) if name.startswith("plot_"))
 
 
 def test_recipes_as_a_table_hold_what_differs() -> None:
@@ -195,6 +221,14 @@ def test_recipes_as_a_table_hold_what_differs() -> None:
     ]  # fmt: skip
     twice = Recipe.load([*other, *other])
     assert [name for name, _ in knobs.named(twice)] == ["finetune", "finetune 2"]
+
+
+def test_what_decides_has_the_largest_share() -> None:
+    rows = [{"int8": i % 2 == 0, "lr": float((i * 7) % 40)} for i in range(40)]
+    rows = [row | {"bits": float(i % 3)} if row["int8"] else row for i, row in enumerate(rows)]
+    found = shares(rows, [0.0 if row["int8"] else 1.0 for row in rows])
+    assert found["int8"] > 0.5 > found["lr"] + found["bits"]
+    assert shares(rows, [1.0] * 40) == {}, "nothing decides"
 
 
 def test_a_wrong_name_and_a_study_without_a_baseline_are_one_sentence(searched: tuple[Study, Watcher]) -> None:
@@ -238,7 +272,7 @@ def test_a_browser_shows_it_on_a_desk_on_a_phone_and_on_paper(
             found = chromium.evaluate(_ASKED)
             assert found["figures"] >= 12
             assert found["empty"] == 0
-            assert (found["page"], found["outside"]) == (width, []), "nothing is cut or scrolled sideways"
+            assert (found["page"] <= width, found["outside"]) == (True, []), "nothing is cut or scrolled sideways"
         chromium.evaluate("document.querySelector('.code button').click()")
         said = chromium.evaluate("new Promise((done) => setTimeout(() => "
                                  "done(document.querySelector('.code button').textContent), 300))")  # fmt: skip

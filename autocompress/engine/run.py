@@ -8,11 +8,11 @@ import time
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from autocompress.engine import attribution, confirmation, confirmed, identity, left_out, progress
+from autocompress.engine import confirmation, confirmed, identity, left_out, progress
 from autocompress.engine.budget import Budget
 from autocompress.engine.coordinator import Coordinator
 from autocompress.engine.events import Journal, Observer
-from autocompress.engine.front import undertrained
+from autocompress.engine.front import attribution, undertrained
 from autocompress.engine.scheduler import drive
 from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial

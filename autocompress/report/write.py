@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autocompress.engine import attribution, identity
+from autocompress.engine import identity
 from autocompress.engine.events import Observer
+from autocompress.engine.front import attribution
 from autocompress.engine.scheduler import drive
 from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial
@@ -27,12 +28,12 @@ def report(study: StudyState, to: Path | None = None, rule: str | None = None, *
     """
     if to is not None and to.exists() and not to.is_dir():
         raise ConfigError(f"--to: should be a folder. Got the file {str(to)!r}.")
-    found = gather(study, rule, _replayed(study, rule) if replay else "")
-    if to is None:
-        study.artefacts.put(REPORT, lambda draft: page.write(found, draft))
-        return study.folder / REPORT / page.NAME
-    to.mkdir(parents=True, exist_ok=True)
     with disk.pausing():
+        found = gather(study, rule, _replayed(study, rule) if replay else "")
+        if to is None:
+            study.artefacts.put(REPORT, lambda draft: page.write(found, draft))
+            return study.folder / REPORT / page.NAME
+        to.mkdir(parents=True, exist_ok=True)
         return page.write(found, to)
 
 
@@ -56,7 +57,7 @@ def _replayed(study: StudyState, rule: str | None) -> str:
         return ""
     reasons = _Reasons()
     try:
-        with study.held(), disk.pausing():
+        with study.held():
             identity.settle(study, reasons)
             drive(attribution.lives(study.data, winner, reasons), InlineExecutor(lambda *_: None))
     except AutocompressError as error:  # another machine or version, other data, a search that is under way

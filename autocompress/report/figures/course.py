@@ -21,18 +21,20 @@ def time(findings: Findings) -> Figure:
     spent, saved = course.spent(findings), course.saved(findings)
     if not spent:
         return nothing("no time is on record")
-    names = [*spent, *saved][::-1]
+    names, longest = [*spent, *saved][::-1], max([*spent.values(), *saved.values()])
+    unit = course.Unit.fit(longest)
     figure = Figure()
     for title, seconds, colour in (("spent", spent, BLUE), ("saved, about", saved, GREEN)):
         if seconds:
             figure.add_trace(Bar(
-                y=list(seconds), x=list(seconds.values()), name=title, orientation="h", marker={"color": colour},
+                y=list(seconds), x=[s / unit.seconds for s in seconds.values()], name=title, orientation="h",
+                marker={"color": colour},
                 text=[_duration(s) for s in seconds.values()], textposition="outside", cliponaxis=False,
                 hovertemplate="%{y}: %{text}<extra></extra>",
             ))  # fmt: skip
     styled(figure, 110 + 30 * len(names), legend={"traceorder": "normal"}, barmode="overlay")
     figure.update_yaxes(showgrid=False, categoryorder="array", categoryarray=names)
-    figure.update_xaxes(title_text="seconds", range=[0, 1.18 * max([*spent.values(), *saved.values()])])
+    figure.update_xaxes(title_text=unit.name, range=[0, 1.25 * longest / unit.seconds])
     return figure
 
 
@@ -44,11 +46,12 @@ def fates(findings: Findings) -> Figure:
     if not counts:
         return nothing("no recipe was tried yet")
     figure = Figure(Bar(
-        y=list(counts), x=list(counts.values()), orientation="h", text=list(counts.values()), textposition="outside",
+        y=[name.replace(": ", ":<br>") for name in counts], x=list(counts.values()), orientation="h",
+        text=list(counts.values()), textposition="outside",
         cliponaxis=False, marker={"color": [_colour(name) for name in counts]},
         hovertemplate="%{y}: %{x}<extra></extra>",
     ))  # fmt: skip
-    styled(figure, 90 + 30 * len(counts))
+    styled(figure, 90 + 38 * len(counts))
     figure.update_yaxes(showgrid=False, autorange="reversed")
     figure.update_xaxes(title_text="recipes", range=[0, 1.12 * max(counts.values())])
     return figure

@@ -30,7 +30,7 @@ def front(
         "over a limit": ([t for t in shown if not t.feasible], {"color": GREY, "opacity": 0.45, "symbol": "x-thin",
                          "line": {"color": GREY, "width": 1.5}}),
         "feasible": ([t for t in shown if t.feasible and not t.front], {"color": SKY, "opacity": 0.75}),
-        "front": ([t for t in shown if t.front], {"color": BLUE}),
+        "front": ([t for t in shown if t.front], {"color": BLUE, "opacity": 1}),
     }  # fmt: skip
     sizes = _sizes(findings, shown, size)
     if steps := _staircase(groups["front"][0], x, y):
@@ -42,8 +42,12 @@ def front(
         if trials:
             figure.add_trace(_points(findings, trials, x, y, name, marker, sizes))
     stars: list[tuple[str, Trial | None, dict[str, Any]]] = [
-        ("baseline", findings.baseline, {"symbol": "diamond", "color": BLACK}),
-        ("chosen", findings.winner, {"symbol": "star", "color": ORANGE, "line": {"color": BLACK, "width": 1}}),
+        ("baseline", findings.baseline, {"symbol": "diamond", "color": BLACK, "opacity": 1}),
+        (
+            "chosen",
+            findings.winner,
+            {"symbol": "star", "color": ORANGE, "opacity": 1, "line": {"color": BLACK, "width": 1}},
+        ),
     ]
     for name, trial, marker in stars:
         if trial and x in trial.measurement and y in trial.measurement:
@@ -94,10 +98,10 @@ def _staircase(trials: list[Trial], x: str, y: str) -> list[tuple[float, float]]
 def _draw_limits(figure: Figure, findings: Findings, x: str, y: str) -> None:
     """A line for every constraint on one of the two."""
     for constraint in findings.goals.constraints:
-        limit, said = constraint.limit(findings.baseline.measurement), constraint.text.replace("_", " ")
+        limit, said = constraint.limit(findings.baseline.measurement), constraint.text
         style = {"line": {"color": RED, "dash": "dash", "width": 1.5}, "annotation_text": said,
                  "annotation_font": {"color": RED, "size": 11}}  # fmt: skip
         if constraint.quantity == x:
-            figure.add_vline(limit, **style, annotation_position="bottom left", annotation_textangle=-90)
+            figure.add_vline(limit, **style, annotation_position="top left", annotation_textangle=-90)
         elif constraint.quantity == y:
             figure.add_hline(limit, **style, annotation_position="bottom right")

@@ -59,7 +59,7 @@ def methods(findings: Findings) -> Figure:
         ))  # fmt: skip
     count = len(findings.goals.objectives)
     styled(drawn, 110 + 16 * (count + 1) * len(names), barmode="group", legend={"traceorder": "normal"})
-    drawn.update_xaxes(tickformat="+.0%", title_text="with it, less without it; of the baseline's figure")
+    drawn.update_xaxes(tickformat="+.0%", title_text="change, % of baseline")
     drawn.update_yaxes(showgrid=False, autorange="reversed")
     drawn.add_vline(0, line={"color": GREY, "width": 1})
     return drawn

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _MANY = 60  # lines of one kind, which are then drawn thin
+_LONG = 10  # letters that have no room over an axis
 _WIDTH = 88  # pixels that an axis needs
 
 
@@ -46,7 +47,7 @@ def parallel(findings: Findings) -> Figure:
                 marker={"size": 3 if thin else 6}, opacity=0.5 if thin or kind == "over a limit" else 1,
             ))  # fmt: skip
     _draw_axes(figure, shown)
-    styled(figure, 460, hovermode="closest", margin={"t": 70, "l": 8, "r": 8, "b": 8})
+    styled(figure, 460, hovermode="closest", margin={"t": 84, "l": 8, "r": 8, "b": 8})
     figure.update_layout(legend={"y": -0.04, "yanchor": "top"})
     figure.update_xaxes(visible=False, range=[-0.45, len(shown) - 0.4])
     figure.update_yaxes(visible=False, range=[-0.06, 1.04])
@@ -68,10 +69,15 @@ def _says(trial: Trial, axis: Axis, i: int) -> str:
     return f"t{trial.number:03d}: {axis.title.replace('<br>', ' ')} {axis.values[i]}"
 
 
+def _broken(title: str) -> str:
+    """Long words in lines of their own, so that neighbours do not touch."""
+    return "<br>".join(word.replace("_", "_<br>") if len(word) > _LONG else word for word in title.split("<br>"))
+
+
 def _draw_axes(figure: Figure, shown: list[Axis]) -> None:
     for i, axis in enumerate(shown):
         figure.add_shape(type="line", x0=i, x1=i, y0=0, y1=1, line={"color": GREY, "width": 1}, layer="below")
-        figure.add_annotation(x=i, y=1.01, yref="paper", text=f"<b>{axis.title}</b>", yanchor="bottom",
+        figure.add_annotation(x=i, y=1.01, yref="paper", text=f"<b>{_broken(axis.title)}</b>", yanchor="bottom",
                               showarrow=False, font={"size": 11})  # fmt: skip
         for place, word in axis.ticks.items():
             figure.add_annotation(x=i, y=place, text=word, showarrow=False, xanchor="left", xshift=5,

@@ -20,7 +20,7 @@ def styled(figure: Figure, height: int, **layout: Any) -> Figure:
     """The figure with the common layout. `height`: pixels; the width is that of the page."""
     axis = {
         "gridcolor": PALE, "linecolor": GREY, "zeroline": False, "automargin": True, "ticks": "outside",
-        "tickcolor": GREY, "title": {"standoff": 8},
+        "tickcolor": GREY, "title": {"standoff": 8, "font": {"size": 13}},
     }  # fmt: skip
     figure.update_layout(
         template="none", height=height, paper_bgcolor="white", plot_bgcolor="white",

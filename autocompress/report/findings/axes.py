@@ -15,7 +15,8 @@ from autocompress.space.goals import QUANTITIES
 _MOST_KNOBS = 8
 _GAP = 0.18  # between "without" at the bottom and the least value
 _DECADE = 10.0  # what spans more than this is shown by its logarithm
-_MOST_WORDS = 6  # beside one axis
+_MOST_WORDS, _APART = 6, 0.07  # beside one axis, and how far from each other
+_LOW = {"without": 0, "no": 1}  # what is at the bottom of an axis of words
 
 
 class Axis(NamedTuple):
@@ -48,7 +49,7 @@ def _axis(title: str, values: list[knobs.Value | None], form: str = ".3g") -> Ax
     numbers = [v for v in values if isinstance(v, float)]
     told = ["without" if v is None else f"{v:{form}}" if isinstance(v, float) else knobs.text(v) for v in values]
     if not numbers or len(numbers) + values.count(None) < len(values):
-        words = sorted(set(told), key=lambda word: (word not in ("without", "no"), word))
+        words = sorted(set(told), key=lambda word: (_LOW.get(word, len(_LOW)), word))
         at = {word: i / max(len(words) - 1, 1) for i, word in enumerate(words)}
         return Axis(title, [at[word] for word in told], {at[word]: word for word in words}, told)
     low, high, bottom = min(numbers), max(numbers), _GAP if None in values else 0.0
@@ -59,8 +60,18 @@ def _axis(title: str, values: list[knobs.Value | None], form: str = ".3g") -> Ax
         return bottom + (1 - bottom) * ((v - a) / (b - a) if b > a else 0.5)
 
     shown = sorted(set(numbers)) if len(set(numbers)) <= _MOST_WORDS else [low, high]
-    ticks = {place(v): f"{v:{form}}" for v in shown} | ({0.0: "without"} if bottom else {})
+    ticks = _apart({place(v): f"{v:{form}}" for v in shown}) | ({0.0: "without"} if bottom else {})
     return Axis(title, [place(v) if isinstance(v, float) else 0.0 for v in values], ticks, told)
+
+
+def _apart(ticks: dict[float, str]) -> dict[float, str]:
+    """Those that can be read beside each other: the ends, and of the others what is far enough from its neighbours."""
+    *rest, highest = sorted(ticks)
+    kept = list[float]()
+    for place in rest:
+        if highest - place >= _APART and (not kept or place - kept[-1] >= _APART):
+            kept.append(place)
+    return {place: ticks[place] for place in [*kept, highest]}
 
 
 def _upside_down(axis: Axis) -> Axis:

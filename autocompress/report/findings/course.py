@@ -25,6 +25,19 @@ class Best(NamedTuple):
     number: int
 
 
+class Unit(NamedTuple):
+    """In which long and short times are told."""
+
+    name: str
+    seconds: float
+
+    @classmethod
+    def fit(cls, seconds: float) -> Unit:
+        """The one in which the longest of several times is best read."""
+        return next((unit for unit in (cls("hours", 3600), cls("minutes", 60)) if seconds >= 2 * unit.seconds),
+                    cls("seconds", 1))  # fmt: skip
+
+
 def best_scores(findings: Findings) -> list[Best]:
     """One for every trial that scored better than all feasible ones before it, and one for the end."""
     charged, found = 0, list[Best]()

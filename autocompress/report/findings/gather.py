@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from autocompress.engine import attribution, confirmed
-from autocompress.engine.attribution import Replay
+from autocompress.engine import confirmed
 from autocompress.engine.confirmed import Repeats
+from autocompress.engine.front import attribution
+from autocompress.engine.front.attribution import Replay
 from autocompress.engine.progress import Point
 from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial

@@ -20,6 +20,13 @@ class Walked(NamedTuple):
 
 def walked(findings: Findings) -> list[Walked]:
     """From the baseline on; the first alone, if nothing was chosen."""
-    first = Walked(("baseline",), findings.baseline.measurement, "")
-    replay = findings.replay
-    return [first, *(Walked(s.added, s.measurement, s.reason) for s in (replay.steps if replay else ()))]
+    names, steps = iter(_names(findings)), findings.replay.steps if findings.replay else ()
+    walked = [Walked(tuple(next(names) for _ in step.added), step.measurement, step.reason) for step in steps]
+    return [Walked(("baseline",), findings.baseline.measurement, ""), *walked]
+
+
+def _names(findings: Findings) -> list[str]:
+    """The methods of the chosen recipe, with how much they keep: `layers 0.5`."""
+    recipe = findings.winner.recipe if findings.winner else ()
+    keeps = [(method.name, getattr(method, "keep", None)) for method in recipe]
+    return [name if keep is None else f"{name} {keep:.2g}" for name, keep in keeps]

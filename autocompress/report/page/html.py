@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _CONFIG = {"responsive": True, "displayModeBar": False}  # a double click zooms out; the PNGs lie beside the page
 
+_LONG = 30  # letters of a cell
+
 
 def section(name: str, title: str, *parts: str) -> str:
     """A part of the page that can be linked to."""
@@ -52,11 +54,13 @@ def tiles(*each: str) -> str:
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], chosen: Collection[str] = ()) -> str:
     """`chosen`: the first cells of the rows that stand out."""
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join(
-        f"<tr{' class=chosen' * (row[0] in chosen)}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n"
-        for row in rows
-    )
+    body = "".join(f"<tr{' class=chosen' * (row[0] in chosen)}>{''.join(map(_cell, row))}</tr>\n" for row in rows)
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>\n'
+
+
+def _cell(text: str) -> str:
+    """Long ones are broken into lines, and no others."""
+    return f"<td{' class=long' * (len(text) > _LONG)}>{escape(text)}</td>"
 
 
 def code(text: str) -> str:

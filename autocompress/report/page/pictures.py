@@ -69,6 +69,7 @@ def _progress(findings: Findings, figure: Figure) -> bool:
     lower.step([b.trials for b in best], [b.score for b in best], where="post", color=GREEN, marker="o", ms=4)
     upper.set(ylabel="hypervolume")
     lower.set(ylabel="best feasible score", xlabel="trained trials")
+    lower.xaxis.get_major_locator().set_params(integer=True)
     return True
 
 
@@ -98,6 +99,6 @@ def _attribution(findings: Findings, figure: Figure) -> bool:
         axes.plot(names, values, color=GREY, lw=1, marker="o", mfc=colour, mec=colour, ms=7)
         for name, value in zip(names, values, strict=True):
             axes.annotate(told(quantity, value), (name, value), (0, 7), textcoords="offset points", ha="center")
-        axes.margins(y=0.35)
+        axes.margins(x=0.1, y=0.35)
         axes.set(ylabel=label(quantity))
     return True

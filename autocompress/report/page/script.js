@@ -14,11 +14,11 @@ document.querySelectorAll(".code button").forEach((button) => {
   });
 });
 // Paper is narrower than most windows: figures are drawn anew for it, and again for the window afterwards.
-const PAPER = 670;
+const PAPER = 670, HALF = 325;
 const figures = () => document.querySelectorAll(".js-plotly-plot");
 // A finger that moves over a figure scrolls the page.
 if (matchMedia("(pointer: coarse)").matches) figures().forEach((figure) => Plotly.relayout(figure, { dragmode: false }));
 window.addEventListener("beforeprint", () => figures().forEach((figure) => {
-  if (figure.clientWidth > PAPER || figure.closest(".wide")) Plotly.relayout(figure, { width: PAPER });
+  Plotly.relayout(figure, { width: figure.closest(".beside") ? HALF : PAPER });
 }));
 window.addEventListener("afterprint", () => figures().forEach((figure) => Plotly.relayout(figure, { width: null, autosize: true })));

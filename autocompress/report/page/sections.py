@@ -114,8 +114,8 @@ def the_worth(findings: Findings) -> str:
         "worth", "What knobs and methods are worth",
         "<h3>What decides</h3>",
         paragraph("How much each method and knob decides whether a recipe is among the best in an objective "
-                  f"(PED-ANOVA, as Optuna has it). Of few recipes small shares are chance: here are "
-                  f"{len(findings.measured)}."),
+                  f"(PED-ANOVA, as Optuna has it), by {len(findings.measured)} measured recipes. Small shares "
+                  "may be chance."),
         chart(importance.importance(findings), "importance"),
         "<h3>With and without each method</h3>",
         paragraph("The median of the recipes with a method, less the median of those without, as a share of the "
@@ -145,4 +145,5 @@ def the_course(findings: Findings) -> str:
         "<h3>Where the time went</h3>", chart(course.time(findings), "time"),
         paragraph("What was saved is estimated by what trainings took on average.", soft=True),
         "<h3>What became of the recipes</h3>", chart(course.fates(findings), "fates"),
+        paragraph("A recipe that breaks two limits is counted with both.", soft=True),
     )  # fmt: skip
