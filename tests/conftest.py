@@ -122,7 +122,7 @@ def fresh(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model)
 
 
-_REPORTS = Study._report_at_the_end, run._attribute
+_REPORT, ATTRIBUTE = Study._report_at_the_end, run._attribute
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -136,8 +136,8 @@ def _no_reports() -> Iterator[None]:
 
 def reporting(patch: pytest.MonkeyPatch) -> None:
     """They do, as they do for a person."""
-    patch.setattr(Study, "_report_at_the_end", _REPORTS[0])
-    patch.setattr(run, "_attribute", _REPORTS[1])
+    patch.setattr(Study, "_report_at_the_end", _REPORT)
+    patch.setattr(run, "_attribute", ATTRIBUTE)
 
 
 @pytest.fixture(scope="session")

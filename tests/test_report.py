@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import browser
 import pytest
 from commands import run_here
-from conftest import compute_latency, reporting
+from conftest import ATTRIBUTE, compute_latency, reporting
 from mlflow import MlflowClient
 from tiny_project import SPACE, make_project
 
+from autocompress.engine.budget import Budget
 from autocompress.engine.events import Observer
 from autocompress.engine.front import attribution
 from autocompress.engine.optuna.importance import shares
+from autocompress.engine.run import SearchLimits
 from autocompress.engine.scheduler import drive
 from autocompress.errors import ConfigError
 from autocompress.report.figures.plots import PlottedStudy
 from autocompress.report.findings import axes, course, knobs, worth
 from autocompress.report.findings.gather import gather
+from autocompress.report.page import page
 from autocompress.space.recipe import Recipe
 from autocompress.study import Study
 from autocompress.trials import work
@@ -89,8 +94,8 @@ def test_a_search_writes_its_report_and_says_where(searched: tuple[Study, Watche
     assert ("report",) not in folders, "it is there already"
     text = watcher.places[0].read_text()
     assert len(text) < 6e6
-    page = re.sub(r"<script>.*?</script>", "", text, flags=re.S)  # what it shows itself
-    assert not re.findall(r"""(?:src|href)=["']?(?!#|data:)[^"' >]+""", page), "nothing is fetched"
+    shown = re.sub(r"<script>.*?</script>", "", text, flags=re.S)  # what it shows itself
+    assert not re.findall(r"""(?:src|href)=["']?(?!#|data:)[^"' >]+""", shown), "nothing is fetched"
     for said in (
         "The front",
         "step by step",
@@ -99,7 +104,7 @@ def test_a_search_writes_its_report_and_says_where(searched: tuple[Study, Watche
         "What decides",
         "Where the time went",
     ):
-        assert said in page, said
+        assert said in shown, said
 
 
 def test_every_step_of_the_winner_is_measured_once(searched: tuple[Study, Watcher], tmp_path: Path) -> None:
@@ -128,10 +133,11 @@ class Scripted(Executor):
     workers = 1
 
     def __init__(self, result: Result) -> None:
-        self.result = result
+        self.result, self.count = result, 0
 
     def submit(self, job: Job) -> Future[Result]:
         assert job.kind == "replay"
+        self.count += 1
         future: Future[Result] = Future()
         future.set_result(self.result)
         return future
@@ -157,6 +163,49 @@ def test_only_a_failure_of_the_recipe_itself_is_remembered(
     found = attribution.known(attribution.find(str(tmp_path)), trial)
     assert [step.reason for step in found.steps] == [reason, ""]
     assert found.complete is complete
+
+
+def test_a_step_is_begun_only_while_there_is_time(searched: tuple[Study, Watcher]) -> None:
+    study, asked, limits = (
+        searched[0],
+        Scripted(Result(failure=Failure("no", expected=False))),
+        SearchLimits(attributes=True),
+    )
+    known = study.artefacts.read("attribution.json") or ""
+    study.artefacts.write("attribution.json", "{}")
+    for deadline, begun in (
+        (-math.inf, 0),
+        (math.inf, len(attribution.known(study.artefacts, study.best()).steps) - 1),
+    ):
+        ATTRIBUTE(study, limits, Budget(1, deadline), asked, Observer())
+        assert asked.count == begun
+    study.artefacts.write("attribution.json", known)
+
+
+def test_mlflow_that_does_not_answer_is_said_once(
+    searched: tuple[Study, Watcher], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    study, said = searched[0], list[str]()
+    log = study.log(said.append)
+    monkeypatch.setattr("autocompress.tracking.observer.upload", Mock(side_effect=ConnectionError("refused")))
+    log.keep(study.folder / "report")
+    assert said == [], "it was not reached before either: the next sync logs the report"
+    log.sync(study.trials, "FINISHED")
+    log.keep(study.folder / "report")
+    [sentence] = said
+    assert sentence.endswith("does not answer (refused): `autocompress sync space` will log the report")
+
+
+def test_a_search_that_found_nothing_has_a_report_too(searched: tuple[Study, Watcher], tmp_path: Path) -> None:
+    found = gather(searched[0])
+    trials = [replace(t, front=False, violations={"size_mb <= 1": 0.5}) for t in found.trials]
+    none = replace(
+        found, trials=tuple(trials), winner=None, finalists=(), replay=None, advice="no recipe meets it.\nDo."
+    )
+    page.write(none, tmp_path)
+    text = re.sub(r"<script.*?</script>", "", (tmp_path / "report.html").read_text(), flags=re.S)
+    assert "<p>no recipe meets it.</p>\n<p>Do.</p>" in text
+    assert 'id="recipe"' not in text
 
 
 def test_a_study_draws_itself(searched: tuple[Study, Watcher]) -> None:
@@ -204,14 +253,14 @@ def test_the_findings_add_up(searched: tuple[Study, Watcher]) -> None:
 
 
 def test_what_the_docs_say_of_it_runs(searched: tuple[Study, Watcher]) -> None:
-    folder, page = searched[0].folder.parent.parent, (Path(__file__).parent.parent / "docs" / "report.md").read_text()
-    [commands] = re.findall(r"^```shell\n(.*?)^```$", page, flags=re.M | re.S)
+    folder, text = searched[0].folder.parent.parent, (Path(__file__).parent.parent / "docs" / "report.md").read_text()
+    [commands] = re.findall(r"^```shell\n(.*?)^```$", text, flags=re.M | re.S)
     for line in commands.splitlines():
         done = run_here(folder, *shlex.split(line, comments=True)[1:])
         assert (done.returncode, done.stderr) == (0, ""), line
-    [block] = re.findall(r"^```python\n(.*?)^```$", page, flags=re.M | re.S)
+    [block] = re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)
     exec(block, {})
-    assert all(f"`{name}" in page or f".{name}" in page for name in vars(PlottedStudy) if name.startswith("plot_"))
+    assert all(f"`{name}" in text or f".{name}" in text for name in vars(PlottedStudy) if name.startswith("plot_"))
 
 
 def test_recipes_as_a_table_hold_what_differs() -> None:

@@ -42,6 +42,7 @@ class Findings:
     broken: tuple[str, ...] = ()  # a phrase for every limit that the winner breaks when it is measured again
     advice: str = ""  # what stands in the way where nothing is feasible
     facts: Mapping[str, str] = field(default_factory=dict)  # what was searched, and where
+    pretrained: bool = False  # recipes begin from the checkpoint as it is, not from the baseline
     unreplayed: str = ""  # why steps are not measured, if something is in the way of measuring them
 
     @cached_property
@@ -122,15 +123,27 @@ def gather(study: StudyState, rule: str | None = None, unreplayed: str = "") -> 
         )
     last = study.finalists(rule) if study.front else None
     winner = last.winner if last else None
-    repeats = confirmed.repeats(study.artefacts)
-    tops = [t for t in last.trials if last.known[t.number] != t.measurement] if last else []
+    again = [t for t in last.trials if last.known[t.number] != t.measurement] if last else []
     brief = study.brief
     return Findings(
-        study.name, brief.task.metric, brief.goals, study.baseline, tuple(study.trials), winner,
-        rule or brief.search.rule, tuple(sorted(tops, key=lambda t: t is not winner)), dict(last.known) if last else {},
-        repeats, tuple(study.progress), attribution.known(study.artefacts, winner) if winner else None,
-        tuple(study.broken(winner)) if winner else (), "" if winner else study.relaxed(), _facts(study), unreplayed,
-    )  # fmt: skip
+        study=study.name,
+        metric=brief.task.metric,
+        goals=brief.goals,
+        baseline=study.baseline,
+        trials=tuple(study.trials),
+        winner=winner,
+        rule=rule or brief.search.rule,
+        finalists=tuple(sorted(again, key=lambda t: t is not winner)),
+        known=dict(last.known) if last else {},
+        repeats=confirmed.repeats(study.artefacts),
+        progress=tuple(study.progress),
+        replay=attribution.known(study.artefacts, winner) if winner else None,
+        broken=tuple(study.broken(winner)) if winner else (),
+        advice="" if winner else study.relaxed(),
+        facts=_facts(study),
+        pretrained=brief.start == "pretrained",
+        unreplayed=unreplayed,
+    )
 
 
 def _facts(study: StudyState) -> dict[str, str]:

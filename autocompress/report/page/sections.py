@@ -17,7 +17,7 @@ def summary(findings: Findings) -> str:
     """The chosen model beside the baseline, at a glance."""
     winner, b = findings.winner, findings.baseline.measurement
     if winner is None:
-        return paragraph("Nothing that was tried meets every constraint, so nothing was chosen. " + findings.advice)
+        return "".join(paragraph(line) for line in ("Nothing was chosen.", *findings.advice.splitlines()))
     m = findings.known[winner.number]
     seeds = f"mean of {m['seeds']:.0f} seeds" if "seeds" in m else "one seed"
     each = [
@@ -68,7 +68,8 @@ def the_winner(findings: Findings) -> str:
     return section(
         "recipe", "The chosen recipe, step by step",
         paragraph("The recipe carried out step by step, measured after each. Before the training that follows a cut "
-                  "the score is that of the cut model as it is. The figures are those of one seed."),
+                  "the score is that of the cut model as it is. The figures are those of one seed."
+                  + " Its steps begin from the checkpoint, not from the baseline." * findings.pretrained),
         chart(attribution.attribution(findings), "attribution"),
         table(("after", *(called(q) for q in quantities)), rows),
         paragraph(_unmeasured(findings), soft=True),
