@@ -102,6 +102,6 @@ def _draw_limits(figure: Figure, findings: Findings, x: str, y: str) -> None:
         style = {"line": {"color": RED, "dash": "dash", "width": 1.5}, "annotation_text": said,
                  "annotation_font": {"color": RED, "size": 11}}  # fmt: skip
         if constraint.quantity == x:
-            figure.add_vline(limit, **style, annotation_position="top left", annotation_textangle=-90)
+            figure.add_vline(limit, **style, annotation_position="top right", annotation_textangle=-90)
         elif constraint.quantity == y:
             figure.add_hline(limit, **style, annotation_position="bottom right")
