@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from autocompress.engine.trial import Trial
 from autocompress.report.figures.style import BLUE, GREY, ORANGE, SKY, nothing, styled
-from autocompress.report.findings.axes import Axis, axes, chosen
+from autocompress.report.findings.axes import Coordinate, axes, chosen
 from autocompress.report.findings.gather import Findings
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _kind(trial: Trial, won: int | None) -> str:
     return "front" if trial.front else "feasible" if trial.feasible else "over a limit"
 
 
-def _says(trial: Trial, axis: Axis, i: int) -> str:
+def _says(trial: Trial, axis: Coordinate, i: int) -> str:
     return f"t{trial.number:03d}: {axis.title.replace('<br>', ' ')} {axis.values[i]}"
 
 
@@ -74,7 +74,7 @@ def _broken(title: str) -> str:
     return "<br>".join(word.replace("_", "_<br>") if len(word) > _LONG else word for word in title.split("<br>"))
 
 
-def _draw_axes(figure: Figure, shown: list[Axis]) -> None:
+def _draw_axes(figure: Figure, shown: list[Coordinate]) -> None:
     for i, axis in enumerate(shown):
         figure.add_shape(type="line", x0=i, x1=i, y0=0, y1=1, line={"color": GREY, "width": 1}, layer="below")
         figure.add_annotation(x=i, y=1.01, yref="paper", text=f"<b>{_broken(axis.title)}</b>", yanchor="bottom",

@@ -19,7 +19,7 @@ _MOST_WORDS, _APART = 6, 0.07  # beside one axis, and how far from each other
 _LOW = {"without": 0, "no": 1}  # what is at the bottom of an axis of words
 
 
-class Axis(NamedTuple):
+class Coordinate(NamedTuple):
     """`places`: of each measured recipe, between 0 at the bottom and 1. `ticks`: place -> what stands there."""
 
     title: str
@@ -28,7 +28,7 @@ class Axis(NamedTuple):
     values: list[str]  # of each recipe, as text
 
 
-def axes(findings: Findings) -> list[Axis]:
+def axes(findings: Findings) -> list[Coordinate]:
     """The knobs, then the objectives, of which the better end is at the top."""
     rows = findings.rows
     found = [_axis(name.replace(".", "<br>"), [row.get(name) for row in rows]) for name in chosen(findings)]
@@ -44,14 +44,14 @@ def chosen(findings: Findings) -> list[str]:
     return names[:_MOST_KNOBS]
 
 
-def _axis(title: str, values: list[knobs.Value | None], form: str = ".3g") -> Axis:
+def _axis(title: str, values: list[knobs.Value | None], form: str = ".3g") -> Coordinate:
     """None: the recipe does not have the method whose knob it is."""
     numbers = [v for v in values if isinstance(v, float)]
     told = ["without" if v is None else f"{v:{form}}" if isinstance(v, float) else knobs.text(v) for v in values]
     if not numbers or len(numbers) + values.count(None) < len(values):
         words = sorted(set(told), key=lambda word: (_LOW.get(word, len(_LOW)), word))
         at = {word: i / max(len(words) - 1, 1) for i, word in enumerate(words)}
-        return Axis(title, [at[word] for word in told], {at[word]: word for word in words}, told)
+        return Coordinate(title, [at[word] for word in told], {at[word]: word for word in words}, told)
     low, high, bottom = min(numbers), max(numbers), _GAP if None in values else 0.0
     log = low > 0 and high / low > _DECADE
 
@@ -61,7 +61,7 @@ def _axis(title: str, values: list[knobs.Value | None], form: str = ".3g") -> Ax
 
     shown = sorted(set(numbers)) if len(set(numbers)) <= _MOST_WORDS else [low, high]
     ticks = _apart({place(v): f"{v:{form}}" for v in shown}) | ({0.0: "without"} if bottom else {})
-    return Axis(title, [place(v) if isinstance(v, float) else 0.0 for v in values], ticks, told)
+    return Coordinate(title, [place(v) if isinstance(v, float) else 0.0 for v in values], ticks, told)
 
 
 def _apart(ticks: dict[float, str]) -> dict[float, str]:
@@ -74,5 +74,5 @@ def _apart(ticks: dict[float, str]) -> dict[float, str]:
     return {place: ticks[place] for place in [*kept, highest]}
 
 
-def _upside_down(axis: Axis) -> Axis:
+def _upside_down(axis: Coordinate) -> Coordinate:
     return axis._replace(places=[1 - p for p in axis.places], ticks={1 - p: word for p, word in axis.ticks.items()})
