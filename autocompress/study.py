@@ -16,7 +16,7 @@ from autocompress.engine.events import Observer
 from autocompress.engine.trial import Trial
 from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, nearest, reason
 from autocompress.machine import disk
-from autocompress.report.figures.plots import PlottedStudy
+from autocompress.report.notebook import ShownStudy
 from autocompress.space.search_space import SearchSpace
 from autocompress.trials.artefacts import trial_key
 from autocompress.trials.job import Job
@@ -35,7 +35,7 @@ def known_studies() -> list[str]:
     return sorted(place.parent.name for place in STUDIES.glob("*/study.json"))
 
 
-class Study(PlottedStudy):
+class Study(ShownStudy):
     """`Study.create(space)` or `Study.open(name)`; `run` goes on until the budget is met."""
 
     @classmethod

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autocompress.cli.table import PlainTable
 from autocompress.engine.trial import Trial
 from autocompress.errors import ConfigError
 from autocompress.report.tables import footnote, front_rows
 from autocompress.report.terminal.comparison import comparison
 from autocompress.report.terminal.sheet import Column, Sheet, text
+from autocompress.report.terminal.table import PlainTable
 from autocompress.report.terminal.trial_sheets import front_sheet, ordered, refused_sheet, trial_sheet
 from autocompress.space.recipe import Recipe
 from autocompress.trials.job import BASELINE
