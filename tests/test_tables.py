@@ -142,6 +142,16 @@ def test_trials_take_a_line_each_at_any_width_and_what_is_left_out_is_said(width
         assert (note in " ".join(said.split())) == (width < 160)
 
 
+def test_models_that_continue_texts_show_what_a_further_token_takes() -> None:
+    baseline = Trial(BASELINE, "complete", Recipe(), measurement=FIGURES | {"token_latency_ms": 0.5})
+    one = replace(trial(1), measurement=FIGURES | {"token_latency_ms": 0.25}, front=True)
+    for sheet in (trial_sheet([baseline, one]), front_sheet(baseline, [one], one, "knee")):
+        at = [column.name for column in sheet.columns].index("ms a token")
+        assert [row[at] for row in sheet.rows] == ["0.50", "0.25"]
+        assert sheet.columns[at - 1].name == "latency ms"
+    assert "ms a token" not in [column.name for column in trial_sheet([trial(1)]).columns]
+
+
 def test_at_the_end_the_front_shows_its_baseline_its_winner_and_intervals() -> None:
     scored = {"score": 0.8, "score_low": 0.79, "score_high": 0.81, "speedup_low": 1.95, "speedup_high": 2.05}
     baseline = Trial(BASELINE, "complete", Recipe(), measurement=FIGURES)

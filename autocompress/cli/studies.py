@@ -20,6 +20,8 @@ def studies(as_json: Json = False) -> None:
     rows = [Study.open(name).row() for name in known_studies()]
     if as_json:
         print_json(rows)
+    elif not rows:
+        print("There are no studies in studies/ yet: autocompress search SPACE.yaml")
     else:
         columns = ("study", "model", "trained", "front", "created")
         print_table(columns, [tuple(str(row[c]) for c in columns) for row in rows])
