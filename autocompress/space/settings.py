@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 from pydantic_core import PydanticCustomError
 
 
@@ -162,7 +171,8 @@ class SearchSettings(Settings):
     the anchors that the space names.
     `rungs`: whether trials that fall behind are stopped at a ninth and a third of their training. auto: in searches of
     20 trials and more; watch: they are scored there and go on.
-    `variants`: how many more recipes, at most, are evaluated from the training of one.
+    `variants`: how many more recipes, at most, are evaluated from the training of one. `variant_time`: the share of the
+    training's seconds that they may take together; the first of them always may.
     `rule`: which of the front is chosen in the end.
     """
 
@@ -172,5 +182,12 @@ class SearchSettings(Settings):
     built_in_anchors: Annotated[bool, Field(strict=True)] = True
     rungs: Literal["auto", "stop", "watch", "none"] = "auto"
     variants: Annotated[int, Field(ge=0, strict=True)] = 32
+    variant_time: Annotated[float, Field(ge=0)] = 0.5
     rule: Literal["knee", "best_score", "fastest", "smallest"] = "knee"
     confirm: Confirm = Confirm()
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A setting that came later is not written at its default: studies of before stay what they are."""
+        dump: dict[str, Any] = written(self)
+        return {name: value for name, value in dump.items() if (name, value) != ("variant_time", 0.5)}
