@@ -25,13 +25,13 @@ __all__ = ["load", "open_study", "pipeline", "search"]
 
 def search(
     space: str | Path, *, trials: int | None = None, timeout: float = float("inf"), name: str | None = None,
-    observer: Observer | None = None, workers: int = 1, trial_timeout: float | None = None,
+    observer: Observer | None = None, workers: int = 1, trial_timeout: float | None = None, report: bool = True,
 ) -> Study:  # fmt: skip
     """Run a search, or go on with it, until `trials` recipes were trained in all or `timeout` seconds are over.
 
     `workers` trials go on at once, each in a process with its share of the machine: call this under
     `if __name__ == "__main__":`, for every worker imports your script. A trial fails whose training takes longer than
-    `trial_timeout` seconds.
+    `trial_timeout` seconds. `report`: at the end, write studies/NAME/report/report.html.
 
     Raises `ConfigError` for mistakes in the file, `NothingFeasible` if no recipe meets every constraint,
     `Paused` for trouble outside the recipes.
@@ -39,7 +39,7 @@ def search(
     from autocompress.study import Study
 
     study = Study.create(Path(space), name)
-    study.run(trials, timeout, observer, workers, trial_timeout)
+    study.run(trials, timeout, observer, workers, trial_timeout, report=report)
     return study
 
 

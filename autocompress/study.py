@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from autocompress.engine import identity, study_file
 from autocompress.engine.events import Observer
-from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial
-from autocompress.errors import AutocompressError, ConfigError, nearest
+from autocompress.errors import AutocompressError, ConfigError, NothingFeasible, nearest, reason
 from autocompress.machine import disk
+from autocompress.report.notebook import ShownStudy
 from autocompress.space.search_space import SearchSpace
 from autocompress.trials.artefacts import trial_key
 from autocompress.trials.job import Job
@@ -35,7 +35,7 @@ def known_studies() -> list[str]:
     return sorted(place.parent.name for place in STUDIES.glob("*/study.json"))
 
 
-class Study(StudyState):
+class Study(ShownStudy):
     """`Study.create(space)` or `Study.open(name)`; `run` goes on until the budget is met."""
 
     @classmethod
@@ -103,23 +103,51 @@ class Study(StudyState):
     def run(
         self, trials: int | None = None, timeout: float = math.inf, observer: Observer | None = None,
         workers: Workers = 1, trial_timeout: float | None = None, executor: Executor | None = None,
-        training_hours: float = math.inf, rule: str | None = None,
+        training_hours: float = math.inf, rule: str | None = None, report: bool = True,
     ) -> str:  # fmt: skip
         """Search until `trials` recipes began training in all, or for `timeout` seconds, or until training took
         `training_hours` in all. Says why it ended, if early.
 
         `workers` trials go on at once (auto: as many as pay on this machine); one that trains for longer than
         `trial_timeout` seconds fails. `executor`, if given, is used instead of what these two ask for, and closed.
-        `rule`: see `best`.
+        `rule`: see `best`. `report`: write it at the end.
 
         Raises `NothingFeasible` if nothing meets every constraint at the end.
         """
         from autocompress.engine.run import SearchLimits, run
         from autocompress.tracking.observer import Log
 
-        limits = SearchLimits(trials, timeout, training_hours, workers, trial_timeout, rule)
+        limits = SearchLimits(trials, timeout, training_hours, workers, trial_timeout, rule, attributes=report)
         observer = observer or Observer()
-        return run(self, limits, observer, Log(self, observer.note), executor)
+        log = Log(self, observer.note)
+        try:
+            ended_because = run(self, limits, observer, log, executor)
+        except NothingFeasible:
+            self._report_at_the_end(rule, observer, log, report and self.baseline is not None)
+            raise
+        self._report_at_the_end(rule, observer, log, report)
+        return ended_because
+
+    def _report_at_the_end(self, rule: str | None, observer: Observer, log: Log, wanted: bool) -> None:
+        """No search fails of its report."""
+        from autocompress.report.write import report
+
+        try:
+            if wanted:
+                observer.reported(place := report(self, rule=rule, replay=False))
+                log.keep(place.parent)
+        except Exception as error:
+            observer.note(f"The report could not be written: {reason(error)}.")
+
+    def report(self, to: str | Path | None = None, rule: str | None = None) -> Path:
+        """Write the report, into the study's folder if `to` is left out; returns the place of its HTML file.
+
+        Measures what each step of the chosen recipe gives, if that is not known yet. Raises `ConfigError` before the
+        baseline was measured.
+        """
+        from autocompress.report.write import report
+
+        return report(self, None if to is None else Path(to), rule)
 
     def sync(self, *, restore: bool = False) -> str:
         """Bring MLflow up to date; returns its address. Raises `Paused` if it does not answer or does not take it.

@@ -114,10 +114,10 @@ def _chance(job: Job, which: int) -> float:
 def coordinator() -> dict[str, Any]:
     """The coordinator's seconds per charged trial when a study has 500 of them."""
     study = _study("coordinator", {"trials": FILLED, "rungs": "none"})
-    study.run(trials=1, executor=Cluster(1, refused=0.75))
+    study.run(trials=1, executor=Cluster(1, refused=0.75), report=False)
     _fill(study)
     known, cluster = len(study.trials), Cluster(1, refused=0.75)
-    study.run(trials=FILLED + MEASURED + 1, executor=cluster)
+    study.run(trials=FILLED + MEASURED + 1, executor=cluster, report=False)
     trained = [spent for job, _, _, spent in cluster.jobs if job.kind == "train"]
     rehearsed = sum(job.kind == "rehearse" for job, *_ in cluster.jobs)
     seconds = (trained[-1] - trained[0]) / (len(trained) - 1)
@@ -140,7 +140,7 @@ def _fill(study: Study) -> None:
 def busy(workers: int = 64, trials: int = 640) -> dict[str, Any]:
     """The share of the workers' time that they work, until no more trials are to be begun."""
     study, cluster = _study("busy", {"trials": trials, "rungs": "none"}), Cluster(workers, refused=0.75)
-    study.run(executor=cluster)
+    study.run(executor=cluster, report=False)
     last = max(begin for job, begin, *_ in cluster.jobs if job.kind == "rehearse")
     whole = max(end for _, _, end, _ in cluster.jobs)
     shares = {

@@ -90,7 +90,7 @@ def searched(arguments: argparse.Namespace, seed: int, tokens: int, names: list[
     """What was measured of each recipe's method, by its name."""
     name = f"methods-{tokens}-{seed}"
     Path(f"{name}.yaml").write_text(yaml.safe_dump(space_for(arguments, seed, tokens, names), sort_keys=False))
-    study = autocompress.search(f"{name}.yaml", name=name)
+    study = autocompress.search(f"{name}.yaml", name=name, report=False)
     found = {}
     for method in names:
         wanted = [next(iter(step)) if isinstance(step, dict) else step for step in recipe_of(methods()[method])]

@@ -4,7 +4,8 @@
 
 The study is written into FOLDER, which takes half a minute, and found there the next time; left out, it is not kept.
 The package is compiled, as an installed one is.
-Bars: under 1 s to read 500 trials, under 0.3 s for `--help`. Nothing of it loads torch.
+Bars: under 1 s to read 500 trials, under 0.3 s for `--help`, under 10 s and 6 MB for a report.
+Nothing of it loads torch.
 """
 
 from __future__ import annotations
@@ -17,16 +18,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 from autocompress.engine import study_file
+from autocompress.engine.events import Observer
+from autocompress.engine.front import attribution
 from autocompress.engine.optuna.store import Store
+from autocompress.engine.scheduler import drive
 from autocompress.engine.trial import Trial
 from autocompress.space.goals import Measurement
 from autocompress.space.recorded import traits
 from autocompress.space.search_space import SearchSpace
 from autocompress.study import Study
 from autocompress.trials import answers
+from autocompress.trials.executors.executor import Executor
+from autocompress.trials.job import Job, Result
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TRIALS, TEXTS, RUNS = 500, 1000, 5
@@ -38,24 +45,26 @@ SPACE = {
 }  # fmt: skip
 BARS = {
     "--help": 0.3, "trials big --json": 1.0, "trials big": 1.0, "studies": 1.0, "compare big 0 1": 1.0,
-    "tabulate big": 1.0,
+    "tabulate big": 1.0, "report big --to report": 10.0,
 }  # fmt: skip
 
 
 def main() -> int:
     with contextlib.ExitStack() as stack:
-        folder = Path(sys.argv[1] if sys.argv[1:] else stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(sys.argv[1] if sys.argv[1:] else stack.enter_context(tempfile.TemporaryDirectory())).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         os.chdir(folder)
         if not Path("studies/big").exists():
             fill()
         rows = {command: least([took(command) for _ in range(RUNS)]) for command in BARS}
+        megabytes = (folder / "report" / "report.html").stat().st_size / 1e6
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "reading.json").write_text(json.dumps(rows, indent=1) + "\n")
     print("| command | seconds | of a CPU | bar |\n| --- | --- | --- | --- |")
     for command, row in rows.items():
         print(f"| `autocompress {command}` | {row['seconds']:.2f} | {row['cpu_seconds']:.2f} | {BARS[command]} |")
-    return 0 if all(row["seconds"] < BARS[command] for command, row in rows.items()) else 1
+    print(f"\nThe report has {megabytes:.1f} MB.")
+    return 0 if megabytes < 6 and all(row["seconds"] < BARS[command] for command, row in rows.items()) else 1
 
 
 def least(runs: list[dict[str, float]]) -> dict[str, float]:
@@ -90,6 +99,18 @@ def fill() -> None:
         store.tell(Trial(number, "complete", asked.recipe, asked.params, measured, {LIMIT: -0.1}, seconds=seconds))
     baseline = {"measurement": figures(0.9, 20.0, 90.0), "seconds": {}, "notes": []}
     study_file.update(study.folder, baseline=baseline, methods=traits())
+    drive(attribution.lives(study.data, study.best(), Observer()), Replayed())
+
+
+class Replayed(Executor):
+    """Knows what every step of a recipe measures, so that a report has nothing left to measure."""
+
+    workers = 1
+
+    def submit(self, job: Job) -> Future[Result]:
+        future: Future[Result] = Future()
+        future.set_result(Result(figures(0.8, 10.0, 40.0)))
+        return future
 
 
 def figures(score: float, latency_ms: float, size_mb: float) -> Measurement:

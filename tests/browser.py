@@ -1,99 +1,137 @@
-"""A headless Chromium to look at pages with, driven by its DevTools protocol over a pipe."""
+"""A headless Chromium that a test talks to: pages are opened, asked and photographed; what their consoles say is kept.
+
+It is spoken to over two pipes in Chrome's DevTools protocol, so nothing listens on a port and no driver is needed.
+"""
 
 from __future__ import annotations
 
 import base64
-import contextlib
-import fcntl
 import json
 import os
+import select
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+          "--remote-debugging-pipe")  # fmt: skip
+
+
+def found() -> str | None:
+    """Where a Chromium is, if there is one."""
+    return next((place for name in NAMES if (place := shutil.which(name))), None)
 
 
 class Browser:
-    """One page at a time. `width`, `height`: of the window in pixels."""
+    """Use as a context manager. `said`: errors, warnings and exceptions of the pages' consoles, since the start."""
 
-    def __init__(self, profile: Path, width: int = 1600, height: int = 1200) -> None:
-        assert CHROMIUM, "no chromium is installed"
-        ours, theirs = (_high(os.pipe()) for _ in range(2))  # what it reads, what it writes
-        command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
-        command += [f"--window-size={width},{height}", "--hide-scrollbars", "--remote-debugging-pipe", "about:blank"]
-
-        def as_agreed() -> None:
-            os.dup2(ours[0], 3)
-            os.dup2(theirs[1], 4)
-
-        self._process = subprocess.Popen(
-            command, preexec_fn=as_agreed, pass_fds=(3, 4), stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        os.close(ours[0])
-        os.close(theirs[1])
-        self._out, self._in = os.fdopen(ours[1], "wb", buffering=0), os.fdopen(theirs[0], "rb")
-        self._count, self._session = 0, ""
-        (target,) = (each for each in self._ask("Target.getTargets")["targetInfos"] if each["type"] == "page")
-        attached = self._ask("Target.attachToTarget", targetId=target["targetId"], flatten=True)
-        self._session = attached["sessionId"]
+    def __init__(self, profile: Path, patience: float = 90.0) -> None:
+        """`profile`: an empty folder. `patience`: seconds to wait for an answer."""
+        self.said: list[str] = []
+        self._patience, self._profile, self._count, self._rest = patience, profile, 0, b""
+        self._events: list[str] = []
 
     def __enter__(self) -> Browser:
+        command = found()
+        assert command
+        (down, self._to), (self._from, up) = os.pipe(), os.pipe()
+
+        def settle() -> None:  # Chromium reads from 3 and writes to 4
+            low, high = os.dup(down), os.dup(up)
+            os.dup2(low, 3)
+            os.dup2(high, 4)
+
+        self._process = subprocess.Popen(
+            [command, *_FLAGS, f"--user-data-dir={self._profile}", "about:blank"], preexec_fn=settle,
+            close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(down)
+        os.close(up)
+        target = next(t for t in self._ask("Target.getTargets")["targetInfos"] if t["type"] == "page")
+        attached = self._ask("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        self._session: str | None = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log"):
+            self.ask(f"{domain}.enable")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
-        self._out.close()
-        self._in.close()
+        os.close(self._to)
+        os.close(self._from)
 
-    def open(self, page: str, until: str, patience: float = 60.0) -> None:
-        """Show a page, and wait until this expression of JavaScript is true there."""
-        self._ask("Page.navigate", url="about:blank")  # else another place of the same page would load nothing
-        self._ask("Page.navigate", url=page)
-        deadline = time.monotonic() + patience
-        while not self.value(f"!!({until})"):
-            shown = self.value("document.body ? document.body.innerText.slice(0, 3000) : 'nothing'")
-            assert time.monotonic() < deadline, f"{page}: never {until}. It shows:\n{shown}"
+    def open(self, address: str, width: int = 1200, height: int = 900, *, touch: bool = False) -> None:
+        """Load a page, in a window of this size or on a phone."""
+        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
+        self.ask("Emulation.setTouchEmulationEnabled", enabled=touch)
+        self._events.clear()
+        self.ask("Page.navigate", url=address)
+        while "Page.loadEventFired" not in self._events:
+            self._read(time.monotonic() + self._patience)
+
+    def open_until(self, address: str, shown: str, width: int = 2600, height: int = 1500) -> None:
+        """Open a page that is made by its scripts, and wait until this expression of JavaScript is true there."""
+        self.open("about:blank", width, height)  # else another place of the same page would load nothing
+        self.open(address, width, height)
+        deadline = time.monotonic() + self._patience
+        while not self.evaluate(f"(() => {{ try {{ return !!({shown}) }} catch {{ return false }} }})()"):
+            text = self.evaluate("document.body ? document.body.innerText.slice(0, 3000) : 'nothing'")
+            assert time.monotonic() < deadline, f"{address}: never {shown}. It shows:\n{text}"
             time.sleep(0.1)
 
-    def value(self, expression: str) -> Any:
-        """What an expression of JavaScript gives; None where it fails."""
-        answer = self._ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        return None if "exceptionDetails" in answer else answer["result"].get("value")
+    def evaluate(self, script: str) -> Any:
+        """What a script of one expression gives in the page; a promise is waited for."""
+        answer = self.ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
 
-    def screenshot(self, file: Path) -> None:
-        """What is shown, as PNG."""
-        file.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot", format="png")["data"]))
+    def photograph(self, place: Path) -> None:
+        """The whole page, however long."""
+        taken = self.ask("Page.captureScreenshot", captureBeyondViewport=True)
+        place.write_bytes(base64.b64decode(taken["data"]))
 
-    def _ask(self, method: str, **params: Any) -> dict[str, Any]:
+    def print(self, place: Path) -> None:
+        """As a PDF on A4."""
+        printed = self.ask("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=True)
+        place.write_bytes(base64.b64decode(printed["data"]))
+
+    def ask(self, method: str, **params: Any) -> Any:
+        """Of the page: see https://chromedevtools.github.io/devtools-protocol/."""
+        return self._ask(method, self._session, **params)
+
+    def _ask(self, method: str, session: str | None = None, **params: Any) -> Any:
         self._count += 1
-        message = {"id": self._count, "method": method, "params": params}
-        message |= {"sessionId": self._session} if self._session else {}
-        self._out.write(json.dumps(message).encode() + b"\0")
-        while (answer := json.loads(self._read())).get("id") != self._count:
-            pass
-        assert "error" not in answer, answer["error"]
-        result: dict[str, Any] = answer["result"]
-        return result
+        asked = {"id": self._count, "method": method, "params": params} | ({"sessionId": session} if session else {})
+        data = json.dumps(asked).encode() + b"\0"
+        while data:
+            data = data[os.write(self._to, data) :]
+        deadline = time.monotonic() + self._patience
+        while True:
+            answer = self._read(deadline)
+            if answer.get("id") == self._count:
+                assert "error" not in answer, answer["error"]
+                return answer["result"]
 
-    def _read(self) -> bytes:
-        """One message: they end with a zero byte."""
-        found = bytearray()
-        while (byte := self._in.read(1)) != b"\0":
-            assert byte, "chromium has ended"
-            found += byte
-        return bytes(found)
-
-
-def _high(pair: tuple[int, int]) -> tuple[int, int]:
-    """The same pipe by numbers above those that chromium reads and writes."""
-    moved = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 10) for each in pair]
-    for each in pair:
-        os.close(each)
-    return moved[0], moved[1]
+    def _read(self, deadline: float) -> dict[str, Any]:
+        """The next message; what a console says is kept."""
+        while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._from], [], [], max(deadline - time.monotonic(), 0))
+            assert ready, "Chromium does not answer"
+            read = os.read(self._from, 1 << 20)
+            assert read, "Chromium has ended"
+            self._rest += read
+        first, _, self._rest = self._rest.partition(b"\0")
+        message: dict[str, Any] = json.loads(first)
+        self._events.append(name := message.get("method", ""))
+        params = message.get("params", {})
+        if name == "Runtime.exceptionThrown":
+            self.said.append(str(params["exceptionDetails"].get("exception", params["exceptionDetails"])))
+        elif name == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
+            self.said.append(" ".join(str(arg.get("value", arg)) for arg in params["args"]))
+        elif name == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+            self.said.append(params["entry"]["text"])
+        return message

@@ -16,7 +16,8 @@ import pytest
 from autocompress import cli
 from autocompress.trials import work
 
-_ONE = {"AUTOCOMPRESS_WORKERS": "1"}  # a second process takes longer to start than a tiny search takes
+# a second process takes longer to start than a tiny search takes, and to load what draws takes seconds
+_QUICK = {"AUTOCOMPRESS_WORKERS": "1", "AUTOCOMPRESS_REPORT": "0"}
 
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
@@ -24,7 +25,7 @@ Run = Callable[..., Done]
 
 def environment(folder: Path) -> dict[str, str]:
     """With a cache of its own, and one thread: tiny matrices are slower on two."""
-    return os.environ | {"AUTOCOMPRESS_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "160"} | _ONE
+    return os.environ | {"AUTOCOMPRESS_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "160"} | _QUICK
 
 
 def run_process(folder: Path, *arguments: str) -> Done:

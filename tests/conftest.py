@@ -25,11 +25,13 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
+from autocompress.engine import run
 from autocompress.machine.instructions import has_vnni, is_x86
 from autocompress.methods.context import Context, Teacher
 from autocompress.runtimes import isolated, latency
 from autocompress.space.method import Method
 from autocompress.space.settings import Target
+from autocompress.study import Study
 from autocompress.tasks.dataset import Corpus, Examples
 from autocompress.trials import work
 
@@ -120,6 +122,24 @@ def fresh(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model)
 
 
+_REPORT, ATTRIBUTE = Study._report_at_the_end, run._attribute
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_reports() -> Iterator[None]:
+    """Searches in this process write none at their end: to load what draws takes seconds. See `reporting`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Study, "_report_at_the_end", lambda *asked: None)
+        patch.setattr(run, "_attribute", lambda *asked: None)
+        yield
+
+
+def reporting(patch: pytest.MonkeyPatch) -> None:
+    """They do, as they do for a person."""
+    patch.setattr(Study, "_report_at_the_end", _REPORT)
+    patch.setattr(run, "_attribute", ATTRIBUTE)
+
+
 @pytest.fixture(scope="session")
 def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One MLflow database for all tests: making its tables takes seconds."""
@@ -145,16 +165,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_uri: str) -> Pa
     return make_project(tmp_path).parent
 
 
+def compute_latency(patch: pytest.MonkeyPatch) -> None:
+    """In place of measuring it."""
+    ratios = {"speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "latency_tail": 1.2, "latency_runs": 9.0}
+    patch.setattr(latency, "latency", lambda *a, **k: dict(ratios))
+    patch.setattr(latency, "absolute_latency", lambda *a, **k: 3.0)
+    patch.setattr(isolated, "latency", lambda *a, **k: dict(ratios))
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_uri: str) -> Iterator[Path]:
     """The space of a project in the current folder, with a cache of its own and a latency that is computed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
-    ratios = {"speedup": 1.5, "speedup_low": 1.4, "speedup_high": 1.6, "latency_tail": 1.2, "latency_runs": 9.0}
-    monkeypatch.setattr(latency, "latency", lambda *a, **k: dict(ratios))
-    monkeypatch.setattr(latency, "absolute_latency", lambda *a, **k: 3.0)
-    monkeypatch.setattr(isolated, "latency", lambda *a, **k: dict(ratios))
+    compute_latency(monkeypatch)
     yield make_project(tmp_path)
     work.loaded.cache_clear()
 

@@ -16,7 +16,8 @@ ORDER = [
 OWNERS = {
     "optuna": "engine.optuna", "mlflow": "tracking", "datasets": "tasks.data", "yaml": "space.language",
     "pebble": "trials.executors", "typer": "cli", "onnx": "runtimes", "onnxruntime": "runtimes",
-    "openvino": "runtimes.openvino", "huggingface_hub": "models machine.silence", "matplotlib": "profiling",
+    "openvino": "runtimes.openvino", "huggingface_hub": "models machine.silence", "matplotlib": "profiling report.page",
+    "plotly": "report",
 }  # fmt: skip
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 CATALOGUES = {"families", "kinds", "formats", "tasks", "pruning", "quantization", "distillation", "training"}

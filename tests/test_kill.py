@@ -21,6 +21,7 @@ ONE_BY_ONE = [
     "aside:2,lowered:1,told:4",
     "entry:3,logged:3",
     "trained:1,evaluated:1,confirmed:1",
+    "replayed:1",
 ]
 
 

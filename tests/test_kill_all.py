@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 # Where several write at the same time, in a worker and in the coordinator.
 EVERYTHING = [
     "baseline:1", "asked:2", "rehearsed:2", "aside:2", "entry:4", "trained:1", "lowered:2", "evaluated:2", "told:2",
-    "logged:1", "confirmed:1",
+    "logged:1", "confirmed:1", "replayed:1",
 ]  # fmt: skip
 
 

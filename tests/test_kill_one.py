@@ -10,6 +10,7 @@ from killed import KILLED, THOROUGH, check
 from lives import Lives
 from tiny_project import make_project
 
+from autocompress.engine.front.attribution import known
 from autocompress.machine import fault_points
 from autocompress.study import Study
 from autocompress.trials.artefacts import trial_key
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.slow
 # The passages that end a life each; what a life passes depends on what those before it left to do.
 ALONE = [
     "baseline:1", "entry:2", "rehearsed:1", "asked:1", "aside:1", "entry:2", "trained:1", "lowered:1", "evaluated:1",
-    "logged:1", "told:1", "aside:2", "confirmed:1", "entry:2",
+    "logged:1", "told:1", "aside:2", "confirmed:1", "entry:2", "replayed:1",
 ]  # fmt: skip
 
 
@@ -34,6 +35,9 @@ def test_one_worker_killed_at_every_point_equals_uninterrupted(home: Path, lives
     expected, study = Study(home / "undisturbed" / "studies" / "killed"), Study.open("killed")
     assert facts(study) == facts(expected)
     assert study.confirmed == expected.confirmed
+    replays = [known(s.artefacts, s.best()) for s in (expected, study)]
+    assert replays[0] == replays[1]
+    assert replays[0].complete
     for member in expected.front:
         files = [s.folder / trial_key(member.number) / "artefact" / "model.onnx" for s in (expected, study)]
         assert files[0].read_bytes() == files[1].read_bytes()

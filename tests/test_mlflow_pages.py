@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from browser import CHROMIUM, Browser
+from browser import Browser, found
 
 from autocompress.engine.trial import Trial
 from autocompress.space.axes import Axes
@@ -17,7 +17,7 @@ from autocompress.tracking.sync import Tracker
 from autocompress.tracking.ui import server
 from autocompress.trials.job import BASELINE
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: install chromium")
+pytestmark = pytest.mark.skipif(found() is None, reason="needs a browser: install chromium")
 
 STEPS = [
     {"one_of": ["skip", {"layers": {"keep": [0.5, 0.67], "strategy": "top"}}]},
@@ -69,25 +69,27 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("browser"), width=2600, height=1500) as started:
+    with Browser(tmp_path_factory.mktemp("browser")) as started:
         yield started
 
 
 def texts(browser: Browser, selector: str) -> list[str]:
     """What stands in the elements that CSS selects."""
-    found = browser.value(f"[...document.querySelectorAll({selector!r})].map(each => each.textContent)")
+    found = browser.evaluate(f"[...document.querySelectorAll({selector!r})].map(each => each.textContent)")
     return [str(text) for text in found]
 
 
 def in_order(browser: Browser, selector: str) -> list[str]:
     """The same from left to right, which is not the order in which a page may hold them."""
     place = "each.getBoundingClientRect().left"
-    found = browser.value(f"[...document.querySelectorAll({selector!r})].map(each => [{place}, each.innerText])")
+    found = browser.evaluate(f"[...document.querySelectorAll({selector!r})].map(each => [{place}, each.innerText])")
     return [text.strip() for _, text in sorted(found)]
 
 
 def test_the_table_shows_what_decides_a_trial_and_what_it_measured(pages: Pages, browser: Browser) -> None:
-    browser.open(pages.table, "['Tags', 'autocompress.state', '0.87'].every(t => document.body.innerText.includes(t))")
+    browser.open_until(
+        pages.table, "['Tags', 'autocompress.state', '0.87'].every(t => document.body.innerText.includes(t))"
+    )
     headed = in_order(browser, "[role=columnheader]")
     columns = [*dict.fromkeys(text for text in headed if text not in ("Metrics", "Parameters", "Tags"))]
     assert columns[columns.index("score") :][:11] == [
@@ -99,7 +101,7 @@ def test_the_table_shows_what_decides_a_trial_and_what_it_measured(pages: Pages,
 
 
 def test_the_charts_compare_eight_trials_on_the_axes_that_matter(pages: Pages, browser: Browser) -> None:
-    browser.open(
+    browser.open_until(
         pages.charts, "document.querySelectorAll('.dimension').length && document.querySelector('.scatterlayer')"
     )
     axes = texts(browser, ".dimension")
@@ -110,13 +112,13 @@ def test_the_charts_compare_eight_trials_on_the_axes_that_matter(pages: Pages, b
 
 
 def test_trials_side_by_side_open_on_named_axes_and_the_score(pages: Pages, browser: Browser) -> None:
-    browser.open(pages.side_by_side, "document.querySelectorAll('.axis-title').length == 4")
+    browser.open_until(pages.side_by_side, "document.querySelectorAll('.axis-title').length == 4")
     assert texts(browser, ".axis-title") == ["finetune.lr", "layers.keep", "quantization", "score"]
-    shown = browser.value("document.body.innerText")
+    shown = browser.evaluate("document.body.innerText")
     assert "Comparing 9 Runs from 1 Experiment" in shown
     assert "unknown" not in shown
 
 
 def test_the_study_tells_its_winner_and_its_front(pages: Pages, browser: Browser) -> None:
-    browser.open(pages.study, "document.body.innerText.includes('wins by knee')")
+    browser.open_until(pages.study, "document.body.innerText.includes('wins by knee')")
     assert texts(browser, "td") == ["t003", "0.84"]  # markdown that is rendered, not a table in ASCII

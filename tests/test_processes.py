@@ -227,11 +227,11 @@ def test_the_limit_of_a_trial_counts_all_of_its_jobs(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(_Worker, "serves", lambda worker: True)
     monkeypatch.setattr(_Worker, "begin", begin)
     executor = ProcessExecutor(1, lambda *_: None, trial_timeout=5)
-    for number in (3, 3, 4):
-        executor.submit(Job("train", StudyData(), number)).result(timeout=10)
+    for kind, number in (("train", 3), ("train", 3), ("train", 4), ("replay", 3)):
+        executor.submit(Job(kind, StudyData(), number)).result(timeout=10)
     executor.close()
-    first, second, other = limits
-    assert first == other == 5
+    first, second, other, replay = limits
+    assert first == other == replay == 5
     assert second is not None
     assert second <= 4.8
 

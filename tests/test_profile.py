@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import tiny_decoder
 import torch
 from conftest import context, every_family, fresh, tiny, toy
 from test_other_models import every_model, model_of
 from tiny_project import make_project
 from torch import nn
+from transformers import GPT2LMHeadModel
 
 from autocompress.cli import profiling as command
 from autocompress.errors import AutocompressError, ConfigError, NotApplicable
@@ -254,6 +256,14 @@ def test_an_exported_folder_is_profiled_as_it_is() -> None:
     assert found.size_mb == (STORED / "model.onnx").stat().st_size / 1e6
     assert len(subject.plan) > 0
     assert any(part.integer for part in take_apart(subject.module, subject.plan, subject.batch())[0])
+
+
+def test_a_decoder_is_profiled_with_its_own_head(tmp_path: Path) -> None:
+    tiny_decoder.make_project(tmp_path)
+    subject = find_subject("./model", tmp_path, sequence_length=16)
+    assert isinstance(subject.module, GPT2LMHeadModel)
+    (head,) = (part for part in take_apart(subject.module, subject.plan, subject.batch())[0] if part.kind == "head")
+    assert head.flops == 2 * 16 * 32 * (len(tiny_decoder.WORDS) + 3)  # every token is asked for the next one
 
 
 def test_an_exported_folder_on_another_runtime_is_lowered_anew() -> None:

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autocompress.cli.table import PlainTable
 from autocompress.engine.trial import Trial
 from autocompress.errors import ConfigError
 from autocompress.report.tables import footnote, front_rows
 from autocompress.report.terminal.comparison import comparison
 from autocompress.report.terminal.sheet import Column, Sheet, text
+from autocompress.report.terminal.table import PlainTable
 from autocompress.report.terminal.trial_sheets import front_sheet, ordered, refused_sheet, trial_sheet
 from autocompress.space.recipe import Recipe
 from autocompress.trials.job import BASELINE
@@ -140,6 +140,16 @@ def test_trials_take_a_line_each_at_any_width_and_what_is_left_out_is_said(width
     assert "lr=0.002" in said, "what only one row has stays longest"
     for note in ("Left out: ", "… is for steps that many rows share."):
         assert (note in " ".join(said.split())) == (width < 160)
+
+
+def test_models_that_continue_texts_show_what_a_further_token_takes() -> None:
+    baseline = Trial(BASELINE, "complete", Recipe(), measurement=FIGURES | {"token_latency_ms": 0.5})
+    one = replace(trial(1), measurement=FIGURES | {"token_latency_ms": 0.25}, front=True)
+    for sheet in (trial_sheet([baseline, one]), front_sheet(baseline, [one], one, "knee")):
+        at = [column.name for column in sheet.columns].index("ms a token")
+        assert [row[at] for row in sheet.rows] == ["0.50", "0.25"]
+        assert sheet.columns[at - 1].name == "latency ms"
+    assert "ms a token" not in [column.name for column in trial_sheet([trial(1)]).columns]
 
 
 def test_at_the_end_the_front_shows_its_baseline_its_winner_and_intervals() -> None:

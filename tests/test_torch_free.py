@@ -61,6 +61,9 @@ def test_commands_that_read_a_study_load_neither_torch_nor_optuna(project: Path)
     ):  # fmt: skip
         assert heavy(RAN.format(SLOW), *command) == "heavy: []", command
     assert Path("table.parquet").is_file()
+    study.report(to="first")  # measures what each step of the chosen recipe gives, once
+    assert heavy(RAN.format(HEAVY), "report", "space", "--to", "again") == "heavy: []"
+    assert Path("again/report.html").is_file()
 
 
 def test_help_loads_what_it_is_written_with_alone() -> None:

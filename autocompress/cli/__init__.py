@@ -22,7 +22,15 @@ _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {  # as `--help` lists t
     "Search": (searching.search, searching.resume),
     "Models": (profiling.profile,),
     "Search spaces": (spaces.show, spaces.validate, spaces.schema, spaces.methods),
-    "Studies": (studies.studies, studies.trials, studies.compare, studies.tabulate, studies.ui, studies.sync),
+    "Studies": (
+        studies.studies,
+        studies.trials,
+        studies.compare,
+        studies.tabulate,
+        studies.report,
+        studies.ui,
+        studies.sync,
+    ),
     "Exported models": (folders.export, folders.predict, folders.verify),
     "Cache": (caches.cache,),
 }

@@ -18,6 +18,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {  # by the command's name
     "trials": ("reviews --front", "reviews --sort latency_ms", "reviews --refused"),
     "compare": ("reviews t004 t017", "reviews baseline t017"),
     "tabulate": ("reviews --to reviews.parquet",),
+    "report": ("reviews", "reviews --to reports/reviews"),
     "ui": ("reviews", "reviews --compare"),
     "sync": ("reviews",),
     "export": ("reviews --to small --rule smallest", "reviews --to chosen --trial t017 --register reviews"),

@@ -50,6 +50,9 @@ Workers = Annotated[
         help="trials at once, each with its share of the CPU threads; auto: as many as pay here",
     ),
 ]  # fmt: skip
+Report = Annotated[
+    bool, typer.Option("--report/--no-report", envvar="AUTOCOMPRESS_REPORT", help="write the report at the end")
+]
 TrialTimeout = Annotated[str | None, typer.Option(metavar="10m", help="a trial that takes longer in all fails")]
 Rule = Annotated[
     str | None, typer.Option(help="which of the front: knee, best_score, fastest, smallest; else what the space says")

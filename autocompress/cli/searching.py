@@ -15,6 +15,7 @@ from autocompress.cli.options import (  # fmt: skip
     Hours,
     Quiet,
     Register,
+    Report,
     ResultJson,
     Rule,
     SpaceFile,
@@ -49,6 +50,7 @@ class Asked(NamedTuple):
     register: str | None
     quiet: bool
     as_json: bool
+    report: bool
 
 
 def search(
@@ -57,26 +59,26 @@ def search(
     rule: Rule = None,
     to: Annotated[Path | None, typer.Option(help="where the chosen model goes; exported/STUDY if left out")] = None,
     workers: Workers = "auto", trial_timeout: TrialTimeout = None, max_hours_of_training: Hours = None,
-    register: Register = None, quiet: Quiet = False, as_json: ResultJson = False,
+    register: Register = None, quiet: Quiet = False, as_json: ResultJson = False, report: Report = True,
 ) -> None:  # fmt: skip
     """Run a search. On a study that exists it goes on where it stopped."""
     from autocompress.study import Study
 
     hours = max_hours_of_training
-    asked = Asked(trials, timeout, workers, trial_timeout, hours, rule, to, register, quiet, as_json)
+    asked = Asked(trials, timeout, workers, trial_timeout, hours, rule, to, register, quiet, as_json, report)
     _search(Study.create(space, study), asked)
 
 
 def resume(
     study: StudyName, trials: Trials = None, timeout: Timeout = None, rule: Rule = None, to: Path | None = None,
     workers: Workers = "auto", trial_timeout: TrialTimeout = None, max_hours_of_training: Hours = None,
-    register: Register = None, quiet: Quiet = False, as_json: ResultJson = False,
+    register: Register = None, quiet: Quiet = False, as_json: ResultJson = False, report: Report = True,
 ) -> None:  # fmt: skip
     """Go on with a study, from its own copy of its space."""
     from autocompress.study import Study
 
     hours = max_hours_of_training
-    asked = Asked(trials, timeout, workers, trial_timeout, hours, rule, to, register, quiet, as_json)
+    asked = Asked(trials, timeout, workers, trial_timeout, hours, rule, to, register, quiet, as_json, report)
     _search(Study.open(study), asked)
 
 
@@ -123,7 +125,10 @@ def _searched(study: Study, run: Asked, console: Console) -> str:
     heed_signals()
 
     def search(observer: Observer) -> str:
-        return study.run(run.trials, timeout, observer, workers, trial_timeout, training_hours=hours, rule=run.rule)
+        return study.run(
+            run.trials, timeout, observer, workers, trial_timeout, training_hours=hours, rule=run.rule,
+            report=run.report,
+        )  # fmt: skip
 
     if run.quiet:
         return search(Observer())
@@ -183,7 +188,7 @@ def _show_chosen(study: Study, best: Trial, rule: str, to: Path, scores: dict[st
         "\nNext:\n"
         f"  {predict_line(to, study.space.task.text)}\n"
         f"  autocompress resume {study.name} --trials {study.charged() + 20}\n"
-        f"  autocompress ui {study.name}"
+        f"  autocompress ui {study.name} --compare"
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from autocompress.cli.options import Json, StudyName, TrialName, trial_number
+from autocompress.cli.options import Json, Rule, StudyName, TrialName, trial_number
 from autocompress.cli.terminal import heed_signals, print_json, print_sheet, print_table
 from autocompress.errors import ConfigError
 
@@ -19,6 +20,8 @@ def studies(as_json: Json = False) -> None:
     rows = [Study.open(name).row() for name in known_studies()]
     if as_json:
         print_json(rows)
+    elif not rows:
+        print("There are no studies in studies/ yet: autocompress search SPACE.yaml")
     else:
         columns = ("study", "model", "trained", "front", "created")
         print_table(columns, [tuple(str(row[c]) for c in columns) for row in rows])
@@ -74,6 +77,22 @@ def tabulate(
     opened = Study.open(study)
     to = to or Path(f"{opened.name}.parquet")
     print(f"{to} holds {tabulate(opened, to)} recipes of the study {opened.name!r}.")
+
+
+def report(
+    study: StudyName,
+    to: Annotated[Path | None, typer.Option(metavar="FOLDER", help="else studies/STUDY/report")] = None,
+    rule: Rule = None,
+) -> None:
+    """Write what a study found as one HTML file, with figures that need no network, and as PNGs.
+
+    Example: autocompress report quickstart --to report
+    """
+    from autocompress.study import Study
+
+    heed_signals()
+    place = Study.open(study).report(to, rule)
+    print(f"The report is in {os.path.relpath(place)}; beside it are its figures as PNGs.")
 
 
 def sync(

@@ -62,7 +62,7 @@ def print_sheet(sheet: Sheet, on: Console | None = None, more: str = "--json") -
 
     from rich.console import Console
 
-    from autocompress.cli.table import PlainTable
+    from autocompress.report.terminal.table import PlainTable
 
     rows = [[plain(cell) if isinstance(cell, str) else tuple(map(plain, cell)) for cell in row] for row in sheet.rows]
     (on or Console()).print(PlainTable(replace(sheet, rows=rows), more), crop=False)

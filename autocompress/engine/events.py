@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 from autocompress.engine.trial import Trial
 from autocompress.engine.trial_table import TrialTable
 from autocompress.space.goals import Measurement
+from autocompress.space.recipe import Recipe
 from autocompress.trials.job import Job
 
 
@@ -45,6 +47,12 @@ class Observer:
 
     def remeasured(self, trial: Trial, measurement: Measurement) -> None:
         """A finalist's latency was measured again, in a process of its own."""
+
+    def replayed(self, trial: Trial, steps: Recipe, reason: str) -> None:
+        """The first steps of the winner's recipe were measured; or, for this reason, they could not be."""
+
+    def reported(self, place: Path) -> None:
+        """The report was written: its HTML file."""
 
     def unconfirmed(self, trial: Trial, repeat: int, reason: str) -> None:
         """A finalist could not be measured again (`repeat` 0) or trained with another seed."""

@@ -12,7 +12,7 @@ from autocompress.engine import confirmation, confirmed, identity, left_out, pro
 from autocompress.engine.budget import Budget
 from autocompress.engine.coordinator import Coordinator
 from autocompress.engine.events import Journal, Observer
-from autocompress.engine.front import undertrained
+from autocompress.engine.front import attribution, undertrained
 from autocompress.engine.scheduler import drive
 from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial
@@ -38,6 +38,7 @@ class SearchLimits:
     workers: Workers = 1  # trials at once; auto: as many as pay here
     trial_timeout: float | None = None  # seconds of all of a trial's jobs in this run, after which it fails
     rule: str | None = None  # which finalists are confirmed
+    attributes: bool = False  # the winner's recipe is replayed step by step
 
 
 def run(
@@ -71,6 +72,7 @@ def run(
         with journal:
             drive(coordinator.lives(budget), executor, budget.ends_at)
             _confirm(study, limits, budget, executor, observer)
+            _attribute(study, limits, budget, executor, observer)
             _doubt_the_baseline(study, baseline, observer)
             progress.write(study.progress, study.folder / progress.PROGRESS)
         spent = study.record.get("log_seconds", 0.0) + journal.seconds
@@ -123,6 +125,13 @@ def _confirm(study: StudyState, limits: SearchLimits, budget: Budget, executor: 
         done |= {t.number for t in left}
     if may_train() and not budget.late():  # else what was put aside is gone on with by the next run
         confirmation.tidy(study.folder, study.artefacts)
+
+
+def _attribute(study: StudyState, limits: SearchLimits, budget: Budget, executor: Executor, observer: Observer) -> None:
+    """What each step of the winner gives and costs, as far as the time goes; `report` measures what is left."""
+    if limits.attributes and study.front:
+        lives = attribution.lives(study.data, study.best(limits.rule), observer)
+        drive(takewhile(lambda _: not budget.late(), lives), executor, budget.ends_at)
 
 
 def _doubt_the_baseline(study: StudyState, baseline: Trial, observer: Observer) -> None:

@@ -24,6 +24,7 @@ POINTS = {
     "told": "the trial has ended in the database; its files are not tidied up, MLflow knows nothing",
     "logged": "MLflow has it",
     "confirmed": "a finalist was trained once more, not written down",
+    "replayed": "the first steps of the winner's recipe are measured, not written down",
 }
 VARIABLE = "AUTOCOMPRESS_KILL_AT"
 

@@ -20,6 +20,7 @@ from autocompress.models.hub import FILES, builtin, download
 from autocompress.models.input_limits import Limits, limits_of
 from autocompress.models.students import know_configs, students
 from autocompress.space import keys
+from autocompress.space.settings import find_task_kind, task_kinds
 from autocompress.tasks import label_names
 from autocompress.tasks.kind import NEXT_TOKEN_HEAD
 from autocompress.tasks.kind import has_head as has_head_of
@@ -113,6 +114,16 @@ def has_head(source: str, labels: tuple[str, ...], head: str = SEQUENCE) -> bool
 def own_labels(source: str) -> tuple[str, ...]:
     """The labels of the checkpoint's own head; two, if it has none and one is to be drawn."""
     return head_labels(source) or ("0", "1")
+
+
+def own_head(source: str) -> tuple[str, tuple[str, ...]]:
+    """The head that a checkpoint was saved with, of those that there are tasks for, and its labels; else the usual one.
+
+    A head that says which token comes next has no labels.
+    """
+    heads = dict.fromkeys(find_task_kind(kind).head for kind in task_kinds())
+    head = next((head for head in heads if head_labels(source, head) is not None), SEQUENCE)
+    return head, () if head == NEXT_TOKEN_HEAD else head_labels(source, head) or own_labels(source)
 
 
 def limits(source: str, tokenizer: PreTrainedTokenizerBase) -> Limits:

@@ -22,10 +22,6 @@ def check(file: Path) -> None:
         raise ConfigError(f"--picture: should be a file that ends in {', '.join(FORMATS)}. Got {str(file)!r}.")
     if not file.parent.is_dir():
         raise ConfigError(f"--picture: should be in a folder that exists. Got {str(file)!r}.")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise ConfigError("--picture: matplotlib is not installed. Run: pip install 'autocompress[picture]'") from None
 
 
 def draw(profile: Profile, file: Path) -> None:

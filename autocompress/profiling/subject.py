@@ -71,7 +71,8 @@ def find_subject(model: str, root: Path, base: Target | None = None, **changes: 
     if (folder / SERVING).is_file():
         return _exported(model, folder, base, changes)
     source = loading.locate(model, root)
-    module = loading.load_model(source, loading.own_labels(source)).eval()
+    head, labels = loading.own_head(source)
+    module = loading.load_model(source, labels, head).eval()
     tokenizer = _fitted(loading.load_tokenizer(source), module)
     usual = Target(sequence_length=min(_USUAL_LENGTH, tokenizer.model_max_length))
     return Subject(model, module, PrecisionPlan(), tokenizer, _changed(base or usual, changes), None)

@@ -14,11 +14,15 @@ from autocompress.engine.state import StudyState
 from autocompress.engine.trial import Trial
 from autocompress.engine.trial_table import TrialTable
 from autocompress.errors import ConfigError, Paused
+from autocompress.machine import interrupts
+from autocompress.report.write import REPORT
 from autocompress.space.axes import Axes
 from autocompress.tracking.experiments import data_name, named
+from autocompress.tracking.report_files import upload
 from autocompress.tracking.runs import Status, StudyView, is_evaluated
 from autocompress.tracking.story import story
 from autocompress.tracking.sync import Tracker
+from autocompress.tracking.trouble import sentence
 from autocompress.tracking.ui import serve_ui
 from autocompress.trials.artefacts import remeasured, trial_key
 from autocompress.trials.job import BASELINE
@@ -35,6 +39,7 @@ class Log:
         """The study's baseline is measured by the time anything is logged."""
         self._study = study
         self._tracker = Tracker(on_warning=on_warning)
+        self._on_warning = on_warning
         self._shown: list[Trial] | None = None
         self._shown_at = 0.0
         self._told, self._told_at = "", 0.0
@@ -77,7 +82,19 @@ class Log:
             self._tracker.restore(self._view)
         if not self.sync(self._study.trials, "FINISHED"):
             raise Paused(f"{self._tracker.trouble}. Mend that, then say this again.")
+        self.keep(self._study.folder / REPORT)
         return self._tracker.place
+
+    @interrupts.waiting()
+    def keep(self, folder: Path) -> None:
+        """Upload the report, once all else is there. If MLflow cannot be reached, `sync` makes up for it."""
+        if self._shown is None or not folder.is_dir():
+            return
+        try:
+            upload(self._tracker.uri, self._study.record["id"], folder)
+        except Exception as error:  # whatever it is: a tracking outage never fails a search
+            trouble = sentence(error, self._tracker.place)
+            self._on_warning(f"{trouble}: `autocompress sync {self._study.name}` will log the report")
 
     def run_of(self, trial: Trial) -> tuple[str, str]:
         """MLflow's address and the id of the trial's run there. Raises `Paused` if it cannot be had."""

@@ -11,7 +11,7 @@ from autocompress.space.recipe import Steps
 
 BASELINE = -1  # the baseline's trial number
 
-Kind = Literal["baseline", "applies", "rehearse", "train", "evaluate", "remeasure", "judge"]
+Kind = Literal["baseline", "applies", "rehearse", "train", "evaluate", "remeasure", "judge", "replay"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Failure:
     expected: bool
     traceback: str = ""
     diverged: str = ""  # the key of the training that did
+    limited: bool = False  # by a limit of this run: another may come further
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from autocompress.trials import work
 from autocompress.trials.job import Failure, Job, Result
 from autocompress.trials.put_aside import PutAside
 
-_MEASURES = ("baseline", "rehearse", "evaluate", "remeasure")
+_MEASURES = ("baseline", "rehearse", "evaluate", "remeasure", "replay")
 
 
 def perform(job: Job, on_step: OnStep) -> Result:

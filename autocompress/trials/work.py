@@ -190,12 +190,34 @@ def judge(work: Work) -> Done:
     return Done(scores, clock.seconds)
 
 
+def replay(work: Work) -> Done:
+    """The first steps of a recipe as a model of its own: measured on an artefact that is thrown away."""
+    bench, clock = work.bench, Stopwatch()
+    with clock("train"):  # only what the cache has lost
+        if not _ascent(work).train():
+            return Done({}, clock.seconds, trained=False)
+        model = _finished(work)
+    bench.runtime.support(model.plan, bench.target)
+    with bench.scratch() as artefact:
+        with clock("lower"):
+            bench.runtime.lower(model.module, model.plan, bench.example, artefact)
+            session = bench.runtime.open(artefact, bench.target)
+        with clock("evaluate"):
+            score = bench.scorer.validation(session)
+        with clock("measure"):
+            measured = bench.shape(*model, artefact) | bench.sizes(model.module, artefact)
+    return Done(workloads.in_milliseconds(measured, bench.reference_ms) | score, clock.seconds)
+
+
+def _ascent(work: Work) -> Ascent:
+    """All of its training."""
+    return Ascent(work.bench, work.recipe, work.key, work.on_step, repeat=work.repeat, deadline=work.deadline)
+
+
 def _finished(work: Work) -> Model:
     """The trained module once what follows the training is done."""
     bench, trained = work.bench, work.recipe.trained
-    module, plan = Ascent(
-        bench, work.recipe, work.key, work.on_step, repeat=work.repeat, deadline=work.deadline
-    ).model()
+    module, plan = _ascent(work).model()
     ctx = bench.context(bench.seed_of(trained, work.repeat), plan)
     return Model(apply(bench, module, ctx, work.recipe, len(trained), work.repeat), ctx.precision)
 

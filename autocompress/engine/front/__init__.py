@@ -1,1 +1,1 @@
-"""What is best: who beats whom, who wins by a rule, how good a front is, what its limits cost."""
+"""What is best: who beats whom, who wins by a rule, how good a front is, what limits cost, what steps give."""

@@ -6,7 +6,9 @@ Where the terminal is no terminal there is no such view, and after a minute with
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -21,6 +23,7 @@ from autocompress.report.terminal.drawing import drawn
 from autocompress.report.terminal.lines import status, trial_line
 from autocompress.report.terminal.view import SearchView
 from autocompress.space.goals import Goals, Measurement
+from autocompress.space.recipe import Recipe
 from autocompress.trials.job import Job
 
 
@@ -76,6 +79,14 @@ class Display(Observer):
     def unconfirmed(self, trial: Trial, repeat: int, reason: str) -> None:
         self.view.end(trial.number, repeat)
         super().unconfirmed(trial, repeat, reason)
+
+    def replayed(self, trial: Trial, steps: Recipe, reason: str) -> None:
+        self.view.end(trial.number)
+        if reason:
+            self.note(f"{trial.label} could not be replayed up to {steps[-1].name}: {reason}")
+
+    def reported(self, place: Path) -> None:
+        self._print(f"The report is in {escape(os.path.relpath(place))}")
 
     def status(self) -> str:
         """How far the search is, in one line."""

@@ -17,6 +17,7 @@ DOING = {
     "baseline": "fine-tunes and measures the baseline", "applies": "asks which methods can act on this model",
     "rehearse": "rehearses", "train": "trains",
     "evaluate": "is measured", "remeasure": "is measured again", "judge": "is scored on the test split",
+    "replay": "is replayed step by step",
 }  # fmt: skip
 
 

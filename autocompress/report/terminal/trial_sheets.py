@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from autocompress.engine.trial import Trial
@@ -19,6 +20,7 @@ _TRIALS = (
     Column("speedup", figures=True, goes=3), Column("size MB", figures=True), Column("result", whole=True),
     Column("seconds", figures=True, goes=2), Column("trained as", whole=True, goes=1),
 )  # fmt: skip
+_TOKEN = Column("ms a token", figures=True, goes=4)  # of models that continue texts: behind the latency
 _REFUSED = (Column("trial"), Column("recipe"), Column("reason"))
 _FRONT = (
     Column("trial", whole=True), Column("recipe"), Column("score", figures=True),
@@ -34,7 +36,7 @@ def trial_sheet(trials: Iterable[Trial]) -> Sheet:
     names, note = _named(shown)
     rows = [_trial_row(trial, name) for trial, name in zip(shown, names, strict=True)]
     styles = [_STYLES.get("front" if t.front else t.state, "") for t in shown]
-    return Sheet(_TRIALS, rows, styles, [line for line in (note, footnote(shown)) if line])
+    return _with_tokens(Sheet(_TRIALS, rows, styles, [line for line in (note, footnote(shown)) if line]), shown)
 
 
 def refused_sheet(trials: Iterable[Trial]) -> Sheet:
@@ -60,7 +62,7 @@ def front_sheet(baseline: Trial, front: Iterable[Trial], chosen: Trial, rule: st
         f"* chosen by {rule}. In brackets: 95 % intervals.", note,
         f"Means over several seeds: the scores of {', '.join(seeds)}." if seeds else "", footnote(ranked),
     ]  # fmt: skip
-    return Sheet(_FRONT, rows, styles, [line for line in notes if line])
+    return _with_tokens(Sheet(_FRONT, rows, styles, [line for line in notes if line]), ranked)
 
 
 def ordered(trials: Sequence[Trial], column: str) -> list[Trial]:
@@ -90,6 +92,16 @@ def result(trial: Trial) -> str:
     if trial.state == "stopped" and trial.rungs:
         return f"stopped at {max(map(float, trial.rungs)):.0%}"
     return trial.state
+
+
+def _with_tokens(sheet: Sheet, trials: Sequence[Trial]) -> Sheet:
+    """With what a further token takes, where that is measured."""
+    tokens = [_figure(t.measurement, "token_latency_ms", ".2f") for t in trials]
+    if not any(tokens):
+        return sheet
+    at = [column.name for column in sheet.columns].index("latency ms") + 1
+    rows = [(*row[:at], token, *row[at:]) for row, token in zip(sheet.rows, tokens, strict=True)]
+    return replace(sheet, columns=(*sheet.columns[:at], _TOKEN, *sheet.columns[at:]), rows=rows)
 
 
 def _named(trials: Sequence[Trial]) -> tuple[list[Cell], str]:

@@ -55,8 +55,8 @@ class ProcessExecutor(Executor):
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._all:
             self._idle.put(worker)
-        self._spent: defaultdict[tuple[int, int], float] = defaultdict(float)  # (trial, repeat) -> seconds of its jobs
         self._warned: set[str] = set()
+        self._spent: defaultdict[tuple[int, int, bool], float] = defaultdict(float)  # a trial's -> seconds of its jobs
         self._ending, self._closing = threading.Event(), threading.Event()
         self._threads = ThreadPoolExecutor(workers, "autocompress-job", initializer=_block_interrupts)
         for worker in self._all:
@@ -117,7 +117,7 @@ class ProcessExecutor(Executor):
 
     def _attempt(self, worker: _Worker, job: Job) -> Result:
         """Have the job done, handing on its steps."""
-        trial, began = (job.number, job.repeat), time.monotonic()
+        trial, began = (job.number, job.repeat, job.kind == "replay"), time.monotonic()  # a replay is another trial
         limit = self._timeout if job.number != BASELINE else None
         future = worker.begin(job, limit and max(limit - self._spent[trial], _TICK))
         try:
@@ -132,7 +132,9 @@ class ProcessExecutor(Executor):
                 elif not served:
                     raise BrokenProcessPool
         except TimeoutError:
-            return Result(failure=Failure(f"it was ended after {limit:g} s, the limit of --trial-timeout", True))
+            return Result(
+                failure=Failure(f"it was ended after {limit:g} s, the limit of --trial-timeout", True, limited=True)
+            )
         finally:
             worker.trains = False
             self._spent[trial] += time.monotonic() - began
