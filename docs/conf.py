@@ -20,6 +20,7 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
+default_role = "code"  # docstrings are written as Markdown has them
 python_use_unqualified_type_names = True
 
 html_theme = "pydata_sphinx_theme"
