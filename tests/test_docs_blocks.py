@@ -1,7 +1,8 @@
 """Every block of every page is true: spaces load, commands are taken, and what is cheap runs on a tiny project.
 
 The language of a block says what is done with it. yaml: a search space, some of its keys, or a recipe; shell: lines for
-a terminal; python: runs by itself; text: shown only. The README's blocks have tests of their own.
+a terminal; python: runs by itself; text: shown only. The README's blocks and docs/commands.md are
+run by tests/test_readme.py.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from autocompress.trials import work
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "_build" not in p.parts)]
 CHEAP = {
-    "show", "validate", "schema", "methods", "studies", "trials", "compare", "tabulate", "export", "predict", "verify",
+    "show", "validate", "schema", "methods", "studies", "trials", "compare", "tabulate", "export", "predict",
     "search", "resume", "sync",
 }  # fmt: skip
 THERE = {"space.yaml", "space", "exported/space", *methods()}  # what a command may name to be run on the project
@@ -53,7 +54,7 @@ BLOCKS = [block for page in PAGES for block in _blocks(page)]
 
 def of(language: str) -> Any:
     """A test for each block of the language outside of the README."""
-    chosen = [b for b in BLOCKS if b.language == language and b.page != "README.md"]
+    chosen = [b for b in BLOCKS if b.language == language and b.page not in ("README.md", "commands.md")]
     return pytest.mark.parametrize("block", chosen, ids=[f"{b.page}:{b.line}" for b in chosen])
 
 

@@ -67,15 +67,16 @@ limit is never trained.
 |---|---|---|
 """
 _TABLE = "| key | holds | values | if left out |\n|---|---|---|---|\n"
+_KEYS = "| key | holds | if left out |\n|---|---|---|\n"
 
 
 def markdown() -> str:
     """The page."""
     found = schema()
-    keys = "".join(_row(key, found["properties"][key], found["required"]) for key in ABOUT)
+    keys = "".join(_row(key, found["properties"][key], found["required"], values=False) for key in ABOUT)
     parts = [
         _HEAD,
-        f"## The file\n\nBesides `task`, `target` and `search`, which are sections of their own:\n\n{_TABLE}{keys}",
+        f"## The file\n\nBesides `task`, `target` and `search`, which are sections of their own:\n\n{_KEYS}{keys}",
     ]
     for name, settings in _SECTIONS.items():
         section = found["properties"][name]
@@ -89,10 +90,11 @@ def markdown() -> str:
     return "\n".join([*parts, _STEPS, _QUANTITIES + rows])
 
 
-def _row(name: str, field: Schema, required: list[str]) -> str:
+def _row(name: str, field: Schema, required: list[str], *, values: bool = True) -> str:
     about = " ".join(field["description"].split()).replace("|", "\\|")
     left_out = "required" if name in required else _default(field)
-    return f"| `{name}` | {about} | {_values(field)} | {left_out} |\n"
+    cells = [f"`{name}`", about, *([_values(field)] if values else []), left_out]
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _values(field: Schema) -> str:

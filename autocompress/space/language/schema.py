@@ -21,7 +21,7 @@ ABOUT = {  # of the keys that no class of settings holds
     "`epochs: auto`, the default here, until the validation score has not risen for two epochs, 20 at most, then one "
     "epoch at a falling rate from the best. Left out, it is `as_given` if the checkpoint's head is for these labels "
     "and beats guessing on validation texts, else fine-tuned; which one, and why, is printed.",
-    "start": "What a trial begins from: the teacher, or the checkpoint as it was given.",
+    "start": "What a trial begins from: `teacher`, or `pretrained`, the checkpoint as it was given.",
     "objectives": "What the front is spanned by: quantities, each with `maximize` or `minimize`.",
     "constraints": "Limits that every answer must keep: `score >= 0.98 * baseline`, `size_mb <= 40`.",
     "anchors": "Recipes to try first. Each must lie in the space.",
