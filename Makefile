@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: quickstart test test-all lint clean
+.PHONY: quickstart test test-all lint docs clean
 
 quickstart: .venv/quickstart
 	$(BIN)/autocompress search search_spaces/quickstart.yaml
@@ -18,6 +18,10 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
+	@echo "The documentation is in docs/_build/index.html"
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -29,5 +33,9 @@ lint: .venv/dev
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ .venv/quickstart
 
+.venv/docs: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv docs/_build

@@ -58,7 +58,7 @@ def load(folder: str | Path) -> nn.Module:
 
 
 def pipeline(folder: str | Path) -> Pipeline:
-    """An exported model as a classifier of texts, on the runtime it was measured on."""
+    """An exported model, ready to answer, on the runtime it was measured on."""
     from autocompress.serving.pipeline import pipeline
 
     return pipeline(folder)

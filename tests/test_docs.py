@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.report import method_cards
+from autocompress.report import method_cards, yaml_reference
 from autocompress.space.goals import QUANTITIES
 from autocompress.space.language.sections import KEYS
 from autocompress.space.settings import SearchSettings, Target, TaskSettings
@@ -29,8 +29,12 @@ def test_every_quantity_has_its_row_and_says_when_it_is_known() -> None:
         assert (known == "yes") is quantity.before_training
 
 
-def test_the_catalogue_in_the_docs_is_that_of_the_code() -> None:
-    page, text = Path(__file__).parent.parent / "docs" / "methods.md", method_cards.markdown()
+GENERATED = {"methods": method_cards.markdown, "language": yaml_reference.markdown}
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_generated_page_is_that_of_the_code(name: str) -> None:
+    page, text = Path(__file__).parent.parent / "docs" / f"{name}.md", GENERATED[name]()
     if not page.exists() or page.read_text() != text:
         page.write_text(text)
-        pytest.fail("docs/methods.md was out of date and is written anew: read it, and commit it")
+        pytest.fail(f"docs/{name}.md was out of date and is written anew: read it, and commit it")

@@ -1,4 +1,4 @@
-"""Every block of the README runs, on a project of the shape it speaks of."""
+"""Every block of the README runs, and every command of docs/commands.md, on a project of the shape it speaks of."""
 
 from __future__ import annotations
 
@@ -17,11 +17,22 @@ from autocompress.tracking.registry import Registered
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+COMMANDS, MLFLOW = ((ROOT / "docs" / f"{name}.md").read_text() for name in ("commands", "mlflow"))
 PROCESSES = ("search", "export")  # which load the most; the others are run in this process
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.M | re.S)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.M | re.S)
+
+
+def typed(block: str) -> dict[str, list[str]]:
+    """The words of each line, without its comment."""
+    return {line: shlex.split(line, comments=True) for line in filter(None, block.splitlines())}
+
+
+def test_the_readme_shows_some_of_all_commands() -> None:
+    every = list(typed(*blocks("shell", COMMANDS)).values())
+    assert all(words in every for words in typed(blocks("shell")[1]).values())
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +54,7 @@ def test_the_make_commands_are_targets() -> None:
 
 @pytest.mark.slow
 def test_every_command_runs(project: Path) -> None:
-    for line in filter(None, blocks("shell")[1].splitlines()):
-        program, *arguments = shlex.split(line, comments=True)
+    for line, (program, *arguments) in typed(*blocks("shell", COMMANDS)).items():
         assert program == "autocompress"
         run = run_process if arguments[0] in PROCESSES else run_here
         done = run(project, *arguments)
@@ -66,7 +76,7 @@ def test_the_lines_that_serve_are_those_that_are_printed(monkeypatch: pytest.Mon
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     made = Registered("reviews", "1", "sqlite:///mlflow.db", ("text",))
-    assert blocks("bash") == [f"{made.serve}\n{made.ask}\n"]
+    assert blocks("bash", MLFLOW) == [f"{made.serve}\n{made.ask}\n"]
 
 
 def test_links_and_methods_are_there() -> None:

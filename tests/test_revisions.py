@@ -69,7 +69,7 @@ PLACES = {  # the same code, in one file and in two
     "one.py": HELPER + BEGINS,
     "other.py": HELPER.replace("4", "5") + BEGINS,
     "apart/__init__.py": "",
-    "apart/helpers.py": HELPER.replace(": int) -> int", ")"),
+    "apart/helpers.py": HELPER.replace(": int) -> int", ")").replace('Says."""', 'Says."""\n    "More."'),
     "apart/main.py": "from apart import helpers\n" + BEGINS.replace("used", "helpers.used"),
     "apart/named.py": BEGINS.replace("    ", "    from .helpers import used as known\n    ").replace("used(", "known("),
 }

@@ -17,20 +17,20 @@ State = Literal["complete", "stopped", "failed", "running", "refused", "duplicat
 class Trial:
     """One recipe and what became of it."""
 
-    number: int
-    state: State
-    recipe: Recipe
+    number: int  #: -1 is the baseline
+    state: State  #: what became of it; `refused` and `duplicate`: it was not trained
+    recipe: Recipe  #: its steps, with every knob
     params: dict[str, Any] = field(default_factory=dict)  # what the sampler varied, by its name in the space
-    measurement: Measurement = field(default_factory=dict)
-    violations: dict[str, float] = field(default_factory=dict)  # constraint -> share of its limit by which it is broken
-    front: bool = False
-    reason: str = ""  # one line: why it was refused, stopped or failed
+    measurement: Measurement = field(default_factory=dict)  #: quantity -> value, with units in the names
+    violations: dict[str, float] = field(default_factory=dict)  #: limit -> share of it by which it is broken
+    front: bool = False  #: whether it is on the study's front
+    reason: str = ""  #: one line: why it was refused, stopped or failed
     traceback: str = ""
     unexpected: bool = False  # it failed of something that nobody raised on purpose
     diverged: str = ""  # the key of the steps whose training did: whatever begins with them will too
     duplicate_of: int | None = None
-    variant_of: int | None = None  # the trial that trained for this one too: only what follows the training differs
-    seconds: dict[str, float] = field(default_factory=dict)  # stage -> seconds: rehearse, train, lower, evaluate, ...
+    variant_of: int | None = None  #: the trial that trained for this one too: only what follows the training differs
+    seconds: dict[str, float] = field(default_factory=dict)  #: stage -> seconds: rehearse, train, lower, evaluate, ...
     rungs: dict[str, float] = field(default_factory=dict)  # share of the training, as `share_name` has it -> score then
     rung_seconds: dict[str, float] = field(default_factory=dict)  # share -> seconds of training steps by then
     ended: float = 0.0  # seconds into the search, interruptions not counted

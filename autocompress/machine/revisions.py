@@ -122,7 +122,7 @@ def _text(node: Any, module: str, source: _Module, used: list[Place]) -> str:
         used.append(place)
         return place[1]
     if isinstance(node, list):
-        kept = [part for part in node if not isinstance(part, ast.Import | ast.ImportFrom)]
+        kept = [part for part in node if not isinstance(part, ast.Import | ast.ImportFrom) and not _only_says(part)]
         return "[" + ",".join(_text(part, module, source, used) for part in kept) + "]"
     if not isinstance(node, ast.AST):
         return repr(node)
@@ -133,6 +133,11 @@ def _text(node: Any, module: str, source: _Module, used: list[Place]) -> str:
         f"{name}={_text(value, module, source, used)}" for name, value in fields.items() if value not in (None, [])
     ]
     return f"{type(node).__name__}({','.join(inside)})"
+
+
+def _only_says(part: object) -> bool:
+    """Whether it is a string that stands alone: what a field is called to hold."""
+    return isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)
 
 
 def _place(node: Any, module: str, source: _Module) -> Place | None:

@@ -30,8 +30,8 @@ def markdown() -> str:
     """The whole catalogue as a page: a table, then every card. What docs/methods.md is."""
     lines = [
         "# Methods", "",
-        "Generated from the code: every method's file begins with its card. Which acts on which model family:",
-        "[matrix.md](matrix.md).", "",
+        "Generated from the code: every method's file begins with its card.",
+        "[Methods and model families](matrix.md) says which acts on which.", "",
         "| family | method | pays in | when |", "|---|---|---|---|",
     ]  # fmt: skip
     ordered = sorted(entries(), key=lambda e: (_FAMILIES.index(e["family"]), e["name"]))

@@ -18,6 +18,7 @@ class Quantity(NamedTuple):
     """Something that is measured and that goals may speak of."""
 
     better: Direction
+    about: str
     before_training: bool  # a rehearsal already knows it
     worse_bound: str | None = None  # its interval's end that is worse for the candidate, where there is an interval
     noise: float = 0.01  # share by which two must differ to be told apart, where there is no interval
@@ -28,20 +29,38 @@ NEXT_TOKEN = "next_token"  # the run of a model that goes on writing: one token,
 # `archive_mb` waits for the training: what deflates well is a matter of the weights' values, not of their shapes.
 # `peak_memory_mb` takes a process of its own, so it is measured only where a goal speaks of it.
 QUANTITIES: dict[str, Quantity] = {
-    "score": Quantity("maximize", before_training=False),
-    "latency_ms": Quantity("minimize", before_training=True, worse_bound="latency_ms_high"),
-    "latency_ms_p95": Quantity("minimize", before_training=True, noise=0.1),
-    "size_mb": Quantity("minimize", before_training=True),
-    "archive_mb": Quantity("minimize", before_training=False),
-    "parameters": Quantity("minimize", before_training=True),
-    "flops": Quantity("minimize", before_training=True),
-    "peak_memory_mb": Quantity("minimize", before_training=True, noise=0.05),
-    "training_seconds": Quantity("minimize", before_training=False, noise=0.1),
-    "speedup": Quantity("maximize", before_training=True, worse_bound="speedup_low"),
-    "token_latency_ms": Quantity("minimize", before_training=True, worse_bound="token_latency_ms_high", run=NEXT_TOKEN),
-    "token_latency_ms_p95": Quantity("minimize", before_training=True, noise=0.1, run=NEXT_TOKEN),
-    "token_speedup": Quantity("maximize", before_training=True, worse_bound="token_speedup_low", run=NEXT_TOKEN),
-}
+    "score": Quantity("maximize", "the metric on the validation split", before_training=False),
+    "latency_ms": Quantity(
+        "minimize", "the baseline's latency over the speedup; a limit is compared with the end of the 95 % interval "
+        "that is worse for the candidate", before_training=True, worse_bound="latency_ms_high",
+    ),
+    "latency_ms_p95": Quantity("minimize", "the same, for the slowest 5 % of calls", before_training=True, noise=0.1),
+    "size_mb": Quantity("minimize", "bytes of the runtime's model file (OpenVINO's two), in millions", True),
+    "archive_mb": Quantity("minimize", "the same file deflated: where zeros show", before_training=False),
+    "parameters": Quantity("minimize", "numbers in the module", before_training=True),
+    "flops": Quantity(
+        "minimize", "two for each multiply-add of the module's matrix products, for one batch of the target", True
+    ),
+    "peak_memory_mb": Quantity(
+        "minimize", "millions of bytes that opening the artefact and running one batch add to a process that has the "
+        "runtime loaded; measured (2 to 5 s a recipe) if an objective or a constraint names it",
+        before_training=True, noise=0.05,
+    ),
+    "training_seconds": Quantity("minimize", "what training the recipe took", before_training=False, noise=0.1),
+    "speedup": Quantity(
+        "maximize", "times faster than the baseline, measured in turn with it", True, worse_bound="speedup_low"
+    ),
+    "token_latency_ms": Quantity(
+        "minimize", "of `causal-lm` only: `latency_ms` of each token after the first", before_training=True,
+        worse_bound="token_latency_ms_high", run=NEXT_TOKEN,
+    ),
+    "token_latency_ms_p95": Quantity(
+        "minimize", "the same, for the slowest 5 % of calls", before_training=True, noise=0.1, run=NEXT_TOKEN
+    ),
+    "token_speedup": Quantity(
+        "maximize", "times faster than the baseline at that", True, worse_bound="token_speedup_low", run=NEXT_TOKEN
+    ),
+}  # fmt: skip
 DEFAULT_OBJECTIVES: dict[str, Direction] = {"score": "maximize", "latency_ms": "minimize", "size_mb": "minimize"}
 _EXAMPLES = {"score": 0.5, "training_seconds": 600}  # limits that somebody may write
 

@@ -22,9 +22,9 @@ from pydantic_core import PydanticCustomError
 
 
 class Settings(BaseModel):
-    """Frozen, and unknown keys are refused."""
+    """Frozen, and unknown keys are refused. What stands below a field says what it holds: editors and docs show it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 _MOST_TOKENS = 2**18  # a batch of 512 texts of 512 tokens
@@ -82,16 +82,27 @@ class TaskSettings(Settings):
     kind: Annotated[str, Field(json_schema_extra=lambda schema: schema.update(enum=task_kinds()))] = (
         "text-classification"
     )
+    """What is asked: one label a text, a label for every word, or which token comes next (of texts without labels)."""
     data: Annotated[str | dict[Split, str], BeforeValidator(_source)]
+    """A hub data set (`glue/sst2`), files by split (`{train: a.csv, validation: b.csv, test: c.csv}`: csv, tsv, json,
+    jsonl, parquet, in UTF-8), a folder saved by `datasets`, or `builtin/docstrings`."""
     text: Annotated[tuple[str, ...], BeforeValidator(_columns)] = ("text",)
+    """The column of texts; `[premise, hypothesis]` for pairs. For labels of words the column of words: lists, or text
+    with blanks between them."""
     label: Annotated[
         str, Field(validate_default=True, json_schema_extra=lambda schema: schema.update(default="label"))
     ] = ""
+    """The column of labels, words or whole numbers; blanks around them are taken off. For labels of words as many as
+    there are words. Texts that are continued have none: there the key is refused."""
     max_length: Annotated[int, Field(ge=8, le=8192, strict=True)] = 128
+    """Tokens of a text; longer ones are cut. At most what the model reads."""
     limit: dict[Split, Count] = {}
+    """No more texts of a split than these, in their true shares of labels: `{train: 2000, validation: 500}`."""
     metric: Annotated[
         str, Field(validate_default=True, json_schema_extra=lambda schema: schema.update(enum=_metrics()))
     ] = ""
+    """What `score` is. Of texts `accuracy`, `macro_f1` or `mcc`; of words `entity_f1` (whole entities, as conlleval
+    counts them) or `accuracy`; of next tokens `likelihood` (1 / perplexity) or `accuracy`."""
 
     @field_validator("kind")
     @classmethod
@@ -120,17 +131,21 @@ class TaskSettings(Settings):
 
 
 class Target(Settings):
-    """Where the model will run. Latency is that of one batch of `batch_size` texts of `sequence_length` tokens.
-
-    `compile`: whether torch turns the module into code of its own for it. The other runtimes have no such choice.
-    """
+    """Where the model will run. Latency is that of one batch of `batch_size` texts of `sequence_length` tokens."""
 
     runtime: Literal["torch", "onnxruntime", "openvino"] = "onnxruntime"
+    """What opens the model file and runs it. `openvino` takes `pip install 'autocompress[openvino]'`."""
     compile: Annotated[bool, Field(strict=True)] = False
+    """Of the torch runtime only: `torch.compile` turns the module into code of its own, on its first batches. On a CPU
+    that takes a C++ compiler."""
     device: Literal["cpu", "cuda"] = "cpu"
+    """Where the model is measured."""
     threads: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
+    """CPU threads that the model runs on."""
     batch_size: Annotated[int, Field(ge=1, le=4096, strict=True)] = 1
+    """Texts of one call."""
     sequence_length: Annotated[int, Field(ge=4, le=131_072, strict=True)] = 64
+    """Tokens of a text when latency is measured. Its product with `batch_size` is at most 262,144."""
 
     @field_validator("sequence_length")
     @classmethod
@@ -154,37 +169,41 @@ class Target(Settings):
 
 
 class Confirm(Settings):
-    """How many of the front's best are trained again, and with how many seeds in all. `top: 0`: none.
-
-    If none of them keeps every limit then, the next of the front is trained again.
-    """
+    """How many of the front's best are trained again, and with how many seeds."""
 
     top: Annotated[int, Field(ge=0, strict=True)] = 3
+    """The front's first so many, by the rule; 0: none."""
     seeds: Annotated[int, Field(ge=2, strict=True)] = 3
+    """Seeds that each is trained with in all, the search's own included."""
 
 
 class SearchSettings(Settings):
-    """How much is tried, and how.
-
-    `sampler`: who proposes recipes. grid goes through a space that has an end, each recipe once.
-    `built_in_anchors`: whether the combinations that usually pay, and each method alone, are tried first, right after
-    the anchors that the space names.
-    `rungs`: whether trials that fall behind are stopped at a ninth and a third of their training. auto: in searches of
-    20 trials and more; watch: they are scored there and go on.
-    `variants`: how many more recipes, at most, are evaluated from the training of one. `variant_time`: the share of the
-    training's seconds that they may take together; the first of them always may.
-    `rule`: which of the front is chosen in the end.
-    """
+    """How much is tried, and how."""
 
     trials: Count = 40
+    """Recipes that begin training, over every resume. What is refused before that is not counted."""
     seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 0
+    """Decides data splits, samples and training."""
     sampler: Literal["tpe", "nsgaii", "gp", "random", "grid"] = "tpe"
+    """Who proposes recipes. `tpe` learns from refused ones too; `grid` goes through a space that has an end, each
+    recipe once."""
     built_in_anchors: Annotated[bool, Field(strict=True)] = True
+    """Whether the combinations that usually pay, and each method alone, are tried first, right after your anchors."""
     rungs: Literal["auto", "stop", "watch", "none"] = "auto"
+    """What happens at a ninth and a third of a trial's training. `stop`: it is scored, and stopped if what it is
+    forecast to score loses to a finished trial; `watch`: it is scored only; `auto`: `stop` in searches of 20 trials
+    and more."""
     variants: Annotated[int, Field(ge=0, strict=True)] = 32
+    """How many more recipes, at most, are evaluated from one training: those that differ only in what follows it. They
+    are not counted as trials."""
     variant_time: Annotated[float, Field(ge=0)] = 0.5
+    """The share of a training's seconds that its variants may take together; the first of them always may."""
     rule: Literal["knee", "best_score", "fastest", "smallest"] = "knee"
+    """Which of the front is chosen in the end."""
     confirm: Confirm = Confirm()
+    """How finalists are confirmed: the front's first `top` by the rule are measured again in a process of their own and
+    trained with `seeds` seeds in all, and the rule chooses by these latencies and by the means of the scores. If none
+    of them keeps every limit by these, the next of the front is confirmed. `{top: 0}`: none is."""
 
     @model_serializer(mode="wrap")
     def _without_later(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
