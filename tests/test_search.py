@@ -374,12 +374,13 @@ def weights(model: torch.nn.Module) -> torch.Tensor:
 
 
 INT8 = "int8_dynamic: {exclude: [none, classifier], per_token: [true, false]}"
+ALL = "variant_time: 1000"  # whatever they take
 TAILS = SPACE.replace("- one_of: [skip, int8_dynamic]", f"- one_of: [skip, {INT8}]")
 
 
 @pytest.mark.slow
 def test_what_follows_a_training_is_evaluated_from_it_uncharged(project: Path) -> None:
-    project.write_text(TAILS.replace("variants: 0", "variants: 32").replace("size_mb <= 0.95", "size_mb <= 2"))
+    project.write_text(TAILS.replace("variants: 0", f"variants: 32, {ALL}").replace("size_mb <= 0.95", "size_mb <= 2"))
     steps: list[int] = []
 
     class Watching(Observer):
@@ -403,7 +404,9 @@ def test_what_follows_a_training_is_evaluated_from_it_uncharged(project: Path) -
 
 @pytest.mark.slow
 def test_at_most_so_many_variants_and_a_refused_one_is_not_lowered(project: Path) -> None:
-    project.write_text(TAILS.replace("variants: 0", "variants: 2").replace("0.95 * baseline", "0.56 * baseline"))
+    project.write_text(
+        TAILS.replace("variants: 0", f"variants: 2, {ALL}").replace("0.95 * baseline", "0.56 * baseline")
+    )
     study = autocompress.search(project, trials=1)
     variants = [t for t in study.trials if t.variant_of is not None]
     assert len(variants) == 2

@@ -1,20 +1,20 @@
 """The one writer: asks the store for recipes, sends jobs, decides what becomes of each trial, tells.
 
 Size and latency are judged first, by a rehearsal; only recipes that meet those limits are trained, and only those that
-began training are charged to the budget. Once a recipe is trained, all others of the space that are trained alike, and
-differ in what follows, are evaluated too, as its variants.
+began training are charged to the budget. Once a recipe is trained, others of the space that are trained alike, and
+differ in what follows, are evaluated too, as its variants (see `front.variants`).
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from autocompress.engine.alerts import Alerts
 from autocompress.engine.budget import Budget
 from autocompress.engine.events import Observer
+from autocompress.engine.front.variants import Variants
 from autocompress.engine.optuna.store import Store
 from autocompress.engine.scheduler import Life
 from autocompress.engine.trial import State, Trial
@@ -23,7 +23,6 @@ from autocompress.machine import fault_points
 from autocompress.space import rungs
 from autocompress.space.goals import Measurement
 from autocompress.space.language.steps import Params
-from autocompress.space.recipe import Recipe
 from autocompress.space.search_space import SearchSpace
 from autocompress.trials.answers import Answers
 from autocompress.trials.artefacts import find, trial_key
@@ -55,7 +54,7 @@ class Coordinator:
         self._alerts = Alerts(self.table, observer)
         self._began = clock() - max((t.ended for t in self.table), default=0.0)
         self._echoes: list[Trial] = []  # repeats of trials that are under way, not told yet
-        self._due = deque(t for t in self.table if t.state == "complete" and t.charged)  # for variants
+        self._variants = Variants(space, self.table)
         self._shares: tuple[float, ...] = ()
         self._late: Callable[[], bool] = lambda: False
         self._watching = space.search.rungs == "watch"
@@ -74,7 +73,7 @@ class Coordinator:
             if not budget.late():
                 yield from self._begin(trial)
         while True:
-            if not budget.late() and (variant := self._next_variant()) is not None:
+            if not budget.late() and (variant := self._variants.next()) is not None:
                 yield from self._begin(self._asked(decided=self._space.locate(variant)))
             elif budget.met(self.table) or (reason := budget.over(self.table, self._space.size)):
                 if budget.late() or not self.table.count("running"):
@@ -90,18 +89,6 @@ class Coordinator:
         asked = self._store.ask(self._space.sample, explore=explore, decided=decided)
         fault_points.point("asked")
         return self.table.keep(asked)
-
-    def _next_variant(self) -> Recipe | None:
-        """The next recipe that is trained already, as another trial, and was not tried yet."""
-        while self._due:
-            parent = self._due[0]
-            made = sum(t.variant_of == parent.number for t in self.table.trained_alike(parent))
-            if made < self._space.search.variants and parent.recipe.trained:
-                for recipe in self._space.variants(parent.params):
-                    if not self.table.knows(recipe):
-                        return recipe
-            self._due.popleft()
-        return None
 
     def _begin(self, trial: Trial) -> Iterator[Life]:
         """The trial's life, unless its outcome is known already or will be with that of a trial under way."""
@@ -134,8 +121,9 @@ class Coordinator:
             self._end(_broken(trial, result, "refused"))
             return None
         trial = self._judged(trial, result.measurement)
-        if trial.reason:
-            self._end(replace(trial, state="refused"))
+        lost = "" if trial.reason or trial.variant_of is None else self._variants.lost(trial)
+        if trial.reason or lost:
+            self._end(replace(trial, state="refused", reason=trial.reason or lost))
             return None
         return self.table.keep(trial)  # with what it measures: from now on it is one that trains
 
@@ -213,7 +201,7 @@ class Coordinator:
         self._on_end(trial, self.table)
         fault_points.point("logged")
         if trial.state == "complete" and trial.charged:
-            self._due.append(trial)
+            self._variants.follow(trial)
         for echo in [e for e in self._echoes if e.duplicate_of == trial.number]:
             self._echoes.remove(echo)
             self._end(_repeated(echo, trial))

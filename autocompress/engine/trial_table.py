@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from autocompress.engine.front.dominance import Difference, Front, unknown
 from autocompress.engine.trial import Trial
-from autocompress.space.goals import Goals
+from autocompress.space.goals import Goals, Measurement
 from autocompress.space.recipe import Recipe
 
 EVALUATED = ("complete", "stopped", "failed")
@@ -67,6 +67,10 @@ class TrialTable:
     def front(self) -> set[int]:
         """Of the feasible trials, those that no other one on the front beats."""
         return self._front.numbers
+
+    def beaten_by(self, measurement: Measurement) -> set[int]:
+        """Those on the front that would beat a trial which measured this."""
+        return self._front.beaten_by(measurement)
 
     def count(self, mark: str) -> int:
         """How many trials are in this state. `charged`: how many count toward the budget; `training`: how many of those

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 from pydantic_core import PydanticCustomError
 
 
@@ -187,9 +196,17 @@ class SearchSettings(Settings):
     variants: Annotated[int, Field(ge=0, strict=True)] = 32
     """How many more recipes, at most, are evaluated from one training: those that differ only in what follows it. They
     are not counted as trials."""
+    variant_time: Annotated[float, Field(ge=0)] = 0.5
+    """The share of a training's seconds that its variants may take together. The first of them always may."""
     rule: Literal["knee", "best_score", "fastest", "smallest"] = "knee"
     """Which of the front is chosen in the end."""
     confirm: Confirm = Confirm()
     """How finalists are confirmed: the front's first `top` by the rule are measured again in a process of their own and
     trained with `seeds` seeds in all, and the rule chooses by these latencies and by the means of the scores. If none
     of them keeps every limit by these, the next of the front is confirmed. `{top: 0}`: none is."""
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A setting that came later is not written at its default: studies of before stay what they are."""
+        dump: dict[str, Any] = written(self)
+        return {name: value for name, value in dump.items() if (name, value) != ("variant_time", 0.5)}

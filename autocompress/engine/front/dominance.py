@@ -30,6 +30,7 @@ None: it is not known what they answered."""
 
 _NORMAL = 1.96  # standard errors on either side of a 95 % interval
 _ROUNDING = 1e-9
+_NOBODY = -2  # no trial's number
 
 
 def unknown(one: int, other: int) -> None:
@@ -77,6 +78,17 @@ class Front:
                     self._kept.append(number)
             self._settled = len(self._order)
         return set(self._kept)
+
+    def beaten_by(self, measurement: Measurement) -> set[int]:
+        """Who on the front would beat one that measured this, whose answers are not known."""
+        beaten = Front(self._goals)
+        beaten.add(_NOBODY, measurement)
+        found = set[int]()
+        for number in self.numbers:
+            beaten.add(number, self._measured[number])
+            if beaten.beats(number, _NOBODY):
+                found.add(number)
+        return found
 
     def _is_beaten(self, number: int, before: tuple[float, int]) -> bool:
         """By one on the front: then it changes nothing for those that come after it."""
