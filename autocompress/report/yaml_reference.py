@@ -103,7 +103,7 @@ def _values(field: Schema) -> str:
     match field:
         case {"enum": list() as names}:
             return ", ".join(f"`{name}`" for name in names)
-        case {"type": "integer"}:
+        case {"type": "integer" | "number"}:
             return f"{low} to {most:,}" if most > 0 else f"from {low} on"
         case {"type": "boolean"}:
             return "`true`, `false`"

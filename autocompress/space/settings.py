@@ -197,7 +197,7 @@ class SearchSettings(Settings):
     """How many more recipes, at most, are evaluated from one training: those that differ only in what follows it. They
     are not counted as trials."""
     variant_time: Annotated[float, Field(ge=0)] = 0.5
-    """The share of a training's seconds that its variants may take together; the first of them always may."""
+    """The share of a training's seconds that its variants may take together. The first of them always may."""
     rule: Literal["knee", "best_score", "fastest", "smallest"] = "knee"
     """Which of the front is chosen in the end."""
     confirm: Confirm = Confirm()
