@@ -312,7 +312,7 @@ def test_the_command_prints_tables_json_and_a_picture(
     run(project, monkeypatch, runtime="torch", sequence_length=8)
     said = capsys.readouterr().out
     assert "./model on torch, cpu, one thread, one text of 8 tokens: " in said
-    assert "│ attention projections │" in said
+    assert "\nattention projections  " in said
     assert "sharing" in said
     assert "(sharing)" not in said  # the catalogue has methods of that family
     assert max(map(len, said.split("\n"))) <= 110

@@ -117,7 +117,7 @@ def test_what_is_no_text_is_refused_in_a_sentence(address: str, given: object, s
 
 def test_what_is_logged_holds_no_pickle_and_little_to_install(home: Path, logged: Path) -> None:
     kinds = {file.suffix for file in logged.rglob("*") if file.is_file()}
-    assert kinds <= {"", ".json", ".md", ".onnx", ".py", ".safetensors", ".txt", ".yaml"}
+    assert kinds <= {"", ".css", ".js", ".json", ".md", ".onnx", ".py", ".safetensors", ".txt", ".yaml"}
     assert sorted(place.name for place in (logged / "artifacts").iterdir()) == ["space"]
     assert [p.name for p in (logged / "code").iterdir()] == ["autocompress"]
     wanted = (logged / "requirements.txt").read_text().split()

@@ -27,6 +27,9 @@ def trial_number(text: str) -> int:
     return int(text.removeprefix("t"))
 
 
+WORKERS = "AUTOCOMPRESS_WORKERS"  # the variable that says another default than auto
+
+
 def _workers(text: str) -> str:
     if text != "auto" and not re.fullmatch(r"[1-9][0-9]*", text):
         raise ConfigError(f"--workers: it should be a number from 1 on, or auto. Got {text!r}.")
@@ -46,7 +49,7 @@ Timeout = Annotated[
 Workers = Annotated[
     str,
     typer.Option(
-        metavar="N|auto", envvar="AUTOCOMPRESS_WORKERS", callback=_workers,
+        metavar="N|auto", envvar=WORKERS, callback=_workers,
         help="trials at once, each with its share of the CPU threads; auto: as many as pay here",
     ),
 ]  # fmt: skip

@@ -5,7 +5,9 @@ all scores as if none were masked: ∂L/∂S = ∂L/∂W' · W. With `block` 32,
 sparsity · (1 - (1 - t)³) up to four fifths of the training.
 
 Sanh et al. 2020, "Movement Pruning", arXiv:2005.07683 (scores with lr 1e-2; beyond 85 % far better than magnitude);
-blocks: Lagunas et al. 2021, arXiv:2109.04838. Departure: the share is of each matrix and not of all.
+blocks: Lagunas et al. 2021, arXiv:2109.04838. Departures: the share is of each matrix and not of all; and scores begin
+at the weights' sizes, of which the mean is 1, and not at 0. A step moves a score by the rate whatever its gradient, so
+in a training of tens of steps those that began at 0 are noise; over thousands of steps where they began does not count.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ class Movement(Method):
     pays: ClassVar[tuple[Gain, ...]] = ("bytes",)
     pending: ClassVar[bool] = True
     values_only: ClassVar[bool] = True
+
+    revision: ClassVar[int] = 2
 
     sparsity: Annotated[float, Field(gt=0, lt=1), Range(0.5, 0.95)] = 0.7
     block: Annotated[Literal[1, 32], Choice((1, 32))] = 1
@@ -91,8 +95,7 @@ class Masked(nn.Module):
         self.block, self.transposed = block, transposed
         sizes = F.pad(W_OI.abs(), (0, -W_OI.shape[1] % block, 0, -W_OI.shape[0] % block))
         sizes = sizes.reshape(sizes.shape[0] // block, block, -1, block).mean((1, 3))
-        # next to nothing, and so that of scores that have not moved the larger weights stay
-        self.scores = nn.Parameter(1e-6 * sizes / sizes.max().clamp_min(1e-12))
+        self.scores = nn.Parameter(sizes / sizes.mean().clamp_min(1e-12))
         self.register_buffer("least", torch.tensor(-float("inf")))
 
     def forward(self, W: Tensor) -> Tensor:
