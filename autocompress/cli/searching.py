@@ -198,9 +198,8 @@ def _place(study: Study, run: Asked) -> Path:
 
 
 def _kept(study: Study, run: Asked) -> str:
-    more = (f" --trials {run.trials}" if run.trials else "") + (
-        f" --workers {run.workers}" if run.workers != "auto" else ""
-    )
+    workers = f" --workers {run.workers}" if run.workers != os.environ.get(WORKERS, "auto") else ""
+    more = (f" --trials {run.trials}" if run.trials else "") + workers
     try:
         charged = f"{study.charged()} trained trials are kept in"
     except Exception:  # not even the database can be opened on a disk that is full
