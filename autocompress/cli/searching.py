@@ -12,6 +12,7 @@ import typer
 
 from autocompress.cli.conclusion import chosen_model, conclusion
 from autocompress.cli.options import (  # fmt: skip
+    WORKERS,
     Hours,
     Quiet,
     Register,
