@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 from itertools import islice
+
+import psutil
 
 from autocompress.errors import ConfigError, NotApplicable
 from autocompress.machine.entries import cache_root
@@ -87,7 +88,7 @@ def _summed(bench: Untaught, tried: Rehearsals, baseline: Measurement, left_out:
         step_seconds=pace.step(trained) if trained else 0.0, teacher_seconds=pace.teacher(), trial_seconds=trial,
         confirm_seconds=confirm.top * (confirm.seeds - 1) * trial,
         disk_gb=min(kept, limit_bytes() + kept / 2) / _GB, disk_free_gb=_room(), memory_gb=peak_gb(),
-        memory_free_gb=os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GB,
+        memory_free_gb=psutil.virtual_memory().available / _GB,
     )  # fmt: skip
 
 

@@ -59,7 +59,9 @@ def look(sections: dict[str, Any], root: Path, say: Callable[[str], None]) -> Lo
     """
     longest = _readable(sections["model"], root)
     task = sections["task"] | {"max_length": longest}
-    with untaught(SearchSpace.parse({**sections, "task": task, "steps": ["finetune"]}, root=root)) as bench:
+    with untaught(
+        SearchSpace.parse({**sections, "task": task, "steps": ["finetune"]}, root=root, where=lambda place: "init")
+    ) as bench:
         say("reading the texts")
         space, task = bench.space, bench.task
         tokens = np.array([len(row) for row in task.train.fields["input_ids"]])

@@ -24,17 +24,17 @@ class Offer(NamedTuple):
 
 def proposal(seen: Look, device: str, *, fast: bool, small: bool) -> list[Offer]:
     """`fast`: latency is limited; `small`: size is. Quality is won back in either case."""
-    offers = [*_structure(seen, fast=fast, small=small), *_texts(seen, fast=fast)]
+    offers = [*_structure(seen, small=small), *_texts(seen, fast=fast)]
     offers.append(Offer(
         {"one_of": ["skip", "soft_labels", ["soft_labels", "relations"]]},
         "learn from the uncompressed model too, and from how its tokens are related",
     ))  # fmt: skip
     offers.append(Offer({"finetune": {"epochs": [2, 4]}}, "win back what the steps before lost"))
-    offers.append(_precision(device, fast=fast, small=small))
+    offers.append(_precision(device, small=small))
     return offers
 
 
-def _structure(seen: Look, *, fast: bool, small: bool) -> list[Offer]:
+def _structure(seen: Look, *, small: bool) -> list[Offer]:
     """Steps that leave smaller shapes."""
     offers, table = [], seen.bytes_of("embeddings")
     if seen.layers >= _DEEP:
@@ -61,7 +61,7 @@ def _texts(seen: Look, *, fast: bool) -> list[Offer]:
     return [Offer(step, f"texts are long, and products of attention take {dense:.0%} of the time")]
 
 
-def _precision(device: str, *, fast: bool, small: bool) -> Offer:
+def _precision(device: str, *, small: bool) -> Offer:
     if device == "cpu":
         return Offer({"one_of": ["skip", "int8_dynamic", *(["weight_only"] * small)]}, "fewer bits a weight")
     return Offer({"one_of": ["skip", "half"]}, "half precision, which a GPU multiplies faster")

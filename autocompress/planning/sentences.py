@@ -50,7 +50,7 @@ def warnings(found: Estimate, space: SearchSpace) -> Iterator[str]:
         yield f"Warning: {space.search.trials} trials are asked for, and the space has {found.recipes} recipes only."
     if found.disk_gb > found.disk_free_gb:
         yield "Warning: the disk may be full before the search ends. It would pause, and go on once there is room."
-    if found.memory_gb > found.memory_free_gb + found.memory_gb / 2:
+    if found.memory_free_gb < found.memory_gb / 2:
         yield "Warning: there is hardly memory for one worker: close other programs, or take a smaller batch_size."
     yield from _noise(found, space)
 
@@ -65,10 +65,11 @@ def duration(seconds: float) -> str:
 def _refusals(found: Estimate) -> Iterator[str]:
     many = f"Only {found.feasible}" if found.feasible else "None"
     reasons = "; ".join(
-        f"{count} break {text}" + (f" (the best has {found.nearest[text]:.3g})" if text in found.nearest else "")
-        if text in found.nearest else f"{count}: {text}"
+        f"{count} break {text} (the best has {found.nearest[text]:.3g})"
+        if text in found.nearest
+        else f"{count}: {text}"
         for text, count in list(found.refused.items())[:4]
-    )  # fmt: skip
+    )
     yield (
         f"Warning: {many} of {found.rehearsed} recipes can meet the limits: {reasons}. "
         "Loosen these limits, or offer stronger methods in `steps`."
