@@ -140,9 +140,9 @@ def reached(points: list[Point], value: float, score: str) -> float:
     return math.inf
 
 
-def prepared(arguments: argparse.Namespace) -> tuple[Path, Path]:
+def prepared(arguments: argparse.Namespace, work: Path = WORK) -> tuple[Path, Path]:
     """The folders of the teacher and of the three splits."""
-    data, teacher = WORK / "data", WORK / "teacher"
+    data, teacher = work / "data", work / "teacher"
     if not data.exists():
         data.mkdir(parents=True)
         rows = pq.read_table(arguments.train, columns=["text", "label"])
