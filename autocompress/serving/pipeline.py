@@ -139,7 +139,7 @@ class _Checked:
     """A session that answers as its kind of task has it, or with a sentence."""
 
     def __init__(self, folder: Path, session: Session, kind: TaskKind) -> None:
-        self._folder, self._session, self._kind = folder, session, kind
+        self._folder, self._session, self._kind, self.labels = folder, session, kind, session.labels
 
     def run(self, batch: Inputs) -> np.ndarray:
         """Logits. Raises `ConfigError` for anything else, and for what the runtime raises."""
@@ -188,7 +188,7 @@ def _opened(folder: Path, serving: Serving) -> Session:
         where = f"{folder}: {runtime.artefact(folder).name}"
         wanted, found = (short(", ".join(labels)) for labels in (serving.labels, session.labels))
         raise ConfigError(
-            f"{where} should give the labels of {SERVING}, {wanted}. Got {found}. Export the model again."
+            f"{where} should give the labels {wanted}, as {SERVING} does. Got {found}. Export the model again."
         )
     return _Checked(folder, session, serving.kind)
 

@@ -26,7 +26,7 @@ from autocompress.trials.artefacts import Artefacts
 
 _BASELINE = "baseline_answers.json"
 _RUNG_TEXTS, _EPOCH_TEXTS, _RUNG_BATCH = 200, 1000, 32
-_BATCH, _BATCH_TOKENS = 32, 512  # of one length: MiniLM, 600 texts of 5 to 60 tokens: 0.4 of the time one by one
+_BATCH, _BATCH_TOKENS = 32, 512  # of one length
 
 
 class Scorer:
