@@ -130,6 +130,39 @@ def test_limits_that_cannot_be_met_end_the_search_with_several_workers_too(
     assert {job.kind for job in executor.jobs} == {"rehearse"}
 
 
+@pytest.mark.parametrize("failing", [0.0, 0.5])
+def test_no_two_trials_train_the_same_at_once(tmp_path: Path, failing: float) -> None:
+    """The second waits: it has nothing left to train then, or its own turn where the first came to nothing."""
+
+    class Watched(Workers):
+        at_once: tuple[str, ...] = ()
+
+        def _work(self, job: Job) -> Result:
+            if job.kind != "train":
+                return super()._work(job)
+            key = Recipe.load(job.recipe).trained.key
+            assert key not in self.at_once
+            self.at_once += (key,)
+            time.sleep(0.02)
+            done = super()._work(job)
+            self.at_once = tuple(k for k in self.at_once if k != key)
+            return done
+
+    steps = """
+  - finetune: {epochs: [1, 2], lr: 1e-2, freeze_embeddings: false}
+  - one_of: [skip, int8_dynamic, half]
+"""
+    space = SearchSpace.load(make_project(tmp_path, SPACE.split("anchors:")[0] + "steps:" + steps))
+    executor = Watched(4, size_mb=(1.0,), failing=failing)
+    trials = coordinate(tmp_path, space, executor, 6)
+    assert not [t for t in trials if t.state == "running"]
+    trained = Counter(Recipe.load(job.recipe).trained.key for job in executor.jobs if job.kind == "train")
+    if not failing:
+        assert set(trained.values()) == {1}
+        assert sum(t.charged for t in trials) == 2
+        assert sum(t.state == "complete" for t in trials) > 2
+
+
 @pytest.mark.slow
 def test_a_training_that_diverged_takes_its_look_alikes_with_it(tmp_path: Path, space: SearchSpace) -> None:
     class Diverging(Workers):

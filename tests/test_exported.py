@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import yaml
-from conftest import exact_int8
+from conftest import exact_int8, tiny, toy
 from tiny_project import SPACE, make_project
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import autocompress
 from autocompress.errors import ConfigError
+from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.runtimes.runtime import find_runtime
+from autocompress.space.settings import Target
 from autocompress.trials import work
 
 STORED = Path(__file__).parent / "stored"
@@ -223,3 +227,30 @@ def test_the_model_card_says_everything(plain: Path) -> None:
 def test_no_module_hides_a_function_of_the_package() -> None:
     """Importing a submodule sets it as an attribute: `autocompress.pipeline` worked once and then was a module."""
     assert not {module.name for module in pkgutil.iter_modules(autocompress.__path__)} & set(autocompress.__all__)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
+def test_what_a_runtime_opens_says_what_its_answers_are_called(runtime: str, tmp_path: Path) -> None:
+    model, names = tiny(), ("so so", 'a "good" <one>', "schön")
+    model.config.id2label = dict(enumerate(names))
+    found = find_runtime(runtime)
+    found.lower(model, PrecisionPlan(), toy().batch([0]), tmp_path)
+    assert found.open(tmp_path, Target(runtime=runtime)).labels == names
+
+
+def test_an_artefact_of_other_labels_is_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(STORED / "format-1", tmp_path / "other")
+    assert autocompress.pipeline(folder).session.labels == (), "the first folders do not say it"
+    model = onnx.load(folder / "model.onnx")
+    onnx.helper.set_model_props(model, {"id2label": json.dumps({"0": "spam", "1": "ham"})})
+    onnx.save(model, folder / "model.onnx")
+    with pytest.raises(ConfigError) as e:
+        autocompress.pipeline(folder)
+    assert str(e.value) == (
+        f"{folder}: model.onnx should give the labels 'sour, sweet', as serving.json does. "
+        "Got 'spam, ham'. Export the model again."
+    )
+    onnx.helper.set_model_props(model, {"id2label": '["spam"]'})
+    onnx.save(model, folder / "model.onnx")
+    with pytest.raises(ConfigError, match="id2label should be names by number"):
+        autocompress.pipeline(folder)

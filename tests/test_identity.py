@@ -277,6 +277,10 @@ def test_a_project_takes_its_studies_along(project: Path, moved: bool, monkeypat
     monkeypatch.chdir(new)
     study = Study.open("space")
     assert study.root == new
+    written = study.record["root"]
+    study_file.update(study.folder, format=1, root=str(old))  # as the first version wrote it
+    assert study.root == new
+    study_file.update(study.folder, format=2, root=written)
     identity.settle(study, Observer())
     relabel(new, "validation")
     assert "validation texts" in refusal(new / "space.yaml"), "its own, not the old folder's"

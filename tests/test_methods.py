@@ -20,7 +20,7 @@ from autocompress.methods.pruning.heads import Heads
 from autocompress.methods.pruning.layers import Layers, contributions
 from autocompress.methods.pruning.neurons import Neurons
 from autocompress.methods.quantization.int8_dynamic import Int8Dynamic
-from autocompress.methods.quantization.mixed_precision import MixedPrecision, answers, divergence, fisher
+from autocompress.methods.quantization.mixed_precision import _INT8, MixedPrecision, answers, divergence, fisher
 from autocompress.models.factored.linears import LowRankLinear
 from autocompress.models.families.anatomy import anatomy
 from autocompress.models.forward import Outputs, forward
@@ -363,6 +363,21 @@ def test_sensitivity_finds_the_fragile_layer(measure):
     found = measure(model, list(products(model)), toy(32).batch(list(range(32))), kinds.usual())
     assert max(found, key=found.__getitem__) == "classifier"
     assert min(found.values()) > -1e-8
+
+
+def test_divergence_by_hand():
+    """One layer at a time is rounded, wherever it stands, and put back."""
+    model, b = tiny(), batch(8)
+    model.bert.encoder.layer[2].output.dense = model.bert.encoder.layer[1].output.dense  # as cross_layer has it
+    path = "bert.encoder.layer.1.output.dense"
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with torch.no_grad():
+        p = model(**inputs(b)).logits.log_softmax(-1)
+        q = simulate(model, PrecisionPlan({path: _INT8}))(**inputs(b)).logits.log_softmax(-1)
+    expected = (p.exp() * (p - q)).sum(-1).mean().item()
+    assert divergence(model, [path], b, kinds.usual())[path] == pytest.approx(expected, rel=1e-4)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert model.bert.encoder.layer[2].output.dense is model.bert.encoder.layer[1].output.dense
 
 
 def test_fisher_by_hand():

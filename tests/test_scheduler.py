@@ -107,3 +107,32 @@ def test_what_an_executor_raises_reaches_the_caller() -> None:
 
     with pytest.raises(OSError, match="the node is gone"):
         drive(iter([life()]), Broken(1))
+
+
+def test_a_life_waits_for_another_and_goes_on_if_that_comes_to_nothing() -> None:
+    said: list[str] = []
+    under_way = {0}
+
+    def first() -> Life:
+        yield Job("train", StudyData(), 0)
+        under_way.clear()
+        said.append("the first has ended")
+
+    def second() -> Life:
+        while under_way:
+            yield None
+        yield Job("train", StudyData(), 1)
+        said.append("the second has ended")
+
+    executor = Threads(2)
+    drive(iter([first(), second()]), executor)
+    assert said == ["the first has ended", "the second has ended"]
+    assert executor.log == [(0, "train"), (1, "train")]
+
+
+def test_lives_that_wait_for_nobody_do_not_hold_up_the_end() -> None:
+    def life() -> Life:
+        while True:
+            yield None
+
+    drive(iter([life()]), Threads(2))

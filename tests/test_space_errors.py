@@ -311,3 +311,9 @@ def test_only_torch_compiles() -> None:
     assert mistakes(f"{HEAD}target: {{runtime: torch, compile: 1}}\nsteps: [finetune]\n") == [
         "3: target.compile should be a valid boolean. Got 1."
     ]
+
+
+def test_references_to_references_are_counted() -> None:
+    lines = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 9)}]" for i in range(9)]
+    said = " a file may hold 100000 values, counted wherever * refers to them. Got more."
+    assert mistakes("\n".join(lines)) == [said]

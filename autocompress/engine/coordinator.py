@@ -17,7 +17,7 @@ from autocompress.engine.events import Observer
 from autocompress.engine.front.variants import Variants
 from autocompress.engine.optuna.store import Store
 from autocompress.engine.scheduler import Life
-from autocompress.engine.trial import State, Trial
+from autocompress.engine.trial import Trial, broken, repeated, with_result
 from autocompress.engine.trial_table import TrialTable
 from autocompress.machine import fault_points
 from autocompress.space import rungs
@@ -30,7 +30,7 @@ from autocompress.trials.job import Job, Kind, Result, StudyData
 
 _EXPLORE_AFTER = 5  # repeats in a row: draw at random for once
 
-LifePart = Generator[Job, Result, Trial | None]  # a part of a life; None: the trial has ended
+LifePart = Generator[Job | None, Result, Trial | None]  # a part of a life; in the end None: it goes no further
 
 
 class Coordinator:
@@ -55,6 +55,7 @@ class Coordinator:
         self._began = clock() - max((t.ended for t in self.table), default=0.0)
         self._echoes: list[Trial] = []  # repeats of trials that are under way, not told yet
         self._variants = Variants(space, self.table)
+        self._training: set[str] = set()  # what trials under way are trained in, by its key
         self._shares: tuple[float, ...] = ()
         self._late: Callable[[], bool] = lambda: False
         self._watching = space.search.rungs == "watch"
@@ -98,9 +99,9 @@ class Coordinator:
         elif twin is None:
             yield self._live(self.table.keep(replace(trial, variant_of=self._trained_in(trial))))
         elif twin.state == "running":
-            self._echoes.append(self.table.keep(_repeated(trial, twin)))
+            self._echoes.append(self.table.keep(repeated(trial, twin)))
         else:
-            self._end(_repeated(trial, twin))
+            self._end(repeated(trial, twin))
 
     def _trained_in(self, trial: Trial) -> int | None:
         """The trial that was trained like this one, if there is one: then nothing is left to train, or to charge."""
@@ -110,31 +111,52 @@ class Coordinator:
     def _live(self, trial: Trial) -> Life:
         """One trial from rehearsal to measurement."""
         rehearsed = yield from self._rehearse(trial)
-        trained = rehearsed and (yield from self._train(rehearsed))
-        if trained:
-            yield from self._evaluate(trained)
+        ready = rehearsed and (yield from self._wait(rehearsed))
+        if not ready:
+            return
+        own = {ready.recipe.trained.key} if ready.variant_of is None else set()
+        self._training |= own
+        try:
+            if trained := (yield from self._train(ready)):
+                yield from self._evaluate(trained)
+        finally:
+            self._training -= own
+
+    def _wait(self, trial: Trial) -> LifePart:
+        """Until no trial is trained alike at the same time, for both would train the same steps."""
+        if trial.variant_of is not None or not trial.recipe.trained:
+            return trial
+        while trial.recipe.trained.key in self._training:
+            if self._late():
+                return None  # it stays under way
+            yield None
+        return self._still(self.table.keep(replace(trial, variant_of=self._trained_in(trial))))
 
     def _rehearse(self, trial: Trial) -> LifePart:
         result = yield self._job("rehearse", trial)
-        trial = _with(trial, result)
+        trial = with_result(trial, result)
         if result.failure:
-            self._end(_broken(trial, result, "refused"))
+            self._end(broken(trial, result, "refused"))
             return None
         trial = self._judged(trial, result.measurement)
-        lost = "" if trial.reason or trial.variant_of is None else self._variants.lost(trial)
-        if trial.reason or lost:
-            self._end(replace(trial, state="refused", reason=trial.reason or lost))
+        return self._still(self.table.keep(trial))  # with what it measures: from now on it is one that trains
+
+    def _still(self, trial: Trial) -> Trial | None:
+        """The trial, unless what is known of it and of others by now says that it need not be trained."""
+        lost = "" if trial.variant_of is None else self._variants.lost(trial)
+        if reason := trial.reason or self.table.diverges(trial) or lost:
+            self._end(replace(trial, state="refused", reason=reason))
             return None
-        return self.table.keep(trial)  # with what it measures: from now on it is one that trains
+        return trial
 
     def _train(self, trial: Trial) -> LifePart:
         """Rung by rung. A variant is trained already; should the cache have lost that, its evaluation trains it."""
         for share in () if trial.variant_of is not None else (*self._shares, 1.0):
             result = yield self._job("train", trial, share)
-            known = replace(_with(trial, result), rungs=result.rungs, rung_seconds=result.rung_seconds)
+            known = replace(with_result(trial, result), rungs=result.rungs, rung_seconds=result.rung_seconds)
             trial = self.table.keep(known)
             if result.failure:
-                self._end(_broken(trial, result, "failed"))
+                self._end(broken(trial, result, "failed"))
                 return None
             if result.trained:
                 break
@@ -147,9 +169,9 @@ class Coordinator:
 
     def _evaluate(self, trial: Trial) -> LifePart:
         result = yield self._job("evaluate", trial)
-        trial = _with(trial, result)
+        trial = with_result(trial, result)
         if result.failure:
-            self._end(_broken(trial, result, "failed"))
+            self._end(broken(trial, result, "failed"))
             return None
         if result.trained:  # else what the cache had lost was trained again, and put aside
             self._end(replace(self._judged(trial, trial.measurement), state="complete"))
@@ -204,33 +226,10 @@ class Coordinator:
             self._variants.follow(trial)
         for echo in [e for e in self._echoes if e.duplicate_of == trial.number]:
             self._echoes.remove(echo)
-            self._end(_repeated(echo, trial))
+            self._end(repeated(echo, trial))
         self._alerts.see(trial)
 
     def _tidy(self, trial: Trial) -> None:
         """Of a trial that has ended, only one on the front keeps what it made."""
         if trial.state != "running" and trial.number not in self.table.front:
             self._artefacts.drop(trial_key(trial.number))
-
-
-def _with(trial: Trial, result: Result) -> Trial:
-    """The trial, with what a job measured and how long it took."""
-    names = dict.fromkeys([*trial.seconds, *result.seconds])
-    seconds = {name: trial.seconds.get(name, 0.0) + result.seconds.get(name, 0.0) for name in names}
-    return replace(trial, measurement=trial.measurement | result.measurement, seconds=seconds)
-
-
-def _broken(trial: Trial, result: Result, state: State) -> Trial:
-    assert result.failure
-    return replace(
-        trial, state=state, reason=result.failure.reason, traceback=result.failure.traceback,
-        unexpected=not result.failure.expected, diverged=result.failure.diverged, violations={},
-    )  # fmt: skip
-
-
-def _repeated(trial: Trial, twin: Trial) -> Trial:
-    """Answered from memory: what was measured then, uncharged."""
-    return replace(
-        trial, state="duplicate", measurement=twin.measurement if twin.state == "complete" else {},
-        violations=twin.violations, reason=f"the same recipe as t{twin.number:03d}", duplicate_of=twin.number,
-    )  # fmt: skip

@@ -56,7 +56,7 @@ def settle(study: StudyState, observer: Observer) -> None:
         study_file.update(study.folder, machine=fingerprint.machine(study.space.target.device), **now)
         return
     if unknown := {section: facts for section, facts in now.items() if section not in study.record}:
-        study_file.update(study.folder, **unknown)
+        study_file.update(study.folder, root=study_file.relative(study.root, study.folder), **unknown)
     if unknown.keys() & _SECTIONS.keys():
         observer.note(
             f"The study {study.name!r} is of an earlier version, which did not write down what data and model it was "

@@ -13,6 +13,7 @@ from typing import Any
 
 from autocompress.errors import ConfigError
 from autocompress.machine import cache, fingerprint
+from autocompress.space.language.yaml_lines import YamlSource
 from autocompress.space.search_space import SearchSpace
 from autocompress.space.stored_space import plain, restore
 
@@ -79,7 +80,19 @@ def relative(root: Path, folder: Path) -> str:
 def root_of(folder: Path) -> Path:
     """The folder that relative paths in the study's space start from."""
     root: str = read(folder)["root"]
-    return (folder / root).resolve()
+    return _followed(folder, Path(root)) if os.path.isabs(root) else (folder / root).resolve()
+
+
+def _followed(folder: Path, root: Path) -> Path:
+    """An absolute `root`, of a study of format 1; or the project that the study lies in, if that has what it names.
+
+    So what was moved or copied reads its own files, and not those of the folder that it came from.
+    """
+    space, project = YamlSource.read(folder / "space.yaml").data, folder.parents[1]
+    data = space.get("task", {}).get("data")
+    named = [space.get("model"), space.get("teacher"), *(data.values() if isinstance(data, dict) else [data])]
+    files = [name for name in named if isinstance(name, str) and any((at / name).exists() for at in (root, project))]
+    return project if files and all((project / name).exists() for name in files) else root
 
 
 def space_of(folder: Path) -> SearchSpace:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from autocompress.space.goals import Measurement
 from autocompress.space.recipe import Recipe
-from autocompress.trials.job import BASELINE
+from autocompress.trials.job import BASELINE, Result
 
 State = Literal["complete", "stopped", "failed", "running", "refused", "duplicate"]
 
@@ -65,3 +65,26 @@ def nearest_trial(number: int, known: Mapping[int, Trial]) -> str:
     if not known:
         return "It has none yet."
     return f"The nearest is {known[min(known, key=lambda other: abs(other - number))].label}."
+
+
+def with_result(trial: Trial, result: Result) -> Trial:
+    """The trial, with what a job measured and how long it took."""
+    names = dict.fromkeys([*trial.seconds, *result.seconds])
+    seconds = {name: trial.seconds.get(name, 0.0) + result.seconds.get(name, 0.0) for name in names}
+    return replace(trial, measurement=trial.measurement | result.measurement, seconds=seconds)
+
+
+def broken(trial: Trial, result: Result, state: State) -> Trial:
+    assert result.failure
+    return replace(
+        trial, state=state, reason=result.failure.reason, traceback=result.failure.traceback,
+        unexpected=not result.failure.expected, diverged=result.failure.diverged, violations={},
+    )  # fmt: skip
+
+
+def repeated(trial: Trial, twin: Trial) -> Trial:
+    """Answered from memory: what was measured then, uncharged."""
+    return replace(
+        trial, state="duplicate", measurement=twin.measurement if twin.state == "complete" else {},
+        violations=twin.violations, reason=f"the same recipe as t{twin.number:03d}", duplicate_of=twin.number,
+    )  # fmt: skip

@@ -39,6 +39,11 @@ class Precision:
     per_token: bool = False
     bits: int = 0
 
+    @property
+    def row_by_row(self) -> bool:
+        """Whether what it computes of one text does not depend on the others of its batch."""
+        return self.activation != "dynamic_int8" or self.per_token
+
 
 class PrecisionPlan(dict[str, Precision]):
     """Module path -> Precision. A module that is absent stays in float32.
@@ -52,6 +57,11 @@ class PrecisionPlan(dict[str, Precision]):
     def __init__(self, entries: Mapping[str, Precision] | None = None, scales: Mapping[str, Tensor] | None = None):
         super().__init__(entries or {})
         self.scales: dict[str, Tensor] = dict(scales or {})
+
+    @property
+    def row_by_row(self) -> bool:
+        """Whether the model answers each text of a batch as it would answer it alone, but for rounding."""
+        return all(precision.row_by_row for precision in self.values())
 
     def add(self, paths: Iterable[str], precision: Precision, scales: Mapping[str, Tensor] | None = None) -> None:
         """Plan `precision` for the modules at `paths`. Raise `NotApplicable` where another one is planned."""

@@ -19,6 +19,11 @@ class Continued:
     def __init__(self, session: Session, before: Inputs) -> None:
         self._session, self._past = session, past_of(session.outputs(before))
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """As the session says."""
+        return self._session.labels
+
     def run(self, batch: Inputs) -> np.ndarray:
         logits: np.ndarray = self.outputs(batch)["logits"]
         return logits

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 class Session(Protocol):
     """An opened artefact."""
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What its answers are called, as the artefact itself says; none where it does not."""
+
     def run(self, batch: Inputs) -> np.ndarray:
         """Logits, float32: (B, C), or (B, T, C) of a model that answers token by token.
 

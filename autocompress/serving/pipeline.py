@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autocompress.errors import ConfigError, NotFinite
+from autocompress.errors import ConfigError, NotFinite, short
 from autocompress.runtimes.runtime import Session, find_runtime
 from autocompress.serving.continuation import USUAL, checked_count, continuations
-from autocompress.serving.folder import Serving, read_serving
+from autocompress.serving.folder import SERVING, Serving, read_serving
 from autocompress.serving.safety import settings
 from autocompress.serving.safety.inspection import inspect
 from autocompress.serving.tokenizer import Tokens
@@ -139,7 +139,7 @@ class _Checked:
     """A session that answers as its kind of task has it, or with a sentence."""
 
     def __init__(self, folder: Path, session: Session, kind: TaskKind) -> None:
-        self._folder, self._session, self._kind = folder, session, kind
+        self._folder, self._session, self._kind, self.labels = folder, session, kind, session.labels
 
     def run(self, batch: Inputs) -> np.ndarray:
         """Logits. Raises `ConfigError` for anything else, and for what the runtime raises."""
@@ -179,11 +179,18 @@ def _opened(folder: Path, serving: Serving) -> Session:
 
         load.check(folder)
     try:
-        return _Checked(folder, runtime.open(folder, target), serving.kind)
+        session = runtime.open(folder, target)
     except ConfigError:
         raise
     except Exception as e:  # every runtime has its own errors for a file that it cannot read
         raise _unlike(folder, f"a model that {target.runtime} opens on {target.device}", e) from e
+    if session.labels not in ((), serving.labels):
+        where = f"{folder}: {runtime.artefact(folder).name}"
+        wanted, found = (short(", ".join(labels)) for labels in (serving.labels, session.labels))
+        raise ConfigError(
+            f"{where} should give the labels {wanted}, as {SERVING} does. Got {found}. Export the model again."
+        )
+    return _Checked(folder, session, serving.kind)
 
 
 def _unlike(folder: Path, what: str, error: Exception) -> ConfigError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
 from autocompress.models import input_limits, loading
 from autocompress.runtimes import latency
 from autocompress.runtimes.runtime import Runtime, Session, find_runtime
@@ -87,6 +89,14 @@ class Loaded:
     @cached_property
     def calibration(self) -> list[Batch]:
         return list(self.task.train_head(_CALIBRATION_TEXTS).batches(_CALIBRATION_BATCH))
+
+    def to_score(self, artefact: Path) -> Session:
+        """The artefact on all of this worker's threads: what it answers does not depend on them, as its latency does.
+
+        Compiled code is made for so many threads as the target has, and takes long to make.
+        """
+        threads = self.target.threads if self.target.compile else torch.get_num_threads()
+        return self.runtime.open(artefact, self.target.model_copy(update={"threads": threads}))
 
     @property
     def baseline_folder(self) -> Path:

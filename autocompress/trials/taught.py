@@ -131,4 +131,5 @@ class Taught(Loaded):
 
     @cached_property
     def scorer(self) -> Scorer:
-        return Scorer(self.artefacts, self.task, self.target.batch_size, lambda: self.baseline, self.device)
+        batch_size = self.target.batch_size
+        return Scorer(self.artefacts, self.task, batch_size, self.to_score, lambda: self.baseline_folder, self.device)

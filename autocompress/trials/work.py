@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from autocompress.machine import cache, fault_points
 from autocompress.machine.timer import Seconds, Stopwatch
 from autocompress.methods.context import OnStep
+from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.runtimes import latency, workloads
 from autocompress.space.goals import Measurement
 from autocompress.space.recipe import Recipe
@@ -158,10 +159,9 @@ def evaluate(work: Work) -> Done:
         lower = bench.runtime.lower
         artefacts.put(f"{work.key}/artefact", lambda draft: lower(model.module, model.plan, bench.example, draft))
         artefact = bench.made(f"{work.key}/artefact")
-        session = bench.runtime.open(artefact, bench.target)
     fault_points.point("lowered")
     with clock("evaluate"):
-        score = bench.scorer.validation(session, None if work.repeat else work.number)
+        score = bench.scorer.validation(artefact, model.plan, None if work.repeat else work.number)
     with clock("measure"):
         measured = bench.shape(*model, artefact) | bench.sizes(model.module, artefact)
         measured["archive_mb"] = latency.archive_mb(bench.runtime.artefact(artefact))
@@ -185,9 +185,10 @@ def judge(work: Work) -> Done:
     """Score the chosen artefact and the baseline on the untouched test split."""
     bench, clock = work.bench, Stopwatch()
     with clock("judge"):
-        chosen = bench.runtime.open(bench.made(f"{work.key}/artefact"), bench.target)
-        scores = {"test_score": bench.scorer.test(chosen), "baseline_test_score": bench.scorer.test(bench.baseline)}
-    return Done(scores, clock.seconds)
+        plan = PrecisionPlan.load(bench.made(f"{work.key}/model"))
+        chosen = bench.scorer.test(bench.made(f"{work.key}/artefact"), plan)
+        baseline = bench.scorer.test(bench.baseline_folder, PrecisionPlan())
+    return Done({"test_score": chosen, "baseline_test_score": baseline}, clock.seconds)
 
 
 def replay(work: Work) -> Done:
@@ -201,9 +202,8 @@ def replay(work: Work) -> Done:
     with bench.scratch() as artefact:
         with clock("lower"):
             bench.runtime.lower(model.module, model.plan, bench.example, artefact)
-            session = bench.runtime.open(artefact, bench.target)
         with clock("evaluate"):
-            score = bench.scorer.validation(session)
+            score = bench.scorer.validation(artefact, model.plan)
         with clock("measure"):
             measured = bench.shape(*model, artefact) | bench.sizes(model.module, artefact)
     return Done(workloads.in_milliseconds(measured, bench.reference_ms) | score, clock.seconds)

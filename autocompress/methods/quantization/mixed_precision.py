@@ -14,7 +14,8 @@ latency are the least that the real run can have.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -92,9 +93,25 @@ def divergence(model: nn.Module, layers: list[str], batch: Batch, kind: TaskKind
     p = logits(model, batch)
     found = {}
     for path in layers:
-        q = logits(simulate(model, int8([path])), batch)
+        with _rounded(model, path):
+            q = logits(model, batch)
         found[path] = float(kind.distil(q, p, batch, 1.0).mean())
     return found
+
+
+@contextmanager
+def _rounded(model: nn.Module, path: str) -> Iterator[None]:
+    """One layer computes with rounded numbers meanwhile: a copy of it alone, where `simulate` copies the model."""
+    layer = model.get_submodule(path)
+    places = [name for name, m in model.named_modules(remove_duplicate=False) if m is layer]
+    rounded = simulate(nn.ModuleDict({"layer": layer}), int8(["layer"])).get_submodule("layer")
+    try:
+        for place in places:
+            model.set_submodule(place, rounded)
+        yield
+    finally:
+        for place in places:
+            model.set_submodule(place, layer)
 
 
 def int8(paths: Iterable[str]) -> PrecisionPlan:

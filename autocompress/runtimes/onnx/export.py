@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from autocompress.models.decoders.decoding import decodes
+from autocompress.runtimes import label_names
 from autocompress.runtimes.onnx.decoder import Traced, decoder
 from autocompress.runtimes.onnx.reshapes import simplify
 from autocompress.tasks.dataset import Batch, inputs
@@ -51,7 +52,9 @@ def export(model: nn.Module, batch: Batch, path: Path) -> dict[str, str]:
             traced.module.eval(), tuple(traced.given.values()), str(path), dynamo=False,
             input_names=list(traced.given), output_names=traced.gives, dynamic_axes=traced.axes, opset_version=OPSET,
         )  # fmt: skip
-    onnx.save(simplify(onnx.load(path, load_external_data=False)), path)
+    graph = simplify(onnx.load(path, load_external_data=False))
+    onnx.helper.set_model_props(graph, label_names.write(model))
+    onnx.save(graph, path)
     first = {module: name for name, module in model.named_modules()}
     return {name: first[m] for name, m in model.named_modules(remove_duplicate=False) if m in ran}
 

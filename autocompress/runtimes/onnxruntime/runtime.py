@@ -20,6 +20,7 @@ import onnxruntime
 from autocompress.errors import NotApplicable
 from autocompress.machine.instructions import products_saturate, weight_bits
 from autocompress.models.decoders.remembered import filled
+from autocompress.runtimes import label_names
 from autocompress.space.settings import Target
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class OnnxSession:
         _check_provider(self._session, target)
         self._graph = {node.name: (node.shape, node.type) for node in self._session.get_inputs()}
         self._gives = [node.name for node in self._session.get_outputs()]
+        self.labels = label_names.read(self._session.get_modelmeta().custom_metadata_map.get(label_names.KEY))
 
     def run(self, batch: Inputs) -> np.ndarray:
         logits: np.ndarray = self._session.run(self._gives[:1], filled(batch, self._graph), self._quiet)[0]
@@ -149,7 +151,7 @@ class OnnxRuntime:
 
         return {
             "onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__, "opset": OPSET,
-            "torch": torch.__version__, "int8_weight_bits": weight_bits(), "graph": 4,
+            "torch": torch.__version__, "int8_weight_bits": weight_bits(), "graph": 5,
         }  # fmt: skip
 
 

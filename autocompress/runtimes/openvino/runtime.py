@@ -18,6 +18,7 @@ from autocompress.errors import NotApplicable
 from autocompress.machine.instructions import has_bfloat16, has_vnni, products_saturate, weight_bits
 from autocompress.models.decoders.remembered import PRESENT, filled, names
 from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.runtimes import label_names
 from autocompress.space.settings import Target
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from autocompress.tasks.dataset import Batch
 
 _FOLDER, _FILE, _WEIGHTS = "openvino", "model.xml", "model.bin"
-_COMPUTES = ["autocompress", "inference_precision"]  # where the graph keeps what it computes in
+_OURS = "autocompress"
+_COMPUTES = [_OURS, "inference_precision"]  # where the graph keeps what it computes in
 _HALF = ("bfloat16", "bfloat16")
 _KERNELS = {
     ("int8", "dynamic_int8"), ("int8", "static_int8"), ("int8", "float32"), ("int4", "float32"),
@@ -48,6 +50,7 @@ class OpenVinoSession:
             node.get_node().friendly_name: (_shape(node), node.element_type.get_type_name())
             for node in self.compiled.inputs
         }
+        self.labels = label_names.read(_said(model, label_names.KEY))
         self._gives = ["logits", *names((len(self.compiled.outputs) - 1) // 2, PRESENT)]
 
     def run(self, batch: Inputs) -> np.ndarray:
@@ -57,6 +60,12 @@ class OpenVinoSession:
     def outputs(self, batch: Inputs) -> dict[str, Any]:
         found = self._request.infer(filled(batch, self._graph), share_inputs=True)
         return {name: found[i] for i, name in enumerate(self._gives)}
+
+
+def _said(model: openvino.Model, name: str) -> str | None:
+    """What the graph keeps under a name of ours."""
+    place = [_OURS, name]
+    return model.get_rt_info(place).astype(str) if model.has_rt_info(place) else None
 
 
 def _shape(node: Any) -> list[Any]:
@@ -118,6 +127,8 @@ class OpenVinoRuntime:
             if len(plan) > len(halves):
                 quantize(graph, model, ran, plan, spare_bit=products_saturate())
             graph.set_rt_info(computes, _COMPUTES)
+            for name, said in label_names.write(model).items():
+                graph.set_rt_info(said, [_OURS, name])
             openvino.save_model(graph, folder / _FOLDER / _FILE, compress_to_fp16=False)
 
     def open(self, folder: Path, target: Target) -> OpenVinoSession:
@@ -140,7 +151,7 @@ class OpenVinoRuntime:
 
         return {
             "openvino": openvino.__version__, "opset": OPSET, "torch": torch.__version__,
-            "int8_weight_bits": weight_bits(), "graph": 2,
+            "int8_weight_bits": weight_bits(), "graph": 3,
         }  # fmt: skip
 
 

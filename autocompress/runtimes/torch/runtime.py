@@ -25,6 +25,7 @@ from autocompress.models import storage
 from autocompress.models.decoders.decoding import Decoder, decodes
 from autocompress.models.precision_plan import PrecisionPlan
 from autocompress.models.simulation import simulate
+from autocompress.runtimes import label_names
 from autocompress.runtimes.torch.codes import encode, fill
 from autocompress.runtimes.torch.product import ENGINE, on_grid
 from autocompress.space.settings import Target
@@ -66,6 +67,7 @@ class TorchSession:
 
     def __init__(self, model: nn.Module, target: Target) -> None:
         self._target, self._decodes = target, decodes(model)
+        self.labels = label_names.of_model(model)
         self._logits = (Decoder if self._decodes else _Logits)(model.to(target.device))
         if target.compile:
             self._logits.compile(dynamic=True, options={"compile_threads": 1})

@@ -11,12 +11,14 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from autocompress.errors import ConfigError
 from autocompress.space.language.mistakes import Mistakes, Place
 
+_MOST = 100_000  # references to references would fill the memory from a kilobyte
+
 
 class YamlSource:
     """What a file holds, and where. Every mistake of form is raised at once."""
 
     def __init__(self, name: str, text: str) -> None:
-        self.name = name
+        self.name, self._read = name, 0
         self._loader = yaml.SafeLoader("")
         mistakes = Mistakes()
         try:
@@ -50,6 +52,11 @@ class YamlSource:
 
     def _plain(self, node: Node | None, place: Place, inside: tuple[Node, ...], mistakes: Mistakes) -> Any:
         """`node` as dicts, lists and scalars."""
+        self._read += 1
+        if self._read > _MOST:
+            raise ConfigError(
+                f"{self.name}: a file may hold {_MOST} values, counted wherever * refers to them. Got more."
+            )
         if node in inside:
             mistakes.add(place, "this refers to itself.")
             return None
