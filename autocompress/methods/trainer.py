@@ -18,6 +18,7 @@ from autocompress.machine import interrupts
 from autocompress.methods.context import Context
 from autocompress.methods.optimization import Knobs, lr_factor, parameter_groups
 from autocompress.methods.sparsity import Zeros, zeros
+from autocompress.models.dropout import QuickDropout
 from autocompress.models.forward import device_of, fetched, forward, moved, placed
 from autocompress.models.truncation import read
 from autocompress.tasks.dataset import Batch, Examples
@@ -112,7 +113,8 @@ class Training:
 
     def _advance(self, batch: Batch) -> float:
         """One optimizer step. Returns its loss."""
-        loss = total_loss(self.model, batch, self.ctx, self.knobs.label_weight)
+        with QuickDropout():
+            loss = total_loss(self.model, batch, self.ctx, self.knobs.label_weight)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._parameters(), 1.0)
         if not (loss.isfinite() and norm.isfinite()):
