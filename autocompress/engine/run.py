@@ -172,6 +172,7 @@ def _measured_baseline(study: StudyState, executor: Executor, observer: Observer
         for note in result.notes:
             observer.note(note)
         measured = {"measurement": result.measurement, "seconds": result.seconds, "notes": list(result.notes)}
+        measured |= {"computes_in": result.computes_in} if result.computes_in else {}
         cache.write_json(study.folder / "study.json", study.record | {"baseline": measured})
         known = Trial(BASELINE, "complete", Recipe(), measurement=result.measurement, seconds=result.seconds)
     return known

@@ -80,11 +80,13 @@ class StudyState:
     def data(self) -> StudyData:
         """What jobs need to know of it."""
         record = self.record
-        measured = record.get("baseline", {}).get("measurement", {})
+        baseline = record.get("baseline", {})
+        measured = baseline.get("measurement", {})
         return StudyData(
             record["id"], record.get("space") or self.brief.dump(), str(self.root), str(self.folder),
             record.get("inputs", {}), record.get("machine", {}), measured.get("latency_ms", math.nan),
             {name.removesuffix("latency_ms"): ms for name, ms in measured.items() if name.endswith("_latency_ms")},
+            baseline.get("computes_in", ""),
         )  # fmt: skip
 
     @cached_property

@@ -136,6 +136,7 @@ class Context:
     cost: Callable[[nn.Module], float] = _nothing  # a module's latency on the target, over the baseline's
     load: Callable[[str], nn.Module] = _nothing  # a checkpoint by its name, with a head for the task
     device: torch.device = CPU  # where models train and read calibration texts; a step gets and returns them on the CPU
+    dtype: torch.dtype = torch.float32  # what a training's products are computed in; weights and moments are float32
 
     def __post_init__(self) -> None:
         if self.train is None:  # only shapes matter, and no shape depends on the values of scores: two texts are enough

@@ -18,6 +18,7 @@ from autocompress.machine import interrupts
 from autocompress.methods.context import Context
 from autocompress.methods.optimization import Knobs, lr_factor, parameter_groups
 from autocompress.methods.sparsity import Zeros, zeros
+from autocompress.models.dropout import QuickDropout
 from autocompress.models.forward import device_of, fetched, forward, moved, placed
 from autocompress.models.truncation import read
 from autocompress.tasks.dataset import Batch, Examples
@@ -112,8 +113,7 @@ class Training:
 
     def _advance(self, batch: Batch) -> float:
         """One optimizer step. Returns its loss."""
-        loss = total_loss(self.model, batch, self.ctx, self.knobs.label_weight)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = backward(self.model, batch, self.ctx, self.knobs.label_weight)
         norm = nn.utils.clip_grad_norm_(self._parameters(), 1.0)
         if not (loss.isfinite() and norm.isfinite()):
             raise Diverged(
@@ -155,6 +155,15 @@ class Trend:
         return torch.tensor([self.first, self.latest, self.seen], dtype=torch.float64)
 
 
+def backward(model: nn.Module, batch: Batch, ctx: Context, label_weight: float) -> Tensor:
+    """The loss of a batch; its gradients are added to those of the parameters. Products are of `ctx.dtype`."""
+    fewer_bits = ctx.dtype != torch.float32
+    with QuickDropout(), torch.autocast(device_of(model).type, ctx.dtype if fewer_bits else None, fewer_bits):
+        loss = total_loss(model, batch, ctx, label_weight)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss
+
+
 def total_loss(model: nn.Module, batch: Batch, ctx: Context, label_weight: float) -> Tensor:
     """`label_weight` · the task's loss, plus every waiting loss.
 
@@ -164,6 +173,7 @@ def total_loss(model: nn.Module, batch: Batch, ctx: Context, label_weight: float
     device = device_of(model)
     here = read(model, moved(batch, device))
     student = forward(model, here, asked | {"logits"})
+    student.logits = student.logits.float()  # no sum over labels is left to fewer bits
     total = student.logits.new_zeros(())
     if label_weight:
         total = label_weight * ctx.kind.loss(student.logits, here).mean()

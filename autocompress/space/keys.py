@@ -16,7 +16,7 @@ from autocompress.machine import revisions
 from autocompress.space.method import Method
 from autocompress.space.recipe import Recipe, digest
 
-TRAINER = 2  # batches, optimizer, losses, the module that training starts from: all that trains, besides methods
+TRAINER = 3  # batches, optimizer, losses, the module that training starts from: all that trains, besides methods
 IMPORTANCE = 1  # how units are scored
 LIMITS = 1  # how it is found out what a model reads
 MEASURING = 2  # how latency and sizes are measured: what one procedure gives is not compared with another's
@@ -27,10 +27,16 @@ def teacher(
 ) -> str:
     """Equal keys, equal teachers. `checkpoint` and `task` are fingerprints; `finetune`: what makes the teacher.
 
-    `new_head`: it begins without the head that the checkpoint has. `device`: the kind on which it is trained and asked.
+    `new_head`: it begins without the head that the checkpoint has. `device`: the kind on which it is trained and
+    asked, and after a blank what it computes in, if that is not float32.
     """
     taught = finetune and [finetune.model_dump(mode="json"), revision(type(finetune)), new_head]
     return digest([checkpoint, task, taught, seed, TRAINER, _libraries(), *_not_cpu(device)])
+
+
+def arithmetic(checkpoint: str, machine: Mapping[str, str], device: str) -> str:
+    """Equal keys, machines on which a step of the model takes as long."""
+    return digest([checkpoint, dict(machine), device, _libraries()])
 
 
 def head(checkpoint: str, task: str, metric: str) -> str:
@@ -47,7 +53,7 @@ def prefix(
     origin_key: str, recipe: Recipe, seed: int, repeat: int, target: Mapping[str, Any], device: str = "cpu",
     checkpoints: Sequence[str] = (),
 ) -> str:  # fmt: skip
-    """Equal keys, equal models once these steps are done. `device`: the kind on which they are trained.
+    """Equal keys, equal models once these steps are done. `device`: as of `teacher`.
 
     `checkpoints`: the fingerprints of those that the steps read.
 

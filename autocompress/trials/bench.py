@@ -20,6 +20,7 @@ from autocompress.runtimes import flops, latency, peak_memory, workloads
 from autocompress.space import keys
 from autocompress.space.goals import Measurement
 from autocompress.space.recipe import Recipe
+from autocompress.trials import arithmetic
 from autocompress.trials import teacher as teachers
 from autocompress.trials.taught import Taught
 
@@ -64,7 +65,7 @@ class Bench(Taught):
     def prefix_key(self, recipe: Recipe, repeat: int = 0) -> str:
         """Equal keys, equal models once these steps are done: of what every study of this model and data shares."""
         target, read = self.target.model_dump(mode="json"), self.checkpoints_of(recipe)
-        return keys.prefix(self._origin, recipe, self.space.search.seed, repeat, target, self.device.type, read)
+        return keys.prefix(self._origin, recipe, self.space.search.seed, repeat, target, self.trained_on, read)
 
     def rehearsal_key(self, recipe: Recipe) -> str:
         """Equal keys, equal sizes and latencies."""
@@ -107,8 +108,8 @@ class Bench(Taught):
         return Context(
             teacher, self.calibration, self.target, train, seed, course or Course(),
             precision=PrecisionPlan() if plan is None else plan, kind=self.task.kind,
-            device=CPU if rehearsal else self.device, corpus=lambda: self.task.corpus, cost=self.cost,
-            load=self.load,
+            device=CPU if rehearsal else self.device, corpus=lambda: self.task.corpus, cost=self.cost, load=self.load,
+            dtype=arithmetic.DTYPES[self.computes_in],
         )  # fmt: skip
 
     def baseline_score(self) -> float:

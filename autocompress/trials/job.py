@@ -26,6 +26,7 @@ class StudyData:
     machine: dict[str, str] = field(default_factory=dict)  # the kind of machine whose latencies count
     reference_ms: float = math.nan  # the baseline's latency there
     more_reference_ms: dict[str, float] = field(default_factory=dict)  # of other runs: see `tasks.workload`
+    computes_in: str = ""  # what its trainings compute in, once its baseline is known: see `trials.arithmetic`
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,4 @@ class Result:
     trained: bool = True  # no training is left to do
     left_out: dict[str, str] = field(default_factory=dict)  # applies: where a method stands -> why it cannot act
     machine: dict[str, str] = field(default_factory=dict)  # where it was done
+    computes_in: str = ""  # baseline: what the study's trainings compute in

@@ -11,12 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from autocompress.machine import cache
+from autocompress.machine import cache, fingerprint
 from autocompress.methods.context import Context, OnStep, Teacher
 from autocompress.models import loading, storage
 from autocompress.models.forward import CPU
 from autocompress.space import keys
 from autocompress.space.method import Method
+from autocompress.trials import arithmetic
 from autocompress.trials import teacher as teachers
 from autocompress.trials.loaded import Loaded
 from autocompress.trials.put_aside import Aside, Resumable
@@ -36,6 +37,37 @@ class Taught(Loaded):
     def device(self) -> torch.device:
         """Where models are trained and asked while they are modules: on a GPU if torch sees one."""
         return torch.device("cuda", 0) if torch.cuda.is_available() else CPU
+
+    @property
+    def computes_in(self) -> str:
+        """What its trainings compute in. Decided once for the life of a study."""
+        return self.study.computes_in or self._chosen
+
+    @cached_property
+    def _chosen(self) -> str:
+        asked = self.space.search.training_precision
+        if asked != "auto":
+            return asked
+        if not arithmetic.multiplies(self.device):
+            return arithmetic.FLOAT32
+        return arithmetic.faster(self._step_seconds())
+
+    def _step_seconds(self) -> dict[str, float]:
+        """Of a step of the teacher's checkpoint in each format, here."""
+
+        def timed() -> dict[str, float]:
+            model = loading.load_model(self.teacher_source, self.task.labels, self.task.kind.head)
+            return arithmetic.timed(model, self.calibration[0], self.task.kind, self.device)
+
+        machine = fingerprint.machine(self.device.type)
+        key = keys.arithmetic(loading.identity(self.teacher_source), machine, self.device.type)
+        return cache.value("arithmetic", key, timed)
+
+    @property
+    def trained_on(self) -> str:
+        """The kind of device and, where that is not float32, what is computed in, for keys."""
+        own = "" if self.computes_in == arithmetic.FLOAT32 else f" {self.computes_in}"
+        return f"{self.device.type}{own}"
 
     @cached_property
     def teacher_plan(self) -> teachers.Plan:
@@ -58,7 +90,7 @@ class Taught(Loaded):
         checkpoint = loading.identity(self.teacher_source)
         training, seed = self.teacher_plan.training, self.space.search.seed
         return keys.teacher(
-            checkpoint, self.task.fingerprint, training, seed, new_head=self._new_head, device=self.device.type
+            checkpoint, self.task.fingerprint, training, seed, new_head=self._new_head, device=self.trained_on
         )
 
     @property
@@ -71,7 +103,18 @@ class Taught(Loaded):
             knobs = ", ".join(f"{k} {v}" for k, v in training.model_dump(mode="json").items())
             since = f", since {self.teacher_plan.reason}" if self.teacher_plan.reason else ""
             taught = f"The teacher and baseline is {self.space.model}, fine-tuned first ({knobs}){since}."
-        return (*self.task.notes, taught, *([_ON_GPU] if self.device != CPU else []))
+        return (*self.task.notes, taught, *([_ON_GPU] if self.device != CPU else []), *self._in_fewer_bits)
+
+    @property
+    def _in_fewer_bits(self) -> tuple[str, ...]:
+        if self.computes_in == arithmetic.FLOAT32:
+            return ()
+        why = ""
+        if self.space.search.training_precision == "auto":
+            seconds = self._step_seconds()
+            share = seconds[arithmetic.BFLOAT16] / seconds[arithmetic.FLOAT32]
+            why = f", where a step takes {share:.2f} of its time in float32. training_precision: float32 has that"
+        return (f"Models are trained in {self.computes_in}{why}.",)
 
     def teach(self, on_step: OnStep, deadline: float = math.inf) -> Path:
         """The teacher's folder; it is made on the first call, for every study of the same model, data and seed.
@@ -92,7 +135,7 @@ class Taught(Loaded):
             seed = self.space.search.seed
             texts = self.task.train
             ctx = Context(nobody, self.calibration, self.target, texts, seed, course, kind=self.task.kind)
-            ctx.device, ctx.score = self.device, self.scorer.epoch
+            ctx.device, ctx.score, ctx.dtype = self.device, self.scorer.epoch, arithmetic.DTYPES[self.computes_in]
             model = self.teacher_training.apply(model, ctx)
         first = self.task.train.head(_CALIBRATION_TEXTS)
         teachers.check_finite(model.eval(), first, self.teacher_source, self.device)

@@ -69,6 +69,7 @@ class Done:
     rung_seconds: dict[str, float] = field(default_factory=dict)
     trained: bool = True
     left_out: dict[str, str] = field(default_factory=dict)
+    computes_in: str = ""
 
 
 def bench_of(study: StudyData) -> Bench:
@@ -101,7 +102,7 @@ def baseline(work: Work) -> Done:
     measured = workloads.of_baseline(reference_ms) | sizes | {"score": score}
     measured |= _training_seconds(bench, bench.teacher_seconds)
     fault_points.point("baseline")
-    return Done(measured, clock.seconds, bench.notes)
+    return Done(measured, clock.seconds, bench.notes, computes_in=bench.computes_in)
 
 
 def applies(work: Work) -> Done:

@@ -1,0 +1,59 @@
+"""What trainings compute in: float32, or bfloat16 where products of that are faster, which a timed step decides.
+
+Weights, gradients' sums and the optimizer stay float32: torch.autocast, as in Micikevicius et al. 2018,
+arXiv:1710.03740; of bfloat16 in training Kalamkar et al. 2019, arXiv:1905.12322. A CPU without such products (AVX-512
+BF16, AMX) is not asked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from autocompress.machine import instructions
+from autocompress.methods.context import Context, Teacher
+from autocompress.methods.trainer import backward
+from autocompress.models.forward import placed
+from autocompress.space.settings import Target
+from autocompress.tasks.dataset import Batch
+from autocompress.tasks.kind import TaskKind
+
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+DTYPES = {FLOAT32: torch.float32, BFLOAT16: torch.bfloat16}
+_STEPS = 5  # of each, in turn
+_PAYS = 0.9  # of float32's time: for less, nothing is computed in fewer bits
+
+
+def multiplies(device: torch.device) -> bool:
+    """Whether the device has instructions for products of numbers in bfloat16."""
+    return torch.cuda.is_bf16_supported(False) if device.type == "cuda" else instructions.has_bfloat16()
+
+
+def timed(model: nn.Module, batch: Batch, kind: TaskKind, device: torch.device) -> dict[str, float]:
+    """Seconds of forward and backward of one batch in each format: the best of several, taken in turn."""
+    best = dict.fromkeys(DTYPES, float("inf"))
+    with placed(model.train(), device):
+        for step in range(_STEPS + 1):
+            for name in DTYPES:
+                seconds = _step(model, batch, kind, device, name)
+                best[name] = min(best[name], seconds) if step else best[name]  # the first one warms up
+    return best
+
+
+def faster(seconds: dict[str, float]) -> str:
+    """The format to train in, by what a step took in each."""
+    return BFLOAT16 if seconds[BFLOAT16] < _PAYS * seconds[FLOAT32] else FLOAT32
+
+
+def _step(model: nn.Module, batch: Batch, kind: TaskKind, device: torch.device, name: str) -> float:
+    ctx = Context(Teacher(lambda: model), [], Target(), kind=kind, device=device, dtype=DTYPES[name])
+    wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    began = time.perf_counter()
+    backward(model, batch, ctx, 1.0)
+    wait()
+    model.zero_grad()
+    return time.perf_counter() - began
