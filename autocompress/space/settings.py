@@ -177,6 +177,9 @@ class Confirm(Settings):
     """Seeds that each is trained with in all, the search's own included."""
 
 
+_LATER = (("variant_time", 0.5), ("predict", True))  # settings that are not written at these values
+
+
 class SearchSettings(Settings):
     """How much is tried, and how."""
 
@@ -198,6 +201,9 @@ class SearchSettings(Settings):
     are not counted as trials."""
     variant_time: Annotated[float, Field(ge=0)] = 0.5
     """The share of a training's seconds that its variants may take together. The first of them always may."""
+    predict: Annotated[bool, Field(strict=True)] = True
+    """Whether size and latency are predicted from what was measured before, and a recipe that surely breaks a limit, or
+    surely keeps all, is not lowered and timed before its training."""
     rule: Literal["knee", "best_score", "fastest", "smallest"] = "knee"
     """Which of the front is chosen in the end."""
     confirm: Confirm = Confirm()
@@ -209,4 +215,4 @@ class SearchSettings(Settings):
     def _without_later(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A setting that came later is not written at its default: studies of before stay what they are."""
         dump: dict[str, Any] = written(self)
-        return {name: value for name, value in dump.items() if (name, value) != ("variant_time", 0.5)}
+        return {name: value for name, value in dump.items() if (name, value) not in _LATER}

@@ -65,3 +65,4 @@ class Result:
     trained: bool = True  # no training is left to do
     left_out: dict[str, str] = field(default_factory=dict)  # applies: where a method stands -> why it cannot act
     machine: dict[str, str] = field(default_factory=dict)  # where it was done
+    predicted: Measurement = field(default_factory=dict)  # rehearse: instead of measuring, with `_low` and `_high`

@@ -29,7 +29,7 @@ def perform(job: Job, on_step: OnStep) -> Result:
             done = do(work.Work(bench, recipe, job.number, told, job.share, job.repeat, job.deadline))
         return Result(
             done.measurement, done.seconds, done.notes, rungs=done.rungs, rung_seconds=done.rung_seconds,
-            trained=done.trained, left_out=done.left_out, machine=machine,
+            trained=done.trained, left_out=done.left_out, machine=machine, predicted=done.predicted,
         )  # fmt: skip
     except PutAside:
         return Result(trained=False)
