@@ -25,6 +25,7 @@ from autocompress.models import storage
 from autocompress.models.loading import load_model
 from autocompress.runtimes import isolated
 from autocompress.runtimes.onnxruntime.runtime import OnnxRuntime
+from autocompress.space import predicted
 from autocompress.space.goals import Measurement
 from autocompress.study import Study
 from autocompress.trials import work
@@ -141,9 +142,11 @@ def test_a_recipe_over_the_limits_is_refused_before_training_and_not_charged(pro
     assert study.charged() == 4
     assert not {t.number for t in refused} & set(steps), "not one training step was taken"
     for t in refused:
-        size, limit = t.measurement["size_mb"], 0.8 * study.baseline.measurement["size_mb"]
+        size, limit = t.likeliest["size_mb"], 0.8 * study.baseline.measurement["size_mb"]
         assert t.violations["size_mb <= 0.8 * baseline"] == pytest.approx(size / limit - 1)
-        assert t.reason == f"size_mb <= 0.8 * baseline: {size:.4g}, the limit is {limit:.4g}"
+        told = f"predicted {predicted.told(t.predicted, 'size_mb')}" if t.predicted else f"{size:.4g}"
+        assert t.reason == f"size_mb <= 0.8 * baseline: {told}, the limit is {limit:.4g}"
+        assert bool(t.predicted) != bool(t.measurement), "what is predicted is not shown as if it were measured"
         assert "score >= 0.5 * baseline" not in t.violations, "the score is not known"
     assert [t.state for t in study.listed(refused=True)].count("refused") == len(refused)
 

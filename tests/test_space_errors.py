@@ -78,7 +78,7 @@ steps:
         "13: there is no quantity 'scor'. Did you mean 'score'?",
         "15: 'size_mb <= 40' stands twice.",
         "16: search should hold keys and values: "
-        "trials, seed, sampler, built_in_anchors, rungs, variants, variant_time, training_precision, rule, "
+        "trials, seed, sampler, built_in_anchors, rungs, variants, variant_time, training_precision, predict, rule, "
         "confirm. Got 5.",
         "18: a recipe is a list of steps, such as [layers, finetune]. Got 'layers'.",
         "19: a recipe is decided: it has no one_of. Got 'one_of'.",

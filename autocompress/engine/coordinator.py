@@ -20,7 +20,7 @@ from autocompress.engine.scheduler import Life
 from autocompress.engine.trial import Trial, broken, repeated, with_result
 from autocompress.engine.trial_table import TrialTable
 from autocompress.machine import fault_points
-from autocompress.space import rungs
+from autocompress.space import predicted, rungs
 from autocompress.space.goals import Measurement
 from autocompress.space.language.steps import Params
 from autocompress.space.search_space import SearchSpace
@@ -138,7 +138,8 @@ class Coordinator:
         if result.failure:
             self._end(broken(trial, result, "refused"))
             return None
-        trial = self._judged(trial, result.measurement)
+        judged = self._judged if result.measurement else self._foretold
+        trial = judged(trial, result.measurement or result.predicted)
         return self._still(self.table.keep(trial))  # with what it measures: from now on it is one that trains
 
     def _still(self, trial: Trial) -> Trial | None:
@@ -189,7 +190,7 @@ class Coordinator:
             return ""
         best = trial.rungs[name] + forecast.at_best
         alike = {t.number: t.measurement for t in finished if t.recipe.tail == trial.recipe.tail}
-        if not (lost := rungs.losses(trial.measurement | {"score": best}, alike, self._space.goals)):
+        if not (lost := rungs.losses(trial.at_best | {"score": best}, alike, self._space.goals)):
             return ""
         named = ", ".join(f"t{number:03d}" for number in lost)
         scored = f"scored {trial.rungs[name]:.3f} at {share:.0%} of its training"
@@ -209,6 +210,13 @@ class Coordinator:
             f"{text}: {c.value(measurement):.4g}, the limit is {c.limit(self._baseline):.4g}" for text, c in broken
         )
         return replace(trial, violations=violations, reason=reason)
+
+    def _foretold(self, trial: Trial, figures: Measurement) -> Trial:
+        """The same of what was not measured: one limit is broken by all of its interval, or none by any of it."""
+        goals, baseline = self._space.goals, self._baseline
+        violations = goals.violations(predicted.middle(figures), baseline)
+        reason = predicted.excesses(goals, figures, baseline)
+        return replace(trial, predicted=figures, violations=violations, reason=reason)
 
     def _end(self, trial: Trial) -> None:
         """The outcome is written down before anything else happens."""

@@ -221,7 +221,7 @@ class StudyState:
         seen = {t.number: t for t in self.trials if t.violations}
         if baseline is None or not seen:
             return "no recipe could be measured: `autocompress trials` lists the reasons"
-        measured = {n: t.measurement for n, t in seen.items()}
+        measured = {n: t.likeliest for n, t in seen.items()}
         found = relaxation(self.brief.goals.constraints, measured, baseline.measurement)
         if found is None:
             return "no trained recipe meets every constraint"

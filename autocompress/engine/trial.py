@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from autocompress.space import predicted
 from autocompress.space.goals import Measurement
 from autocompress.space.recipe import Recipe
 from autocompress.trials.job import BASELINE, Result
@@ -22,6 +23,7 @@ class Trial:
     recipe: Recipe  #: its steps, with every knob
     params: dict[str, Any] = field(default_factory=dict)  # what the sampler varied, by its name in the space
     measurement: Measurement = field(default_factory=dict)  #: quantity -> value, with units in the names
+    predicted: Measurement = field(default_factory=dict)  #: what was not measured for want of doubt, with intervals
     violations: dict[str, float] = field(default_factory=dict)  #: limit -> share of it by which it is broken
     front: bool = False  #: whether it is on the study's front
     reason: str = ""  #: one line: why it was refused, stopped or failed
@@ -44,6 +46,16 @@ class Trial:
     def feasible(self) -> bool:
         """Whether it was measured and meets every constraint."""
         return self.state == "complete" and all(v <= 0 for v in self.violations.values())
+
+    @property
+    def at_best(self) -> Measurement:
+        """What was measured; before that, of what was predicted the better end of each interval."""
+        return predicted.end(self.predicted, best=True) | self.measurement
+
+    @property
+    def likeliest(self) -> Measurement:
+        """What was measured; before that, what was predicted."""
+        return predicted.middle(self.predicted) | self.measurement
 
     @property
     def label(self) -> str:

@@ -20,7 +20,9 @@ from autocompress.machine import disk, entries, eviction, fault_points
 from autocompress.machine.entries import cache_root, lease
 from autocompress.machine.eviction import clear, usage
 
-__all__ = ["cache_root", "clear", "folder", "lease", "take", "usage", "value", "write_folder", "write_json"]
+__all__ = [
+    "cache_root", "clear", "folder", "has_value", "lease", "take", "usage", "value", "write_folder", "write_json",
+]  # fmt: skip
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -69,6 +71,11 @@ def value(kind: str, key: str, compute: Callable[[], dict[str, Any]]) -> dict[st
         write_json(place, {"sha256": _checksum(known), "value": known})
     entries.touch(place)
     return known
+
+
+def has_value(kind: str, key: str) -> bool:
+    """Whether a small value is there, and sound."""
+    return _read(cache_root() / kind / f"{key}.json") is not None
 
 
 def write_folder(place: Path, build: Callable[[Path], object]) -> None:

@@ -25,6 +25,8 @@ _TINY = torch.finfo(torch.float32).tiny
 def spread_pairs(model: nn.Module) -> None:
     """Give every low-rank pair in `model` a balanced and rotated middle, in place. What it computes stays the same."""
     for pair in [module for module in model.modules() if isinstance(module, LowRankLinear)]:
+        if pair.down.weight.is_meta:  # a structure without numbers: nothing to turn, and nothing to remember below
+            continue
         V_RI, U_OR = pair.down.weight.double(), pair.up.weight.double()
         s_R = (V_RI.norm(dim=1).clamp_min(_TINY) / U_OR.norm(dim=0).clamp_min(_TINY)).sqrt()
         Q_RR = orthogonal(pair.rank)

@@ -84,6 +84,10 @@ class Method(BaseModel):
         """Return the changed model. Raise `NotApplicable` rather than return it unchanged."""
         raise NotImplementedError
 
+    def by_shape(self) -> Method:
+        """One that leads to the same shapes and reads no texts for it: itself, or the same with another knob."""
+        return self
+
     def checkpoints(self) -> tuple[str, ...]:
         """Models besides the one to compress that it reads, as they are named in a recipe."""
         return ()

@@ -149,7 +149,7 @@ class SearchSpace(Settings):
     @staticmethod
     def identity(dump: dict[str, Any]) -> dict[str, Any]:
         """A dump without what says when a search ends, and not what its trials are."""
-        ends = ("trials", "rule", "confirm", "variant_time")
+        ends = ("trials", "rule", "confirm", "variant_time", "predict")
         return dump | {"search": {key: value for key, value in dump["search"].items() if key not in ends}}
 
 

@@ -177,6 +177,10 @@ class Confirm(Settings):
     """Seeds that each is trained with in all, the search's own included."""
 
 
+# Settings that are not written at these values.
+_LATER = (("variant_time", 0.5), ("training_precision", "auto"), ("predict", True))
+
+
 class SearchSettings(Settings):
     """How much is tried, and how."""
 
@@ -201,6 +205,9 @@ class SearchSettings(Settings):
     training_precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """What products are computed in while a model is trained. `auto`: in bfloat16, if this machine has instructions for
     it and a step takes less than 0.9 of its time in float32; weights, gradients and the optimizer are float32."""
+    predict: Annotated[bool, Field(strict=True)] = True
+    """Whether size and latency are predicted from what was measured before, and a recipe that surely breaks a limit, or
+    surely keeps all, is not lowered and timed before its training."""
     rule: Literal["knee", "best_score", "fastest", "smallest"] = "knee"
     """Which of the front is chosen in the end."""
     confirm: Confirm = Confirm()
@@ -212,5 +219,4 @@ class SearchSettings(Settings):
     def _without_later(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A setting that came later is not written at its default: studies of before stay what they are."""
         dump: dict[str, Any] = written(self)
-        later = {"variant_time": 0.5, "training_precision": "auto"}
-        return {name: value for name, value in dump.items() if name not in later or value != later[name]}
+        return {name: value for name, value in dump.items() if (name, value) not in _LATER}

@@ -57,7 +57,7 @@ class Run:
 
 def is_evaluated(trial: Trial) -> bool:
     """Whether it has a run of its own: once it trains. The others are one table, and a rehearsal is nothing yet."""
-    return trial.state in _ENDED or (trial.state == "running" and bool(trial.measurement))
+    return trial.state in _ENDED or (trial.state == "running" and bool(trial.measurement or trial.predicted))
 
 
 def is_uncharged(trial: Trial) -> bool:

@@ -22,6 +22,8 @@ from autocompress.space.goals import Measurement
 from autocompress.space.recipe import Recipe
 from autocompress.trials import arithmetic
 from autocompress.trials import teacher as teachers
+from autocompress.trials.prediction.foresight import Foreseer, Foresight
+from autocompress.trials.prediction.structure import structure
 from autocompress.trials.taught import Taught
 
 _BASELINE = "baseline"  # the key of its artefact
@@ -135,7 +137,37 @@ class Bench(Taught):
                 ratios = workloads.ratios(session, self.baseline, self.runs, self.target)
                 return ratios | self.sizes(model, artefact or scratch)
 
-        return cache.value("shapes", keys.shape(storage.signature(model, plan), self.surroundings), measured)
+        key = self._shape_key(model, plan)
+        found = cache.value("shapes", key, measured)
+        if self.space.search.predict:
+            self.foreseer.learn(key, model, plan, found)
+        return found
+
+    def knows_shape(self, model: nn.Module, plan: PrecisionPlan) -> bool:
+        """Whether `shape` has nothing to measure."""
+        return cache.has_value("shapes", self._shape_key(model, plan))
+
+    def _shape_key(self, model: nn.Module, plan: PrecisionPlan) -> str:
+        return keys.shape(storage.signature(model, plan), self.surroundings)
+
+    @cached_property
+    def foreseer(self) -> Foreseer:
+        """Who tells size and latency without lowering anything."""
+        size_mb = latency.size_mb(self.runtime.artefact(self.baseline_folder))
+        batch, module_file = self.runs[0].batch, not self.runtime.opened_by
+        return Foreseer(self.surroundings, batch, self.teacher.model, size_mb, all_stored=module_file)
+
+    def foresee(self, recipe: Recipe) -> Foresight | None:
+        """What the recipe would measure; None where that cannot be told from its structure."""
+        if not self.space.search.predict:
+            return None
+        shaped = structure(self.start, self.context(seed=0, rehearsal=True), recipe)
+        return shaped and self.foreseer.foresee(*shaped, self.study.reference_ms)
+
+    @cached_property
+    def baseline_figures(self) -> Measurement:
+        """What limits relative to the baseline are compared with before a training."""
+        return workloads.of_baseline(self.reference_ms) | self.sizes(self.teacher.model, self.baseline_folder)
 
     def cost(self, model: nn.Module) -> float:
         """The latency of a module in float32, over the baseline's."""

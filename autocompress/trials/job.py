@@ -67,3 +67,4 @@ class Result:
     left_out: dict[str, str] = field(default_factory=dict)  # applies: where a method stands -> why it cannot act
     machine: dict[str, str] = field(default_factory=dict)  # where it was done
     computes_in: str = ""  # baseline: what the study's trainings compute in
+    predicted: Measurement = field(default_factory=dict)  # rehearse: instead of measuring, with `_low` and `_high`

@@ -30,6 +30,7 @@ def perform(job: Job, on_step: OnStep) -> Result:
         return Result(
             done.measurement, done.seconds, done.notes, rungs=done.rungs, rung_seconds=done.rung_seconds,
             trained=done.trained, left_out=done.left_out, machine=machine, computes_in=done.computes_in,
+            predicted=done.predicted,
         )  # fmt: skip
     except PutAside:
         return Result(trained=False)

@@ -20,6 +20,7 @@ from autocompress.trials.applicability import not_applicable
 from autocompress.trials.artefacts import REMEASURED, remeasured, trial_key
 from autocompress.trials.bench import Bench
 from autocompress.trials.job import StudyData
+from autocompress.trials.prediction.foresight import Foresight
 from autocompress.trials.stages import Ascent, Model, apply, save_model
 
 
@@ -70,6 +71,7 @@ class Done:
     trained: bool = True
     left_out: dict[str, str] = field(default_factory=dict)
     computes_in: str = ""
+    predicted: Measurement = field(default_factory=dict)
 
 
 def bench_of(study: StudyData) -> Bench:
@@ -117,20 +119,40 @@ def rehearse(work: Work) -> Done:
     """The recipe with no training data: size and latency on the target, before anything is trained.
 
     Remembered twice: by the recipe without its training knobs (nothing is built at all), and by the shapes it leads to
-    (no artefact is made).
+    (no artefact is made). Nor is one made where what is predicted leaves no doubt of a limit.
     """
     bench, clock = work.bench, Stopwatch()
-
-    def by_shape() -> Measurement:
-        ctx = bench.context(seed=0, rehearsal=True)
-        model = apply(bench, copy.deepcopy(bench.start), ctx, work.recipe)
-        bench.runtime.support(ctx.precision, bench.target)
-        return bench.shape(model, ctx.precision)
-
+    measured: Measurement = {}
+    predicted: Measurement = {}
     with clock("rehearse"):
-        measured = cache.value("rehearsals", bench.rehearsal_key(work.recipe), by_shape)
+        try:
+            known = cache.value("rehearsals", bench.rehearsal_key(work.recipe), lambda: _by_shape(bench, work.recipe))
+            measured = workloads.in_milliseconds(known, bench.reference_ms)
+        except _Undoubted as e:
+            predicted = e.foresight.figures
     fault_points.point("rehearsed")
-    return Done(workloads.in_milliseconds(measured, bench.reference_ms), clock.seconds)
+    return Done(measured, clock.seconds, predicted=predicted)
+
+
+class _Undoubted(Exception):
+    """What is predicted is enough: nothing was measured, and nothing is to be remembered as if it were."""
+
+    def __init__(self, foresight: Foresight) -> None:
+        self.foresight = foresight
+
+
+def _by_shape(bench: Bench, recipe: Recipe) -> Measurement:
+    """What the shapes of a recipe measure. Raises `_Undoubted` where it breaks a limit for sure, or keeps all."""
+    foresight = bench.foresee(recipe)
+    verdict = foresight.verdict(bench.space.goals, bench.baseline_figures) if foresight else "doubt"
+    if foresight and verdict == "broken":
+        raise _Undoubted(foresight)
+    ctx = bench.context(seed=0, rehearsal=True)
+    model = apply(bench, copy.deepcopy(bench.start), ctx, recipe)
+    bench.runtime.support(ctx.precision, bench.target)
+    if foresight and verdict == "kept" and not bench.knows_shape(model, ctx.precision):
+        raise _Undoubted(foresight)
+    return bench.shape(model, ctx.precision)
 
 
 def train(work: Work) -> Done:

@@ -49,7 +49,10 @@ class Variants:
         """Why a variant, whose size and latency are known, cannot come to the front whatever it scores; or nothing."""
         alike = [t.measurement for t in self._table.trained_alike(trial) if t.state == "complete"]
         best = max((m.get("score_high", m["score"]) for m in alike), default=None)
-        if best is None or not (better := self._table.beaten_by(trial.measurement | {"score": best})):
+        mine = trial.at_best
+        if best is None or not self._space.goals.objectives.keys() <= {*mine, "score"}:
+            return ""
+        if not (better := self._table.beaten_by(mine | {"score": best})):
             return ""
         named = ", ".join(f"t{number:03d}" for number in sorted(better)[:3])
         return f"with the {best:.3f} that its training may be worth at best it loses to {named}"

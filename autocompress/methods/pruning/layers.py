@@ -60,6 +60,9 @@ class Layers(Method):
             drop_blocks(model, stack, these)
         return model
 
+    def by_shape(self) -> Method:
+        return self.model_copy(update={"strategy": "top"})
+
     def _kept(self, model: nn.Module, ctx: Context, stack: Stack, count: int) -> list[int]:
         depth = stack.passes
         match self.strategy:
