@@ -22,6 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from autocompress.methods.context import Context
+from autocompress.models.families.places import plan_products
 from autocompress.models.forward import forward
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.models.rotation import spread_pairs
@@ -52,7 +53,7 @@ class MixedPrecision(Method):
             measure = fisher if self.metric == "fisher" else divergence
             sensitivity = measure(model, layers, ctx.calibration[0], ctx.kind)
             layers = bearable(model, sorted(layers, key=sensitivity.__getitem__), ctx.calibration, self.drop, ctx.kind)
-        ctx.precision.add(layers, _INT8)
+        plan_products(model, ctx.precision, layers, _INT8)
         ctx.precision.add(products(model).keys() - set(layers), _FLOAT16)
         ctx.precision.add(token_tables(model), Precision("int8", per_channel=True))
         return model
@@ -64,7 +65,7 @@ def bearable(model: nn.Module, layers: list[str], batches: list[Batch], drop: fl
     low, high = 0, len(layers)  # `low` of them are known to be bearable
     while low < high:
         middle = (low + high + 1) // 2
-        after = answers(simulate(model, int8(layers[:middle])), batches, kind)
+        after = answers(simulate(model, int8(model, layers[:middle])), batches, kind)
         same = sum(a == b for a, b in zip(before, after, strict=True))
         low, high = (middle, high) if same >= (1 - drop) * len(before) else (low, middle - 1)
     return layers[:low]
@@ -92,13 +93,15 @@ def divergence(model: nn.Module, layers: list[str], batch: Batch, kind: TaskKind
     p = logits(model, batch)
     found = {}
     for path in layers:
-        q = logits(simulate(model, int8([path])), batch)
+        q = logits(simulate(model, int8(model, [path])), batch)
         found[path] = float(kind.distil(q, p, batch, 1.0).mean())
     return found
 
 
-def int8(paths: Iterable[str]) -> PrecisionPlan:
-    return PrecisionPlan(dict.fromkeys(paths, _INT8))
+def int8(model: nn.Module, paths: Iterable[str]) -> PrecisionPlan:
+    plan = PrecisionPlan()
+    plan_products(model, plan, list(paths), _INT8)
+    return plan
 
 
 def answers(model: nn.Module, batches: list[Batch], kind: TaskKind) -> list[Answer]:
