@@ -75,7 +75,6 @@ def fisher(model: nn.Module, layers: list[str], batch: Batch, kind: TaskKind) ->
     """By path: Σ g² (W - Q(W))², g² summed over the batch's texts."""
     modules = [model.get_submodule(path) for path in layers]
     weights: list[Tensor] = [module.weight for module in modules]  # type: ignore[misc]
-    off = [weight_OI(module) - round_weight(weight_OI(module), _INT8) for module in modules]
     found = dict.fromkeys(layers, 0.0)
     model.eval()
     for i in range(len(batch["input_ids"])):
@@ -83,7 +82,8 @@ def fisher(model: nn.Module, layers: list[str], batch: Batch, kind: TaskKind) ->
         with torch.enable_grad():
             loss = kind.loss(forward(model, text, frozenset({"logits"})).logits, text).sum()
             gradients = torch.autograd.grad(loss, weights)
-        for path, module, g, D_OI in zip(layers, modules, gradients, off, strict=True):
+        for path, module, g in zip(layers, modules, gradients, strict=True):
+            D_OI = weight_OI(module) - round_weight(weight_OI(module), _INT8)  # anew: to keep all would be a model more
             found[path] += float(((g.T if holds_transposed(module) else g) * D_OI).square().sum())
     return found
 
