@@ -14,13 +14,17 @@ import tiny_decoder
 import torch
 from torch import nn
 
+from autocompress.errors import NotApplicable
 from autocompress.methods.decomposition.low_rank import LowRank
 from autocompress.methods.pruning.heads import Heads
 from autocompress.methods.pruning.layers import Layers
 from autocompress.methods.pruning.neurons import Neurons
+from autocompress.methods.quantization.codebook import Codebook
 from autocompress.methods.quantization.embedding import Embedding
 from autocompress.methods.quantization.half import Half
 from autocompress.methods.quantization.int8_dynamic import Int8Dynamic
+from autocompress.methods.quantization.qat import Qat
+from autocompress.methods.quantization.ternary import Ternary
 from autocompress.methods.quantization.weight_only import WeightOnly
 from autocompress.models import storage
 from autocompress.models.decoders.decoding import decodes, reads_ahead
@@ -148,19 +152,35 @@ def planned(method: Any) -> tuple[nn.Module, PrecisionPlan]:
     model = tiny_decoder.llama(vocab_size=600)
     ctx = context(copy.deepcopy(model))
     ctx.calibration = [EXAMPLE]
-    return method.apply(model, ctx), ctx.precision
+    changed = method.apply(model, ctx)
+    for schedule in ctx.schedules:  # as a training of no step
+        schedule.begin(changed, 1)
+        schedule.settle(changed)
+    return changed, ctx.precision
+
+
+ROUNDED: dict[str, tuple[Any, float]] = {  # and how near the runtimes come: other codes where inputs are rounded
+    "gptq": (WeightOnly(), 1e-3), "awq": (WeightOnly(bits=8, algorithm="awq"), 1e-3),
+    "embedding": (Embedding(), 1e-3), "codebook": (Codebook(), 1e-3), "ternary": (Ternary(), 1e-3),
+    "qat": (Qat(), 0.3),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("method", [WeightOnly(), Embedding()], ids=["weight_only", "embedding"])
-def test_a_table_and_the_head_that_it_is_too_are_rounded_apart(method: Any, runtime: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ROUNDED)
+def test_a_table_and_the_head_that_it_is_too_are_rounded_apart(name: str, runtime: str, tmp_path: Path) -> None:
+    method, near = ROUNDED[name]
     (model, plan), ids = planned(method), texts(2, 7)
+    if runtime == "openvino" and name in ("codebook", "ternary"):
+        with pytest.raises(NotApplicable, match=r"^openvino has no kernels on cpu for (codebook|ternary) weights"):
+            find_runtime(runtime).support(plan, Target(runtime=runtime))
+        return
     session = opened(model, runtime, tmp_path, plan)
     simulated = plain(find_runtime(runtime).simulate(model, plan), ids)
     before = {"input_ids": ids[:, :6], "attention_mask": torch.ones(2, 6, dtype=torch.long)}
     batch = {"input_ids": ids[:, 6:], "attention_mask": torch.ones(2, 7, dtype=torch.long)}
-    assert np.abs(session.run(before) - simulated[:, :6]).max() < 1e-3
-    assert np.abs(continued(session, before).run(batch) - simulated[:, 6:]).max() < 1e-3
+    assert np.abs(session.run(before) - simulated[:, :6]).max() < near
+    assert np.abs(continued(session, before).run(batch) - simulated[:, 6:]).max() < near
 
 
 @pytest.mark.parametrize("precision", PLANS)

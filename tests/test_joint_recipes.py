@@ -37,6 +37,10 @@ RECIPES = {
         CUT, {"factorized_embedding": {"width": 4}}, {"cross_layer": {"groups": 1}}, TRAIN,
     ],
     "a rounded table and shared layers": [CUT, {"cross_layer": {"groups": 1}}, TRAIN, "embedding"],
+    "ternary, learnt from the teacher": ["ternary", "soft_labels", "hidden_states", TRAIN],
+    "cut, trained, and numbers shared": [
+        {"neurons": {"keep": 0.5, "multiple": 8}}, TRAIN, {"codebook": {"bits": 4, "method": "product", "width": 4}},
+    ],
     "cut twice": [
         {"neurons": {"keep": 0.7, "multiple": 8}}, TRAIN, {"neurons": {"keep": 0.5, "multiple": 8}}, TRAIN,
         {"weight_only": {"bits": 8}},

@@ -85,7 +85,9 @@ def test_put_aside_without_rungs_and_taken_up_is_as_if_nothing_had_been(
         steps.pop()
     else:
         late = lambda: NEVER + 1 if len(steps) >= 5 else 0.0  # noqa: E731
-        monkeypatch.setattr(put_aside, "time", SimpleNamespace(time=late, monotonic=time.monotonic))
+        monkeypatch.setattr(
+            put_aside, "time", SimpleNamespace(time=late, monotonic=time.monotonic, perf_counter=time.perf_counter)
+        )
         assert not Ascent(bench, recipe, "part", counting(steps), deadline=NEVER).train()
     part = Ascent(bench, recipe, "part", counting(steps))
     assert part.train()
@@ -125,6 +127,37 @@ def test_what_a_schedule_trains_is_put_aside_with_the_rest(
         assert [point["loss"] for point in part.record.curve] == [point["loss"] for point in whole.record.curve]
         assert weights(found).shape == weights(expected).shape
         assert torch.equal(weights(found), weights(expected))
+
+
+@pytest.mark.parametrize("by", ["an interrupt", "the deadline"])
+def test_an_assistant_is_put_aside_too(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """In its own training, which stands still for the recipe's: step 0 is told of at each of its 8."""
+    bench.start.eval()
+    recipe = Recipe.load([{"assistant": {"keep": 0.5}}, {"soft_labels": {}}, FINETUNE])
+    expected = Ascent(bench, recipe, "whole", lambda *_: None).model().module
+    elsewhere(monkeypatch, tmp_path / "another")
+    steps: Steps = []
+
+    def until_fifth(*told: object) -> None:
+        steps.append(0)
+        if len(steps) == 5 and by == "an interrupt":
+            raise KeyboardInterrupt
+
+    if by == "an interrupt":
+        with pytest.raises(KeyboardInterrupt):
+            Ascent(bench, recipe, "part", until_fifth).train()
+    else:
+        late = lambda: NEVER + 1 if len(steps) >= 5 else 0.0  # noqa: E731
+        monkeypatch.setattr(
+            put_aside, "time", SimpleNamespace(time=late, monotonic=time.monotonic, perf_counter=time.perf_counter)
+        )
+        assert not Ascent(bench, recipe, "part", until_fifth, deadline=NEVER).train()
+    told: Steps = []
+    part = Ascent(bench, recipe, "part", lambda step, *_: told.append(step))
+    assert part.train()
+    assert told == [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]
+    assert torch.equal(weights(part.model().module), weights(expected))
+    assert not (tmp_path / "part" / "aside").exists()
 
 
 def test_the_teacher_is_put_aside_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def test_a_layer_is_left_on_its_grid(transposed: bool) -> None:
     layer: nn.Module = Conv1D(24, 80) if transposed else nn.Linear(80, 24)
     W_OI = layer.weight.detach().clone().T if transposed else layer.weight.detach().clone()
     keys = list(layer.state_dict())
-    rounded = Rounded(layer, INT8, *input_grid(torch.tensor(-1.0), torch.tensor(2.0)))
+    rounded = Rounded(layer, INT8, input_grid(torch.tensor(-1.0), torch.tensor(2.0)))
     assert parametrize.is_parametrized(layer)
     rounded.remove()
     assert sorted(layer.state_dict()) == sorted(keys)

@@ -48,6 +48,10 @@ class Course:
         """Called after every step; may raise to put the training aside."""
         self.on_step(training.step, training.steps, loss)
 
+    def beside(self, key: str) -> Course:
+        """That of another model's training, on which the recipe's waits. `key`: of what comes of it."""
+        return Course()
+
 
 class Loss(nn.Module):
     """A term of the next fine-tuning's loss. It may own parameters, trained along at its own `lr`."""

@@ -113,11 +113,11 @@ def moments(
 
 
 def shares(model: nn.Module, seen: Mapping[str, Seen]) -> list[dict[str, Seen]]:
-    """The layers in groups whose moments together take no more memory than the model, one group being looked at a time.
+    """The layers in groups whose moments take no more memory than half the model, one group being looked at a time.
 
-    Those that read one tensor stay together; the widest of them may be more than the model by itself.
+    Those that read one tensor stay together; the widest of them may be more by itself.
     """
-    room = sum(p.numel() for p in model.parameters())
+    room = sum(p.numel() for p in model.parameters()) // 2
     groups: list[dict[str, Seen]] = [{}]
     taken = 0
     for first in _readers(seen):

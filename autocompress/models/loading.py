@@ -19,6 +19,7 @@ from autocompress.models.decoders.decoding import reads_ahead
 from autocompress.models.hub import FILES, builtin, download
 from autocompress.models.input_limits import Limits, limits_of
 from autocompress.models.students import know_configs, students
+from autocompress.models.students.older import fill_layers
 from autocompress.space import keys
 from autocompress.space.settings import find_task_kind, task_kinds
 from autocompress.tasks import label_names
@@ -159,6 +160,8 @@ def load_model(source: str, labels: tuple[str, ...], head: str = SEQUENCE, *, ne
         model, report = getattr(transformers, f"AutoModelFor{head}").from_pretrained(
             source, config=config, dtype=torch.float32, output_loading_info=True, **options
         )
+    if type(model).__name__ in students():
+        fill_layers(model, Path(source))
     _check_body(source, model, report)
     if head == NEXT_TOKEN_HEAD:
         _check_forward(source, model)

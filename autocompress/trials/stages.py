@@ -29,7 +29,7 @@ from autocompress.space import keys
 from autocompress.space.recipe import Recipe
 from autocompress.space.rungs import share_name
 from autocompress.trials.bench import Bench
-from autocompress.trials.put_aside import Aside, PutAside
+from autocompress.trials.put_aside import Aside, PutAside, Resumable
 
 
 class Model(NamedTuple):
@@ -135,6 +135,11 @@ class Ascent(Course):
             self._aside.put(training, self._key, asdict(self.record))
             raise PutAside
         self._last = time.perf_counter()
+
+    def beside(self, key: str) -> Course:
+        """One that is put aside in the same place, and tells of its steps as if the recipe's own stood still."""
+        tell = lambda step, steps, loss: self.on_step(self._before, self._steps, loss)  # noqa: E731
+        return Resumable(tell, self._aside, f"beside-{key}")
 
     def _settled(self, training: Interruptible) -> bool:
         """Whether what every schedule makes of the model by now tells what it will be in the end."""

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
 from autocompress.methods.gates import Gating, HardConcrete, Lagrangian, share_left
-from autocompress.methods.sparsity import layers_of
+from autocompress.methods.reparametrized import Reparametrized
+from autocompress.methods.sparsity import layers_of, original
 from autocompress.models.factored.linears import LowRankLinear, truncated_svd
 from autocompress.models.surgery import best, features, replace, weight_OI
 from autocompress.space.distributions import Neutral, Range
@@ -36,6 +37,7 @@ class RankGates(Method):
     fitted: ClassVar[bool] = True
     pays: ClassVar[tuple[Gain, ...]] = ("bytes", "latency")
     estimated: ClassVar[bool] = True
+    revision: ClassVar[int] = 2
     pending: ClassVar[bool] = True
 
     keep: Annotated[float, Field(gt=0, lt=1), Range(0.25, 0.75), Neutral(1)] = 0.5
@@ -78,9 +80,9 @@ class RankGating(Gating):
     def begin(self, model: nn.Module, steps: int) -> None:
         for path in self.paths:
             pair: Any = model.get_submodule(path)
-            pair.down.gate = HardConcrete(pair.rank)
-            self.handles.append(pair.down.register_forward_hook(_gated))
-            self.gates.append(pair.down.gate)
+            gated = Gated(pair.rank)
+            Reparametrized(pair.down, gated)
+            self.gates.append(gated.gate)
             self.costs.append(float(sum(features(pair))))
 
     def share(self) -> Tensor:
@@ -90,15 +92,12 @@ class RankGating(Gating):
 
     @torch.no_grad()
     def settle(self, model: nn.Module) -> None:
-        for handle in self.handles:
-            handle.remove()
         kept = self._kept([gate.chance() for gate in self.gates])
         for path, gate, count in zip(self.paths, self.gates, kept, strict=True):
             pair: Any = model.get_submodule(path)
-            index, z_R = best(gate.chance(), count), gate.eval()()
-            del pair.down.gate
+            index, z_R, V_RI = best(gate.chance(), count), gate.eval()(), original(pair.down)
             made = LowRankLinear(pair.in_features, pair.out_features, count, bias=pair.bias is not None)
-            made.down.weight.copy_(pair.down.weight[index] * z_R[index, None].clamp_min(0.1))
+            made.down.weight.copy_(V_RI[index] * z_R[index, None].clamp_min(0.1))
             made.up.weight.copy_(pair.up.weight[:, index])
             if pair.bias is not None:
                 made.up.bias.copy_(pair.bias)
@@ -119,6 +118,13 @@ class RankGating(Gating):
         return counts
 
 
-def _gated(down: Any, args: tuple[Tensor, ...], given: Tensor) -> Tensor:
-    out: Tensor = given * down.gate()
-    return out
+class Gated(nn.Module):
+    """V, each row times its gate: where a weight is read whole no output could be."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.gate = HardConcrete(rank)
+
+    def forward(self, V_RI: Tensor) -> Tensor:
+        z_R: Tensor = self.gate()
+        return V_RI * z_R[:, None]

@@ -47,17 +47,17 @@ class Assistant(Method):
         if all(count == stack.passes for count, stack in zip(counts, stacks, strict=True)):
             raise NotApplicable(f"assistant: keep={self.keep:g} of the teacher's layers drops none")
         if ctx.train is not None:
-            made = kept_model(ctx, self, lambda: self._trained(counts, ctx))
+            made = kept_model(ctx, self, lambda course: self._trained(counts, ctx, course))
             ctx.teacher = Teacher(lambda: made)
         return model
 
-    def _trained(self, counts: list[int], ctx: Context) -> nn.Module:
+    def _trained(self, counts: list[int], ctx: Context, course: Course) -> nn.Module:
         assert ctx.train is not None
         model = copy.deepcopy(ctx.teacher.model)
         for stack, count in zip(anatomy(model).stacks, counts, strict=True):
             drop_blocks(model, stack, spread(stack.passes, count))
         own = Context(
-            ctx.teacher, ctx.calibration, ctx.target, ctx.train, ctx.seed, Course(), kind=ctx.kind, device=ctx.device,
+            ctx.teacher, ctx.calibration, ctx.target, ctx.train, ctx.seed, course, kind=ctx.kind, device=ctx.device,
             losses=[SoftLabelLoss(2.0, 1.0, ctx.kind)],
         )  # fmt: skip
         Training(UsualKnobs(self.lr), model, own, ctx.train, self.epochs).run()

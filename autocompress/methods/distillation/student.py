@@ -40,6 +40,7 @@ class Student(Method):
 
     stage: ClassVar[Stage] = "student"
     pays: ClassVar[tuple[Gain, ...]] = ("latency", "bytes")
+    revision: ClassVar[int] = 2  # layers of our own are drawn otherwise
 
     model: Annotated[str, Field(min_length=1), Choice(("bilstm", "gru", "cnn"))] = "bilstm"
     width: Annotated[int, Field(ge=8, le=4096, multiple_of=2)] = 256

@@ -7,7 +7,8 @@ row, or with `n_m` (none, or 2:4) n of every m adjacent weights (then `sparsity`
 Hassibi & Stork 1993, "Second order derivatives for network pruning: Optimal Brain Surgeon"; Frantar & Alistarh 2023,
 "SparseGPT", arXiv:2301.00774; in BERT: Kurtic et al. 2022, "The Optimal BERT Surgeon", arXiv:2203.07259. Departure:
 rows are pruned alike, and inputs are those of the model before any layer is pruned. Where magnitude would lose less on
-the calibration texts, a layer is pruned by that.
+the calibration texts, a layer is pruned by that. Memory: the new weights until all are found, and the second moments
+of a group of layers, half as large together as the model.
 """
 
 from __future__ import annotations

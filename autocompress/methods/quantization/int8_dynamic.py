@@ -12,6 +12,8 @@ One scale for all weights and one for all activations lose too much (Bondarenko 
 Not quantized, by `exclude`: `none`; `classifier` = every linear outside the stacks of layers (pooler, pre-classifier,
 classifier); `first_last` = those, and the first and the last layer of each stack.
 
+A recurrent layer reads its matrices whole: they are stored as int8, and multiplied with float32 inputs.
+
 The module computes what it did: the runtime carries out what this step writes into the precision plan. Low-rank pairs
 are made ready for rounding (see incoherence.py).
 
@@ -26,7 +28,7 @@ from torch import nn
 
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
-from autocompress.models.families.places import Exclude, quantizable
+from autocompress.models.families.places import Exclude, plan_products, quantizable
 from autocompress.models.precision_plan import Precision
 from autocompress.models.rotation import spread_pairs
 from autocompress.models.surgery import token_tables
@@ -50,7 +52,7 @@ class Int8Dynamic(Method):
             raise NotApplicable("int8_dynamic without per_channel and per_token loses too much to be worth a trial")
         spread_pairs(model)
         paths, scales = quantizable(model, self.exclude), {"per_channel": self.per_channel, "per_token": self.per_token}
-        ctx.precision.add(paths, Precision("int8", "dynamic_int8", **scales))
+        plan_products(model, ctx.precision, paths, Precision("int8", "dynamic_int8", **scales))
         if self.embeddings:
             ctx.precision.add(token_tables(model), Precision("int8", per_channel=True))
         return model

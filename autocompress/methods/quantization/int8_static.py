@@ -10,6 +10,8 @@ tensor (SmoothQuant, Xiao et al. 2022, arXiv:2211.10438). Departure: the divisio
 a post-norm encoder the norm that could absorb it also feeds the residual. 0 switches it off; that is
 the default because MiniLM came nearer to float32 without it.
 
+A recurrent layer reads its matrices whole: they are stored as int8, and multiplied with float32 inputs.
+
 Not quantized, by `exclude`: `none`; `classifier` = every linear outside the stacks of layers; `first_last` = those, and
 the first and the last layer of each stack.
 
@@ -29,7 +31,7 @@ from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
 from autocompress.models import simulation
 from autocompress.models.calibration import Observer, Seen, observe, ranges
-from autocompress.models.families.places import Exclude, quantizable
+from autocompress.models.families.places import Exclude, plan_products, quantizable
 from autocompress.models.precision_plan import Precision
 from autocompress.models.rotation import spread_pairs
 from autocompress.models.surgery import token_tables, weight_OI
@@ -59,7 +61,8 @@ class Int8Static(Method):
         scales = {f"{path}.input_smooth": smooth_I for path, smooth_I in smooth.items()}
         for path, (low, high) in ranges(self.observer, model, seen, ctx.calibration, smooth, ctx.device).items():
             scales[f"{path}.input_scale"], scales[f"{path}.input_zero_point"] = simulation.input_grid(low, high)
-        ctx.precision.add(layers, Precision("int8", "static_int8", per_channel=self.per_channel), scales)
+        precision = Precision("int8", "static_int8", per_channel=self.per_channel)
+        plan_products(model, ctx.precision, layers, precision, scales)
         if self.embeddings:
             ctx.precision.add(token_tables(model), Precision("int8", per_channel=True))
         return model

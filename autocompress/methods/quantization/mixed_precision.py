@@ -23,6 +23,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from autocompress.methods.context import Context
+from autocompress.models.families.places import plan_products
 from autocompress.models.forward import forward
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.models.rotation import spread_pairs
@@ -53,7 +54,7 @@ class MixedPrecision(Method):
             measure = fisher if self.metric == "fisher" else divergence
             sensitivity = measure(model, layers, ctx.calibration[0], ctx.kind)
             layers = bearable(model, sorted(layers, key=sensitivity.__getitem__), ctx.calibration, self.drop, ctx.kind)
-        ctx.precision.add(layers, _INT8)
+        plan_products(model, ctx.precision, layers, _INT8)
         ctx.precision.add(products(model).keys() - set(layers), _FLOAT16)
         ctx.precision.add(token_tables(model), Precision("int8", per_channel=True))
         return model
@@ -65,7 +66,7 @@ def bearable(model: nn.Module, layers: list[str], batches: list[Batch], drop: fl
     low, high = 0, len(layers)  # `low` of them are known to be bearable
     while low < high:
         middle = (low + high + 1) // 2
-        after = answers(simulate(model, int8(layers[:middle])), batches, kind)
+        after = answers(simulate(model, int8(model, layers[:middle])), batches, kind)
         same = sum(a == b for a, b in zip(before, after, strict=True))
         low, high = (middle, high) if same >= (1 - drop) * len(before) else (low, middle - 1)
     return layers[:low]
@@ -75,7 +76,6 @@ def fisher(model: nn.Module, layers: list[str], batch: Batch, kind: TaskKind) ->
     """By path: Σ g² (W - Q(W))², g² summed over the batch's texts."""
     modules = [model.get_submodule(path) for path in layers]
     weights: list[Tensor] = [module.weight for module in modules]  # type: ignore[misc]
-    off = [weight_OI(module) - round_weight(weight_OI(module), _INT8) for module in modules]
     found = dict.fromkeys(layers, 0.0)
     model.eval()
     for i in range(len(batch["input_ids"])):
@@ -83,7 +83,8 @@ def fisher(model: nn.Module, layers: list[str], batch: Batch, kind: TaskKind) ->
         with torch.enable_grad():
             loss = kind.loss(forward(model, text, frozenset({"logits"})).logits, text).sum()
             gradients = torch.autograd.grad(loss, weights)
-        for path, module, g, D_OI in zip(layers, modules, gradients, off, strict=True):
+        for path, module, g in zip(layers, modules, gradients, strict=True):
+            D_OI = weight_OI(module) - round_weight(weight_OI(module), _INT8)  # anew: to keep all would be a model more
             found[path] += float(((g.T if holds_transposed(module) else g) * D_OI).square().sum())
     return found
 
@@ -104,7 +105,8 @@ def _rounded(model: nn.Module, path: str) -> Iterator[None]:
     """One layer computes with rounded numbers meanwhile: a copy of it alone, where `simulate` copies the model."""
     layer = model.get_submodule(path)
     places = [name for name, m in model.named_modules(remove_duplicate=False) if m is layer]
-    rounded = simulate(nn.ModuleDict({"layer": layer}), int8(["layer"])).get_submodule("layer")
+    alone = PrecisionPlan({"layer": int8(model, [path])[path]})
+    rounded = simulate(nn.ModuleDict({"layer": layer}), alone).get_submodule("layer")
     try:
         for place in places:
             model.set_submodule(place, rounded)
@@ -114,8 +116,10 @@ def _rounded(model: nn.Module, path: str) -> Iterator[None]:
             model.set_submodule(place, layer)
 
 
-def int8(paths: Iterable[str]) -> PrecisionPlan:
-    return PrecisionPlan(dict.fromkeys(paths, _INT8))
+def int8(model: nn.Module, paths: Iterable[str]) -> PrecisionPlan:
+    plan = PrecisionPlan()
+    plan_products(model, plan, list(paths), _INT8)
+    return plan
 
 
 def answers(model: nn.Module, batches: list[Batch], kind: TaskKind) -> list[Answer]:

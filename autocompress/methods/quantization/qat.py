@@ -6,6 +6,8 @@ et al. 2019, arXiv:1902.08153). The scales start at what covers the weights and 
 fine-tuning ends, the weights are left on their grids, and the scales it learnt go into the precision plan: what was
 trained is what the runtime multiplies.
 
+A recurrent layer reads its matrices whole: they are stored as int8, and multiplied with float32 inputs.
+
 Not quantized, by `exclude`: `none`; `classifier` = every linear outside the stacks of layers; `first_last` = those, and
 the first and the last layer of each stack.
 
@@ -23,11 +25,12 @@ from torch import Tensor, nn
 from autocompress.methods.context import Context, Schedule
 from autocompress.methods.reparametrized import Reparametrized
 from autocompress.models.calibration import observe, ranges
-from autocompress.models.families.places import Exclude, quantizable
+from autocompress.models.families.places import Exclude, plan_products, quantizable
 from autocompress.models.formats.int8 import FORMAT as INT8
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.models.rotation import spread_pairs
 from autocompress.models.simulation import input_grid, weight_scale
+from autocompress.models.students.layers import read_whole
 from autocompress.models.surgery import holds_transposed, token_tables, weight_OI
 from autocompress.space.distributions import Choice
 from autocompress.space.method import Gain, Method, Stage
@@ -49,11 +52,12 @@ class Qat(Method):
         layers = quantizable(model, self.exclude)
         seen = observe(model, layers, ctx.calibration, ctx.device)
         precision = Precision("int8", "static_int8", per_channel=self.per_channel)
+        whole = read_whole(model)
         grids = {
-            path: Rounded(layers[path], precision, *input_grid(low, high))
+            path: Rounded(layers[path], precision, None if path in whole else input_grid(low, high))
             for path, (low, high) in ranges("minmax", model, seen, ctx.calibration, {}, ctx.device).items()
         }
-        ctx.precision.add(layers, precision, scales_of(grids))
+        plan_products(model, ctx.precision, layers, precision, scales_of(grids))
         if self.embeddings:
             ctx.precision.add(token_tables(model), Precision("int8", per_channel=True))
         ctx.schedules.append(Rounding(grids, ctx.precision))
@@ -75,21 +79,23 @@ class Rounding(Schedule):
 
 
 class Rounded:
-    """What was put on one layer, until it is removed."""
+    """What was put on one layer, until it is removed. `grid`: the input's scale and zero point, if it is rounded."""
 
-    def __init__(self, layer: nn.Module, precision: Precision, scale: Tensor, zero_point: Tensor) -> None:
+    def __init__(self, layer: nn.Module, precision: Precision, grid: tuple[Tensor, Tensor] | None) -> None:
         self.layer = layer
         self.weight = RoundedWeight(weight_scale(weight_OI(layer), precision), transposed=holds_transposed(layer))
-        self.input = RoundedInput(scale, zero_point)
-        layer.input_grid = self.input  # a submodule, so that its scale is trained
+        self.input = RoundedInput(*grid) if grid else None
         self.stored = Reparametrized(layer, self.weight)
-        self.handle = layer.register_forward_pre_hook(lambda module, args: (module.input_grid(args[0]),))
+        if self.input:
+            layer.input_grid = self.input  # a submodule, so that its scale is trained
+            self.handle = layer.register_forward_pre_hook(lambda module, args: (module.input_grid(args[0]),))
 
     def remove(self) -> None:
         """Leave the layer as it was, with its weight on the grid."""
         layer: Any = self.layer
-        self.handle.remove()
-        del layer.input_grid
+        if self.input:
+            self.handle.remove()
+            del layer.input_grid
         self.stored.settle()
 
 
@@ -131,6 +137,7 @@ def scales_of(grids: dict[str, Rounded]) -> dict[str, Tensor]:
     scales: dict[str, Tensor] = {}
     for path, one in grids.items():
         scales[f"{path}.weight_scale"] = one.weight.log_scale.detach().exp()[:, None]
-        scales[f"{path}.input_scale"] = one.input.log_scale.detach().exp()
-        scales[f"{path}.input_zero_point"] = torch.tensor(one.input.zero_point)
+        if one.input:
+            scales[f"{path}.input_scale"] = one.input.log_scale.detach().exp()
+            scales[f"{path}.input_zero_point"] = torch.tensor(one.input.zero_point)
     return scales

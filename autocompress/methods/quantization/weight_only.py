@@ -6,6 +6,8 @@ so that ‖WX - QX‖² is small, by the inverse of H = XXᵀ (Frantar et al. 20
 the columns whose inputs are large: s_i = mean|x_i|^a, the a of 0, 0.1, ..., 1 with the least error of Q(W s) s⁻¹ X
 (Lin et al. 2023, arXiv:2306.00978).
 
+Memory: the second moments of a group of layers, half as large together as the model, and a byte for each weight.
+
 Departures: scales come from the weights before gptq changes them, and every X from the model before any layer is
 rounded; awq divides its inputs in an operator of its own and does not search for clipping.
 """
@@ -55,10 +57,10 @@ class WeightOnly(Method):
                         continue
                     scales[f"{path}.weight_scale"] = scale_OG = weight_scale(W_OI, precision)
                     rehearsed = ctx.train is None  # only the grid's shape matters then
-                    plain = round_weight(W_OI, precision, scale_OG) if rehearsed else None
-                    rounded[path] = gptq(W_OI, seen, precision) if plain is None else plain
-            for path, W_OI in rounded.items():
-                weight_OI(layers[path]).copy_(W_OI)
+                    Q_OI = round_weight(W_OI, precision, scale_OG) if rehearsed else gptq(W_OI, seen, precision)
+                    rounded[path] = codes(Q_OI, scale_OG, precision)  # a byte a weight
+            for path, q_OI in rounded.items():
+                weight_OI(layers[path]).copy_(decode(q_OI, scales[f"{path}.weight_scale"], precision))
         ctx.precision.add(layers, precision, scales)
         if self.embeddings:
             ctx.precision.add(token_tables(model), precision)

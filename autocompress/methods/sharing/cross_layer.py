@@ -69,7 +69,7 @@ class CrossLayer(Method):
 
     def _scoped(self, block: Block) -> tuple[str, ...]:
         ffn = tuple(path for one in block.ffns for path in one.products)
-        return {"all": block.projections + ffn, "ffn": ffn, "attention": block.projections}[self.what]
+        return {"all": block.projections + ffn + block.others, "ffn": ffn, "attention": block.projections}[self.what]
 
 
 def _put(layer: Any, name: str, parameter: nn.Parameter) -> None:

@@ -74,7 +74,8 @@ class KroneckerLinear(Factored):
 
     @property
     def weight(self) -> Tensor:
-        return torch.kron(self.left, self.right)
+        (P, Q), (p, q) = self.left.shape, self.right.shape  # as torch.kron, which has no operator in ONNX
+        return (self.left.reshape(P, 1, Q, 1) * self.right.reshape(1, p, 1, q)).reshape(P * p, Q * q)
 
     def extra_repr(self) -> str:
         return f"in={self.in_features}, out={self.out_features}, left={self.left_shape}, bias={self.bias is not None}"

@@ -76,6 +76,7 @@ class Block:
     path: str
     attentions: tuple[Attention, ...]  # to itself, then to another stack
     ffns: tuple[FeedForward, ...]
+    others: tuple[str, ...] = ()  # the paths of products in neither
 
     @property
     def projections(self) -> tuple[str, ...]:
@@ -123,7 +124,8 @@ class Anatomy:
         ffns = [tuple(path for ffn in block.ffns for path in ffn.products) for block in self.blocks]
         if scope == "attention":
             ffns = [() for _ in self.blocks]
-        return tuple(path for pair in zip(found, ffns, strict=True) for paths in pair for path in paths)
+        others = [block.others if scope == "all" else () for block in self.blocks]
+        return tuple(path for parts in zip(found, ffns, others, strict=True) for paths in parts for path in paths)
 
     def _any(self, found: tuple[T, ...], what: str) -> tuple[T, ...]:
         if not found:
@@ -142,6 +144,7 @@ class Family:
     ffn_width: str  # the config's feed-forward width
     head_size: str  # the attention's name for it
     counters: Mapping[str, str]  # the attention's own numbers: name -> "heads", "width" (of all heads) or "group"
+    products: tuple[str, ...] = ()  # of a block's others: those in neither an attention nor a feed-forward
     inner: str | None = None  # the ModuleList in each member of a stack that holds its blocks
     position_table: str | None = None  # in the first block, or in the encoder
     like: Mapping[str, str] = field(default_factory=dict)  # a block's product -> "q" or "k", whose rows it has too
@@ -201,7 +204,8 @@ def _block(model: nn.Module, family: Family, place: str) -> Block:
         for ins, down in family.ffns
         if all(has(model, f"{place}.{path}") for path in (*ins, down))
     )
-    return Block(place, tuple(_attentions(model, family, place)), ffns)
+    others = tuple(f"{place}.{path}" for path in family.products if has(model, f"{place}.{path}"))
+    return Block(place, tuple(_attentions(model, family, place)), ffns, others)
 
 
 def _attentions(model: nn.Module, family: Family, place: str) -> Iterator[Attention]:

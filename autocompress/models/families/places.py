@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
 from autocompress.models.families.anatomy import anatomy
+from autocompress.models.precision_plan import Precision, PrecisionPlan
+from autocompress.models.students.layers import read_whole
 from autocompress.models.surgery import products
 
 Exclude = Literal["none", "classifier", "first_last"]
@@ -24,6 +28,24 @@ def quantizable(model: nn.Module, exclude: Exclude) -> dict[str, nn.Module]:
     if not left:
         raise NotApplicable(f"exclude={exclude!r} leaves no linear layer to quantize")
     return left
+
+
+def plan_products(
+    model: nn.Module,
+    plan: PrecisionPlan,
+    paths: Collection[str],
+    precision: Precision,
+    scales: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Plan `precision` for products; with float inputs for those in a recurrence, which no input meets alone."""
+    whole = read_whole(model)
+    inner = {path for path in paths if path in whole}
+    plan.add((path for path in paths if path not in inner), precision)
+    plan.add(inner, dataclasses.replace(precision, activation="float32", per_token=False))
+    plan.add((), precision, {
+        name: scale for name, scale in (scales or {}).items()
+        if name.rpartition(".")[0] not in inner or not name.rpartition(".")[2].startswith("input_")
+    })  # fmt: skip
 
 
 def stacked(model: nn.Module) -> dict[str, int]:

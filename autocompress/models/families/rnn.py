@@ -1,4 +1,4 @@
-"""The LSTM and GRU classifiers of our own: layers, but neither attentions nor feed-forwards."""
+"""The LSTM and GRU classifiers of our own: layers of matrices that are in neither attentions nor feed-forwards."""
 
 from __future__ import annotations
 
@@ -12,4 +12,5 @@ FAMILY = Family(
     ffn_width="",
     head_size="",
     counters={},
+    products=("forward_input", "forward_state", "backward_input", "backward_state"),
 )

@@ -5,8 +5,6 @@ Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder", ar
 
 from __future__ import annotations
 
-from torch import nn
-
 from autocompress.models.students.configs import GruConfig
 from autocompress.models.students.recurrent import RecurrentStudent
 
@@ -16,7 +14,7 @@ class GruForSequenceClassification(RecurrentStudent):
 
     shape = "gru"
     config_class = GruConfig
-    cell = nn.GRU
+    cell = "gru"
 
 
 MODEL = GruForSequenceClassification

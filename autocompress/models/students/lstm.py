@@ -6,8 +6,6 @@ al. 2019, arXiv:1903.12136.
 
 from __future__ import annotations
 
-from torch import nn
-
 from autocompress.models.students.configs import LstmConfig
 from autocompress.models.students.recurrent import RecurrentStudent
 
@@ -17,7 +15,7 @@ class LstmForSequenceClassification(RecurrentStudent):
 
     shape = "bilstm"
     config_class = LstmConfig
-    cell = nn.LSTM
+    cell = "lstm"
 
 
 MODEL = LstmForSequenceClassification

@@ -20,9 +20,11 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from autocompress.models.decoders.decoding import decodes
+from autocompress.models.students.layers import read_whole
 from autocompress.runtimes import label_names
 from autocompress.runtimes.onnx.decoder import Traced, decoder
 from autocompress.runtimes.onnx.reshapes import simplify
+from autocompress.runtimes.onnx.transposes import fold
 from autocompress.tasks.dataset import Batch, inputs
 
 OPSET = 17  # the first with LayerNormalization as one node
@@ -46,17 +48,29 @@ def export(model: nn.Module, batch: Batch, path: Path) -> dict[str, str]:
 
     Returns the modules that ran: every path of each -> its first path. (A shared module has several.)
     """
-    traced = decoder(model, batch) if decodes(model) else _whole(model, batch)
+    traced, inside = decoder(model, batch) if decodes(model) else _whole(model, batch), read_whole(model)
     with quiet(), _PlainAttention(), _recorded(model) as ran, torch.no_grad():
         torch.onnx.export(
             traced.module.eval(), tuple(traced.given.values()), str(path), dynamo=False,
             input_names=list(traced.given), output_names=traced.gives, dynamic_axes=traced.axes, opset_version=OPSET,
+            do_constant_folding=not inside,  # a recurrence's weights keep their names, and runtimes fold on loading
         )  # fmt: skip
     graph = simplify(onnx.load(path, load_external_data=False))
+    graph = fold(graph) if inside else graph
     onnx.helper.set_model_props(graph, label_names.write(model))
     onnx.save(graph, path)
     first = {module: name for name, module in model.named_modules()}
+    first |= _twins(model, inside)
     return {name: first[m] for name, m in model.named_modules(remove_duplicate=False) if m in ran}
+
+
+def _twins(model: nn.Module, inside: set[str]) -> dict[nn.Module, str]:
+    """Of the modules at these paths: the first path that has the same weight, by whose name the graph knows it."""
+    first: dict[object, str] = {}
+    return {
+        module: first.setdefault(module.weight, path)
+        for path, module in model.named_modules() if path in inside and isinstance(module, nn.Linear)
+    }  # fmt: skip
 
 
 def _whole(model: nn.Module, batch: Batch) -> Traced:

@@ -13,6 +13,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 
 MICROSOFT = "com.microsoft"  # the domain of the operators that onnxruntime has beyond the standard's
+HALVES = {torch.float16: TensorProto.FLOAT16, torch.bfloat16: TensorProto.BFLOAT16}
 
 
 class Graph:
@@ -22,7 +23,7 @@ class Graph:
         self._model = model
         self.old = list(model.graph.node)
         self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._shared = {
+        self.shared = {  # other names of weights
             node.output[0]: node.input[0] for node in self.old
             if node.op_type == "Identity" and node.input[0] in self.weights
         }  # fmt: skip
@@ -37,8 +38,8 @@ class Graph:
     def resolve(self, node: NodeProto) -> None:
         """Let the node read weights by their own names: what several modules share comes by way of an Identity."""
         for i, name in enumerate(node.input):
-            if name in self._shared:
-                node.input[i] = self._shared[name]
+            if name in self.shared:
+                node.input[i] = self.shared[name]
 
     def values(self, name: str) -> Tensor:
         """A weight."""

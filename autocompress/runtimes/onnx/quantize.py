@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto
 from torch import Tensor
 
 from autocompress.errors import NotApplicable
@@ -22,12 +22,12 @@ from autocompress.models import formats, simulation
 from autocompress.models.formats.grid import Grid
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.runtimes.onnx.export import path_of
-from autocompress.runtimes.onnx.graph import MICROSOFT, Graph, nested
+from autocompress.runtimes.onnx.graph import HALVES, MICROSOFT, Graph, nested
 from autocompress.runtimes.onnx.inputs import rounded, smoothed
 from autocompress.runtimes.onnx.unpack import unpacked_product, unpacked_rows
+from autocompress.runtimes.onnx.whole import unpack_whole
 
 _PACKED = (4, 8)  # bits of codes with a scale that MatMulNBits and GatherBlockQuantized read
-_HALVES = {torch.float16: TensorProto.FLOAT16, torch.bfloat16: TensorProto.BFLOAT16}
 _ACCURACY = 4  # MatMulNBits multiplies int8 codes of the inputs: 1.1 to 2.3 times faster here than with float32 ones
 
 
@@ -37,6 +37,7 @@ def quantize(plain: Path, ran: Mapping[str, str], plan: PrecisionPlan, path: Pat
     `spare_bit`: 7-bit weights, for CPUs whose int8 products saturate.
     """
     graph, lost = Graph(onnx.load(plain)), set(plan) & set(ran.values())
+    lost -= unpack_whole(graph, lost - {ran.get(path_of(node.name), "") for node in graph.old}, plan)
     for node in graph.old:
         place = ran.get(path_of(node.name), "")
         if place in plan:
@@ -60,7 +61,7 @@ def replace(graph: Graph, node: NodeProto, path: str, plan: PrecisionPlan, *, sp
     precision, format_ = plan[path], formats.find(plan[path].weight)
     scaled = isinstance(format_, Grid) and format_.bits in _PACKED
     if format_.dtype is not None:
-        store_half(graph, node, _HALVES[format_.dtype])
+        store_half(graph, node, HALVES[format_.dtype])
     elif node.op_type == "Gather" and scaled:
         look_up(graph, node, precision)
     elif node.op_type == "Gather":

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.runtimes.onnx.graph import needed
 
 
 def shares(model: nn.Module) -> bool:
@@ -47,6 +48,42 @@ def store_once(path: Path) -> None:
         del field[:]
         field.extend(new)
     onnx.save(model, path)
+
+
+def fold(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A weight that is read transposed is stored so, as the exporter does where it folds constants.
+
+    Of its constants, of which every slice has four, equal ones are kept once.
+    """
+    _shared_constants(model)
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    turned = [n for n in model.graph.node if n.op_type == "Transpose" and n.input[0] in weights]
+    for node in turned:
+        [order] = [list(attribute.ints) for attribute in node.attribute]
+        flipped = numpy_helper.to_array(weights[node.input[0]]).transpose(order)
+        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(flipped), node.output[0]))
+        model.graph.node.remove(node)
+    _, read = needed(model.graph.node, [output.name for output in model.graph.output])
+    for name, tensor in weights.items():
+        if name not in read:
+            model.graph.initializer.remove(tensor)
+    return model
+
+
+def _shared_constants(model: onnx.ModelProto) -> None:
+    first: dict[object, str] = {}
+    again: dict[str, str] = {}  # the name of a constant -> that of the first one that is equal
+    for node in [node for node in model.graph.node if node.op_type == "Constant"]:
+        held = node.attribute[0].t
+        tensor = numpy_helper.from_array(numpy_helper.to_array(held), node.output[0])
+        key = held.data_type, tuple(held.dims), tensor.raw_data
+        if key not in first:
+            model.graph.initializer.append(tensor)
+        again[node.output[0]] = first.setdefault(key, node.output[0])
+        model.graph.node.remove(node)
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = again.get(name, name)
 
 
 def _transposed(table: TensorProto, other: TensorProto) -> bool:

@@ -33,7 +33,7 @@ class _Coded(NamedTuple):
     bits: int
 
 
-class _Step(NamedTuple):
+class Operator(NamedTuple):
     """An operator with one input more: that is what the step before it gives."""
 
     op: str
@@ -52,12 +52,12 @@ def unpacked_product(graph: Graph, node: NodeProto, path: str, plan: PrecisionPl
     R, C = codes_RC.shape
 
     def worked_out() -> tuple[str, ...]:
-        held, lead = graph.weight(f"{weight}_codes", packing.pack(codes_RC, coded.bits).numpy()), _numbers(graph, R, -1)
-        steps = _unpacked(graph, weight, coded.levels_K, coded.bits, C, lead)
+        held, lead = graph.weight(f"{weight}_codes", packing.pack(codes_RC, coded.bits).numpy()), numbers(graph, R, -1)
+        steps = unpacked(graph, weight, coded.levels_K, coded.bits, C, lead)
         if coded.scale_O1 is not None:
             scale = (coded.scale_O1.T if flipped else coded.scale_O1).contiguous()
-            steps.append(_Step("Mul", [], [graph.weight(f"{weight}_scale", scale.numpy())], {}))
-        return (_chain(graph, held, steps, f"{held}_float32", node.name),)
+            steps.append(Operator("Mul", [], [graph.weight(f"{weight}_scale", scale.numpy())], {}))
+        return (chain(graph, held, steps, f"{held}_float32", node.name),)
 
     [node.input[1]] = graph.once(("unpacked", weight, path), worked_out)
     graph.keep(node)
@@ -72,15 +72,15 @@ def unpacked_rows(graph: Graph, node: NodeProto, path: str, plan: PrecisionPlan)
         codes, steps = format_.codes(W_VD, codebook_MKd), _joined(graph, rows, table, codebook_MKd, bits, W_VD.shape[1])
     else:
         codes, levels_K, scale_V1, bits = _coded(W_VD, node, path, plan)
-        steps = _unpacked(graph, table, levels_K, bits, W_VD.shape[1], _lead(graph, rows))
+        steps = unpacked(graph, table, levels_K, bits, W_VD.shape[1], _lead(graph, rows))
         if scale_V1 is not None:
             scale = graph.weight(f"{table}_scale", scale_V1.numpy())
             if len(scale_V1) > 1:
                 graph.add("Gather", [scale, rows], [f"{out}_scale"], f"{node.name}_scale")
                 scale = f"{out}_scale"
-            steps.append(_Step("Mul", [], [scale], {}))
+            steps.append(Operator("Mul", [], [scale], {}))
     held = graph.weight(f"{table}_codes", packing.pack(codes, bits).numpy())
-    _chain(graph, rows, [_Step("Gather", [held], [], {}), *steps], out, node.name)
+    chain(graph, rows, [Operator("Gather", [held], [], {}), *steps], out, node.name)
 
 
 def _coded(W_OI: Tensor, node: NodeProto, path: str, plan: PrecisionPlan) -> _Coded:
@@ -97,39 +97,39 @@ def _coded(W_OI: Tensor, node: NodeProto, path: str, plan: PrecisionPlan) -> _Co
     raise NotApplicable(f"onnxruntime has no {precision.weight} kernel for the {node.op_type} of {path}")
 
 
-def _unpacked(graph: Graph, name: str, levels_K: Tensor, bits: int, C: int, lead: str) -> list[_Step]:
+def unpacked(graph: Graph, name: str, levels_K: Tensor, bits: int, C: int, lead: str) -> list[Operator]:
     """From bytes to the C numbers of each row that their codes stand for."""
-    levels, cast = graph.weight("levels", levels_K.numpy()), _Step("Cast", [], [], {"to": TensorProto.INT32})
+    levels, cast = graph.weight("levels", levels_K.numpy()), Operator("Cast", [], [], {"to": TensorProto.INT32})
     if bits == 8:
-        return [cast, _Step("Gather", [levels], [], {})]
+        return [cast, Operator("Gather", [levels], [], {})]
 
     def made() -> tuple[str, ...]:
         graph.add("Gather", [levels, _codes_of_byte(graph, bits)], [f"{levels}_of_byte"], f"{name}_levels")
         return (f"{levels}_of_byte",)
 
     [of_byte] = graph.once(("levels", levels, bits), made)
-    return [cast, _Step("Gather", [of_byte], [], {}), *_row(graph, C, 8 // bits, lead)]
+    return [cast, Operator("Gather", [of_byte], [], {}), *_row(graph, C, 8 // bits, lead)]
 
 
-def _joined(graph: Graph, rows: str, name: str, codebook_MKd: Tensor, bits: int, D: int) -> list[_Step]:
+def _joined(graph: Graph, rows: str, name: str, codebook_MKd: Tensor, bits: int, D: int) -> list[Operator]:
     """From bytes to rows of D numbers, of which every part is one of the K that all rows share at its place."""
     M, K, d = codebook_MKd.shape
-    steps, lead = [_Step("Cast", [], [], {"to": TensorProto.INT32})], _lead(graph, rows)
+    steps, lead = [Operator("Cast", [], [], {"to": TensorProto.INT32})], _lead(graph, rows)
     if bits < 8:
-        steps += [_Step("Gather", [_codes_of_byte(graph, bits)], [], {}), *_row(graph, M, 8 // bits, lead)]
+        steps += [Operator("Gather", [_codes_of_byte(graph, bits)], [], {}), *_row(graph, M, 8 // bits, lead)]
     first = graph.weight(f"{name}_first", K * np.arange(M, dtype=np.int32))
     shared = graph.weight(f"{name}_codebook", codebook_MKd.flatten(0, 1).numpy())
-    return [*steps, _Step("Add", [], [first], {}), _Step("Gather", [shared], [], {}), *_row(graph, D, d, lead)]
+    return [*steps, Operator("Add", [], [first], {}), Operator("Gather", [shared], [], {}), *_row(graph, D, d, lead)]
 
 
 def _codes_of_byte(graph: Graph, bits: int) -> str:
     return graph.weight("codes_of_byte", packing.of_byte(bits).int().numpy())
 
 
-def _row(graph: Graph, C: int, each: int, lead: str) -> list[_Step]:
+def _row(graph: Graph, C: int, each: int, lead: str) -> list[Operator]:
     """What the last two axes hold as one, its first C numbers: the last byte, or part, of `each` may not be full."""
-    ends = [_numbers(graph, number) for number in (0, C, -1)]
-    return [_Step("Reshape", [], [lead], {}), *([_Step("Slice", [], ends, {})] if C % each else [])]
+    ends = [numbers(graph, number) for number in (0, C, -1)]
+    return [Operator("Reshape", [], [lead], {}), *([Operator("Slice", [], ends, {})] if C % each else [])]
 
 
 def _lead(graph: Graph, rows: str) -> str:
@@ -137,17 +137,17 @@ def _lead(graph: Graph, rows: str) -> str:
 
     def made() -> tuple[str, ...]:
         graph.add("Shape", [rows], [f"{rows}_shape"], f"{rows}_Shape")
-        graph.add("Concat", [f"{rows}_shape", _numbers(graph, -1)], [f"{rows}_lead"], f"{rows}_Concat", axis=0)
+        graph.add("Concat", [f"{rows}_shape", numbers(graph, -1)], [f"{rows}_lead"], f"{rows}_Concat", axis=0)
         return (f"{rows}_lead",)
 
     return graph.once(("lead", rows), made)[0]
 
 
-def _numbers(graph: Graph, *numbers: int) -> str:
+def numbers(graph: Graph, *numbers: int) -> str:
     return graph.weight("numbers", np.array(numbers, np.int64))
 
 
-def _chain(graph: Graph, x: str, steps: list[_Step], out: str, name: str) -> str:
+def chain(graph: Graph, x: str, steps: list[Operator], out: str, name: str) -> str:
     """`out` = what the last step makes of what the one before it makes, and so on, of x."""
     for i, (op, before, after, attributes) in enumerate(steps):
         made = out if i == len(steps) - 1 else f"{out}_{i}"

@@ -21,6 +21,7 @@ from torch import nn
 from autocompress.errors import NotApplicable
 from autocompress.models import formats, simulation
 from autocompress.models.precision_plan import Precision, PrecisionPlan
+from autocompress.models.students.layers import read_whole
 from autocompress.models.surgery import weight_OI
 from autocompress.runtimes.onnx.export import path_of
 
@@ -41,6 +42,11 @@ def quantize(graph: Model, model: nn.Module, ran: Mapping[str, str], plan: Preci
             for port in matrices(node):
                 replace(node, port, path, plan, spare_bit=spare_bit)
                 lost.discard(path)
+    for node in graph.get_ordered_ops():
+        path = node.get_friendly_name().removeprefix("model.").removesuffix(".weight")
+        if path in lost and node.get_type_name() == "Constant":
+            whole(node, path, plan)
+            lost.discard(path)
     if lost:
         raise RuntimeError(f"the exported graph has no node for {sorted(lost)}: its nodes are named otherwise")
     graph.validate_nodes_and_infer_types()
@@ -55,9 +61,10 @@ def input_groups(model: nn.Module, plan: PrecisionPlan) -> dict[str, int]:
     inputs, and whole groups of them in each group of its weights; else its inputs stay float32.
     """
     widths: dict[str, tuple[int, int, int]] = {}
+    inside = read_whole(model)
     for path, precision in plan.items():
         module, rounded = model.get_submodule(path), precision.activation != "static_int8"
-        coded = formats.find(precision.weight).dtype is None
+        coded = formats.find(precision.weight).dtype is None and path not in inside
         if coded and rounded and not isinstance(module, nn.Embedding):
             O, I = weight_OI(module).shape
             widths[path] = O, I, weight_group(precision, I)
@@ -116,6 +123,17 @@ def product(node: Node, W_OI: torch.Tensor, path: str, plan: PrecisionPlan, *, s
     new = ops.matmul(x, unpacked(W_OI, scale_OG, path, plan[path]), transpose_a=False, transpose_b=True)
     new.set_friendly_name(node.get_friendly_name())
     node.output(0).replace(new.output(0))
+
+
+def whole(node: Node, path: str, plan: PrecisionPlan) -> None:
+    """Codes instead of a weight that a recurrence reads: float32 is made of them when the file is opened."""
+    W_OI, scale_OG = simulation.planned(torch.from_numpy(node.data.copy()), path, plan)
+    readers, weight = node.output(0).get_target_inputs(), unpacked(W_OI, scale_OG, path, plan[path])
+    smooth_I = plan.scale(path, "input_smooth")
+    if smooth_I is not None:
+        weight = ops.multiply(weight, ops.constant((1 / smooth_I).numpy())).output(0)
+    for reader in readers:
+        reader.replace_source_output(weight)
 
 
 def ends(scale: torch.Tensor, zero: torch.Tensor) -> list[np.float32]:

@@ -75,7 +75,8 @@ def _alike(name: str, first: str, plan: PrecisionPlan) -> bool:
     """Whether two names of one parameter have the same precision, and the layers are no products of codes."""
     paths = [each.rpartition(".")[0] for each in (name, first)]
     one, other = (plan.get(path) for path in paths)
-    own = any(plan.scale(path, "weight_scale") is not None for path in paths)  # a grid that is not told by the weight
+    apart = ("weight_scale", "input_smooth")  # a grid that is not told by the weight
+    own = any(plan.scale(path, name) is not None for path in paths for name in apart)
     return one == other and not own and (one is None or not one.activation.endswith("int8"))
 
 

@@ -137,7 +137,7 @@ class TorchRuntime:
         return folder / (_PACKED if (folder / _PACKED).exists() else _PLAIN)
 
     def describe(self) -> dict[str, Any]:
-        return {"torch": torch.__version__, "int8_weight_bits": weight_bits(), "graph": 1}
+        return {"torch": torch.__version__, "int8_weight_bits": weight_bits(), "graph": 2}
 
 
 def _compiler() -> str:
