@@ -163,6 +163,28 @@ def test_no_two_trials_train_the_same_at_once(tmp_path: Path, failing: float) ->
         assert sum(t.state == "complete" for t in trials) > 2
 
 
+def test_what_is_predicted_decides_and_is_never_taken_for_measured(tmp_path: Path, space: SearchSpace) -> None:
+    class Foretelling(Workers):
+        def _work(self, job: Job) -> Result:
+            told = super()._work(job)
+            if job.kind != "rehearse":
+                return told
+            size = told.measurement["size_mb"]
+            return Result(predicted={"size_mb": size, "size_mb_low": 0.99 * size, "size_mb_high": 1.01 * size})
+
+    trials = coordinate(tmp_path, space, Foretelling(3, failing=0), 4)
+    refused = [t for t in trials if t.state == "refused" and t.predicted]
+    assert refused
+    for t in refused:
+        assert t.reason == "size_mb <= 0.95 * baseline: predicted 8.91 to 9.09, the limit is 1.9"
+        assert t.violations == {"size_mb <= 0.95 * baseline": pytest.approx(9 / 1.9 - 1)}
+        assert (t.measurement, t.at_best, t.likeliest) == ({}, {"size_mb": pytest.approx(8.91)}, {"size_mb": 9.0})
+        assert t.row()["size_mb"] is None
+    trained = [t for t in trials if t.state == "complete"]
+    assert len(trained) == 4
+    assert all(t.measurement["size_mb"] == 1.0 and t.feasible and t.predicted["size_mb_high"] == 1.01 for t in trained)
+
+
 @pytest.mark.slow
 def test_a_training_that_diverged_takes_its_look_alikes_with_it(tmp_path: Path, space: SearchSpace) -> None:
     class Diverging(Workers):

@@ -32,8 +32,10 @@ def structure(start: nn.Module, ctx: Context, recipe: Recipe) -> tuple[nn.Module
     """
     if not all(_of_shapes_alone(type(method)) for method in recipe):
         return None
+    from transformers.initialization import no_init_weights  # transformers takes a second to load: only where needed
+
     try:
-        with numberless(), META:
+        with numberless(), META, no_init_weights():
             ctx = replace(ctx, calibration=[], device=META)
             model = hollow(start)
             for method in recipe:
