@@ -83,6 +83,8 @@ def main() -> int:
             for side in SIDES if number % 2 == 0 else reversed(SIDES):
                 found[side].append(searched(file, f"{side}-{number}", taught, side, asked.seconds))
                 print(f"round {number}, --workers {side}: {found[side][-1]}", file=sys.stderr, flush=True)
+    if not all(run["trained"] for runs in found.values() for run in runs):
+        parser.error(f"no trial ended within {asked.seconds} s: give it more --seconds, or fewer --texts")
     ratios = [many["per_hour"] / one["per_hour"] for one, many in zip(found["1"], found["auto"], strict=True)]
     record = {"machine": fingerprint.machine(), "seconds": asked.seconds, "sides": found, "ratios": ratios}
     (RESULTS / "workers.json").write_text(json.dumps(record, indent=1) + "\n")
