@@ -7,14 +7,14 @@ fused AdamW and trained parameters (all but the embedding tables), float32, and 
 longest text on either side. Distillation: our `soft_labels`, and a subclass of Trainer that asks the teacher in every
 step; what our teacher's answers take, once a study, is said besides. The sides train one after the other, in another
 order for each seed, so that a ratio is one of neighbours in time. Two rows have no bar: the Trainer with batches of
-like length, and besides in bfloat16.
+like length, and besides in bfloat16: where the CPU has no such products that takes an hour, and --bfloat16.
 
 Utilisation: the multiply-adds of tokens that are no padding, over seconds, as a share of what a large matrix product of
 this machine comes to on as many threads. Losses are compared by tenths of the training, over the seeds.
 
 Bars: 1.5 times the Trainer's examples a second, 2 times with distillation, in the mean of the seeds; every tenth of the
 loss curve within three standard errors. Writes results/finetune.{json,md}; exit code 1 if a bar is missed. The Trainer
-takes `pip install accelerate`.
+takes `pip install 'autocompress[benchmarks]'`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from autocompress.machine import fingerprint
+from autocompress.machine import fingerprint, instructions
 from autocompress.methods.context import Context, Course, Interruptible, Teacher
 from autocompress.methods.losses import SoftLabelLoss
 from autocompress.methods.training.finetune import Finetune, freeze_embeddings
@@ -42,11 +41,12 @@ from autocompress.models import loading
 from autocompress.space.settings import Target, TaskSettings
 from autocompress.tasks.task import Task
 from autocompress.trials import teacher as teachers
+from benchmarks.finetune_table import BARS, bars, distance, table, tenths
 from benchmarks.finetune_trainer import TEMPERATURE, Losses, by_trainer, clock
 
 RESULTS = Path(__file__).parent / "results"
-MODEL, BATCH, LR, TENTHS, ERRORS = "builtin/minilm", 32, 1e-4, 10, 3.0
-BARS = {"": 1.5, " + distillation": 2.0}
+FEWER_BITS = "Trainer, like lengths, bfloat16"
+MODEL, BATCH, LR = "builtin/minilm", 32, 1e-4
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--cpu", action="store_true", help="count seconds of CPU, where others compute here too")
+    parser.add_argument("--bfloat16", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     if asked.cpu:
@@ -91,6 +92,8 @@ def main() -> int:
     for seed in range(asked.seeds):
         order = list(SIDES)[seed % len(SIDES) :] + list(SIDES)[: seed % len(SIDES)]
         for name in order if seed % 2 == 0 else reversed(order):
+            if name == FEWER_BITS and not (asked.bfloat16 or instructions.has_bfloat16()):
+                continue
             runs[name].append(one(SIDES[name], setting, seed))
             last = runs[name][-1]
             print(f"seed {seed}, {name}: {last.seconds:.1f} s, accuracy {last.accuracy:.3f}", flush=True)
@@ -174,7 +177,7 @@ SIDES: dict[str, Side] = {
     "ours + distillation": lambda *given: ours(*given, distils=True),
     "Trainer + distillation": lambda *given: theirs(*given, distils=True),
     "Trainer, like lengths": lambda *given: theirs(*given, like_lengths=True),
-    "Trainer, like lengths, bfloat16": lambda *given: theirs(*given, like_lengths=True, bf16=True),
+    FEWER_BITS: lambda *given: theirs(*given, like_lengths=True, bf16=True),
 }
 
 
@@ -208,64 +211,23 @@ def told(setting: Setting, asked: argparse.Namespace, runs: dict[str, list[Ran]]
             "curves": [tenths(r.losses) for r in ran],
         }
         for name, ran in runs.items()
+        if ran
     }
     ratios = {
         more: [t.seconds / o.seconds for o, t in zip(runs[f"ours{more}"], runs[f"Trainer{more}"], strict=True)]
         for more in BARS
     }
-    about = {"threads": asked.threads, "texts": len(setting.task.train), "epochs": setting.epochs, "data": asked.train}
+    about = {
+        "model": MODEL,
+        "threads": asked.threads,
+        "texts": len(setting.task.train),
+        "epochs": setting.epochs,
+        "data": asked.train,
+    }
     return {
         "machine": fingerprint.machine(), **about, "billion_multiply_adds_per_second": at_best, "rows": rows,
         "ratios": ratios, "curve_distance": {more: distance(rows, more) for more in BARS},
     }  # fmt: skip
-
-
-def tenths(losses: list[float]) -> list[float]:
-    """The mean loss of every tenth of the training."""
-    cuts = [min(round(i * len(losses) / TENTHS), len(losses) - 1) for i in range(TENTHS)] + [len(losses)]
-    return [statistics.mean(losses[a : max(b, a + 1)]) for a, b in pairwise(cuts)]
-
-
-def distance(rows: dict[str, Any], more: str) -> float:
-    """The largest difference of both mean curves, in standard errors of a tenth over the seeds (of all, pooled)."""
-    mine, yours = (torch.tensor(rows[f"{who}{more}"]["curves"]) for who in ("ours", "Trainer"))
-    if len(mine) < 2:
-        return 0.0
-    error = ((mine.var(0).mean() + yours.var(0).mean()) / len(mine)).sqrt()
-    return float((mine.mean(0) - yours.mean(0)).abs().max() / error)
-
-
-def bars(found: dict[str, Any]) -> list[tuple[str, bool]]:
-    out = []
-    for more, least in BARS.items():
-        ratio, apart = statistics.mean(found["ratios"][more]), found["curve_distance"][more]
-        out.append((f"ours{more}: {ratio:.2f} times the Trainer's examples a second: {least:g}", ratio >= least))
-        out.append((f"ours{more}: losses at most {apart:.1f} standard errors apart: {ERRORS:g}", apart <= ERRORS))
-    return out
-
-
-def table(found: dict[str, Any]) -> str:
-    """As markdown."""
-    lines = [
-        "# Fine-tuning", "",
-        f"{MODEL}, {found['texts']} short texts, {found['epochs']} epochs, {found['machine']['cpu']}, "
-        f"{found['threads']} threads, whose products come to {found['billion_multiply_adds_per_second']:.0f} billion "
-        "multiply-adds a second. The mean of the seeds [lowest, highest]. The teacher's answers to all texts took us "
-        f"{found['teacher_answers_seconds']:.1f} s, once a study.", "",
-        "| | examples a second | utilisation | last loss | accuracy |", "|---|---|---|---|---|",
-    ]  # fmt: skip
-    for name, row in found["rows"].items():
-        last = [curve[-1] for curve in row["curves"]]
-        lines.append(
-            f"| {name} | {spread(row['examples_per_second'], '.0f')} | {row['utilisation']:.0%} | "
-            f"{spread(last, '.3f')} | {spread(row['accuracy'], '.3f')} |"
-        )
-    lines += ["", *(f"- ratio{more}: {spread(ratios, '.2f')}" for more, ratios in found["ratios"].items())]
-    return "\n".join([*lines, *(f"- {'met' if met else 'MISSED'}: {bar}." for bar, met in bars(found)), ""])
-
-
-def spread(values: list[float], form: str) -> str:
-    return f"{statistics.mean(values):{form}} [{min(values):{form}}, {max(values):{form}}]"
 
 
 if __name__ == "__main__":

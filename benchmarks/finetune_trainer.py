@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from autocompress.tasks.task import Task
 
@@ -92,5 +92,6 @@ def by_trainer(
             model, args, train_dataset=rows, data_collator=DataCollatorWithPadding(task.tokenizer),
             callbacks=[Clock(into)], teacher=teacher, into=into,
         )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
     return into
