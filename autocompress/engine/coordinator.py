@@ -127,9 +127,10 @@ class Coordinator:
         if trial.variant_of is not None or not trial.recipe.trained:
             return trial
         while trial.recipe.trained.key in self._training:
+            self._observer.waits(trial)
+            yield None
             if self._late():
                 return None  # it stays under way
-            yield None
         return self._still(self.table.keep(replace(trial, variant_of=self._trained_in(trial))))
 
     def _rehearse(self, trial: Trial) -> LifePart:
