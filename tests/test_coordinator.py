@@ -87,6 +87,22 @@ def test_the_budget_is_met_exactly_and_no_recipe_is_trained_twice(tmp_path: Path
     assert {"complete", "refused", "duplicate"} <= {t.state for t in trials}
 
 
+def test_repeats_do_not_outgrow_the_trials(tmp_path: Path) -> None:
+    """Where the best was tried a sampler repeats itself ever more often, and every repeat is written down."""
+    steps = """
+  - layers: {keep: [0.3, 0.5, 0.7, 0.9], strategy: [top, alternate]}
+  - finetune: {epochs: [1, 2, 3, 4], lr: [1e-3, 1e-2], batch_size: 32, freeze_embeddings: false}
+"""
+    space = SearchSpace.load(make_project(tmp_path, SPACE.split("anchors:")[0] + "steps:" + steps))
+    store = Store(None, space.objectives, space.search, space.points())
+    study, executor = StudyData(artefacts=str(tmp_path)), Workers(1, size_mb=(1.0,), failing=0)
+    coordinator = Coordinator(study, space, store, BASELINE, Observer(), lambda *_: None)
+    drive(coordinator.lives(Budget(50)), executor)
+    states = Counter(t.state for t in store.trials())
+    assert states["complete"] == 50
+    assert states["duplicate"] <= 50 + 5
+
+
 def test_a_repeat_of_a_trial_under_way_is_answered_when_that_one_ends(tmp_path: Path, space: SearchSpace) -> None:
     trials = coordinate(tmp_path, space, Workers(3, failing=0), 9)
     by_number = {t.number: t for t in trials}
