@@ -87,6 +87,22 @@ def test_the_budget_is_met_exactly_and_no_recipe_is_trained_twice(tmp_path: Path
     assert {"complete", "refused", "duplicate"} <= {t.state for t in trials}
 
 
+def test_repeats_do_not_outgrow_the_trials(tmp_path: Path) -> None:
+    """Where the best was tried a sampler repeats itself ever more often, and every repeat is written down."""
+    steps = """
+  - layers: {keep: [0.3, 0.5, 0.7, 0.9], strategy: [top, alternate]}
+  - finetune: {epochs: [1, 2, 3, 4], lr: [1e-3, 1e-2], batch_size: 32, freeze_embeddings: false}
+"""
+    space = SearchSpace.load(make_project(tmp_path, SPACE.split("anchors:")[0] + "steps:" + steps))
+    store = Store(None, space.objectives, space.search, space.points())
+    study, executor = StudyData(artefacts=str(tmp_path)), Workers(1, size_mb=(1.0,), failing=0)
+    coordinator = Coordinator(study, space, store, BASELINE, Observer(), lambda *_: None)
+    drive(coordinator.lives(Budget(50)), executor)
+    states = Counter(t.state for t in store.trials())
+    assert states["complete"] == 50
+    assert states["duplicate"] <= 50 + 5
+
+
 def test_a_repeat_of_a_trial_under_way_is_answered_when_that_one_ends(tmp_path: Path, space: SearchSpace) -> None:
     trials = coordinate(tmp_path, space, Workers(3, failing=0), 9)
     by_number = {t.number: t for t in trials}
@@ -130,35 +146,45 @@ def test_limits_that_cannot_be_met_end_the_search_with_several_workers_too(
     assert {job.kind for job in executor.jobs} == {"rehearse"}
 
 
-@pytest.mark.parametrize("failing", [0.0, 0.5])
-def test_no_two_trials_train_the_same_at_once(tmp_path: Path, failing: float) -> None:
-    """The second waits: it has nothing left to train then, or its own turn where the first came to nothing."""
-
-    class Watched(Workers):
-        at_once: tuple[str, ...] = ()
-
-        def _work(self, job: Job) -> Result:
-            if job.kind != "train":
-                return super()._work(job)
-            key = Recipe.load(job.recipe).trained.key
-            assert key not in self.at_once
-            self.at_once += (key,)
-            time.sleep(0.02)
-            done = super()._work(job)
-            self.at_once = tuple(k for k in self.at_once if k != key)
-            return done
-
-    steps = """
+ALIKE = """
   - finetune: {epochs: [1, 2], lr: 1e-2, freeze_embeddings: false}
   - one_of: [skip, int8_dynamic, half]
 """
-    space = SearchSpace.load(make_project(tmp_path, SPACE.split("anchors:")[0] + "steps:" + steps))
+
+
+class Watched(Workers):
+    """Where no two trials may train the same at once."""
+
+    at_once: tuple[str, ...] = ()
+    cut = False
+
+    def _work(self, job: Job) -> Result:
+        if job.kind != "train":
+            return super()._work(job)
+        key = Recipe.load(job.recipe).trained.key
+        assert key not in self.at_once
+        self.at_once += (key,)
+        time.sleep(0.05)
+        if self.cut:
+            raise Paused("the disk is full")
+        done = super()._work(job)
+        self.at_once = tuple(k for k in self.at_once if k != key)
+        return done
+
+    @property
+    def trained(self) -> Counter[str]:
+        return Counter(Recipe.load(job.recipe).trained.key for job in self.jobs if job.kind == "train")
+
+
+@pytest.mark.parametrize("failing", [0.0, 0.5])
+def test_no_two_trials_train_the_same_at_once(tmp_path: Path, failing: float) -> None:
+    """The second waits: it has nothing left to train then, or its own turn where the first came to nothing."""
+    space = SearchSpace.load(make_project(tmp_path, SPACE.split("anchors:")[0] + "steps:" + ALIKE))
     executor = Watched(4, size_mb=(1.0,), failing=failing)
     trials = coordinate(tmp_path, space, executor, 6)
     assert not [t for t in trials if t.state == "running"]
-    trained = Counter(Recipe.load(job.recipe).trained.key for job in executor.jobs if job.kind == "train")
     if not failing:
-        assert set(trained.values()) == {1}
+        assert set(executor.trained.values()) == {1}
         assert sum(t.charged for t in trials) == 2
         assert sum(t.state == "complete" for t in trials) > 2
 
@@ -183,6 +209,20 @@ def test_what_is_predicted_decides_and_is_never_taken_for_measured(tmp_path: Pat
     trained = [t for t in trials if t.state == "complete"]
     assert len(trained) == 4
     assert all(t.measurement["size_mb"] == 1.0 and t.feasible and t.predicted["size_mb_high"] == 1.01 for t in trained)
+
+
+def test_those_that_waited_when_a_search_was_cut_off_go_on(tmp_path: Path) -> None:
+    space = SearchSpace.load(make_project(tmp_path, SPACE.split("anchors:")[0] + "steps:" + ALIKE))
+    first = Watched(4, size_mb=(1.0,), failing=0)
+    first.cut = True
+    with pytest.raises(Paused):
+        coordinate(tmp_path, space, first, 6)
+    known = Store(tmp_path / "study.db", space.objectives, space.search).trials()
+    assert sum(t.state == "running" for t in known) > sum(first.trained.values()), "some waited for others"
+    executor = Watched(4, size_mb=(1.0,), failing=0)
+    trials = coordinate(tmp_path, space, executor, 6)
+    assert not [t for t in trials if t.state == "running"]
+    assert set(executor.trained.values()) == {1}
 
 
 @pytest.mark.slow

@@ -39,6 +39,13 @@ def test_two_seeds_of_one_finalist_may_be_under_way_at_once() -> None:
     ]
 
 
+def test_a_trial_that_waits_for_another_is_in_no_workers_hand() -> None:
+    with Display(Console(file=StringIO()), 1, []) as display:
+        display.begin(Job("rehearse", StudyData(), 3))
+        display.waits(Trial(3, "running", Recipe()))
+        assert not display.view.under_way
+
+
 def test_without_a_terminal_a_long_silence_is_broken_by_how_far_it_is() -> None:
     said = StringIO()
     with Display(Console(file=said), 4, [], every=0.05) as display:

@@ -84,7 +84,12 @@ class Coordinator:
             elif budget.waits(self.table):
                 yield None
             else:
-                yield from self._begin(self._asked(explore=budget.repeats(self.table) >= _EXPLORE_AFTER))
+                yield from self._begin(self._asked(explore=budget.repeats(self.table) >= self._patience))
+
+    @property
+    def _patience(self) -> int:
+        """Repeats in a row. Each is written down, so there should not be many times as many as trials in the end."""
+        return 1 if self.table.count("duplicate") > self.table.count("charged") else _EXPLORE_AFTER
 
     def _asked(self, *, explore: bool = False, decided: Params | None = None) -> Trial:
         asked = self._store.ask(self._space.sample, explore=explore, decided=decided)
@@ -127,9 +132,10 @@ class Coordinator:
         if trial.variant_of is not None or not trial.recipe.trained:
             return trial
         while trial.recipe.trained.key in self._training:
+            self._observer.waits(trial)
+            yield None
             if self._late():
                 return None  # it stays under way
-            yield None
         return self._still(self.table.keep(replace(trial, variant_of=self._trained_in(trial))))
 
     def _rehearse(self, trial: Trial) -> LifePart:

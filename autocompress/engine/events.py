@@ -39,6 +39,9 @@ class Observer:
     def step(self, job: Job, step: int, steps: int, loss: float) -> None:
         """Training steps were taken. May be called from other threads, and not for every step."""
 
+    def waits(self, trial: Trial) -> None:
+        """No job of it is in hand until another trial has ended, which is trained alike. May be said again."""
+
     def finished(self, trial: Trial) -> None:
         """A trial was refused, measured or failed. The baseline is trial -1."""
 

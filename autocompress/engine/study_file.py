@@ -13,7 +13,6 @@ from typing import Any
 
 from autocompress.errors import ConfigError
 from autocompress.machine import cache, fingerprint
-from autocompress.space.language.yaml_lines import YamlSource
 from autocompress.space.search_space import SearchSpace
 from autocompress.space.stored_space import plain, restore
 
@@ -88,6 +87,8 @@ def _followed(folder: Path, root: Path) -> Path:
 
     So what was moved or copied reads its own files, and not those of the folder that it came from.
     """
+    from autocompress.space.language.yaml_lines import YamlSource  # who looks at a study needs no yaml
+
     space, project = YamlSource.read(folder / "space.yaml").data, folder.parents[1]
     data = space.get("task", {}).get("data")
     named = [space.get("model"), space.get("teacher"), *(data.values() if isinstance(data, dict) else [data])]

@@ -58,6 +58,9 @@ class Display(Observer):
     def step(self, job: Job, step: int, steps: int, loss: float) -> None:
         self.view.step(job, step, steps, loss)
 
+    def waits(self, trial: Trial) -> None:
+        self.view.end(trial.number)
+
     def finished(self, trial: Trial) -> None:
         self.view.finished(trial)
         name, recipe, outcome = trial_line(trial)
