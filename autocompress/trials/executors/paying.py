@@ -36,8 +36,10 @@ def paying(space: SearchSpace, trials: int) -> tuple[int, str]:
         f"a quarter of {trials}, for a search learns from those that have ended": trials // _TOGETHER,
     }
     why = min(limits, key=lambda reason: limits[reason])
-    if places == 1 or limits[why] < 2:
-        return 1, "" if places == 1 else f"One trial at a time: more would be above {why}."
+    if places == 1 or trials == 1:
+        return 1, ""
+    if limits[why] < 2:
+        return 1, f"One trial at a time: more would be above {why}."
     return limits[why], f"{limits[why]} trials at once: {why}. --workers 1 has one after the other."
 
 
