@@ -68,10 +68,11 @@ def _bucket(own: Any, from_key: Tensor) -> Tensor:
     """Which row of the embeddings stands for a query that is so many tokens after its key."""
     from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
-    span = own.pos_ebd_size
+    span, bucket_D = own.pos_ebd_size, from_key
     if own.position_buckets > 0:
-        from_key = make_log_bucket_position(from_key, own.position_buckets, own.max_relative_positions).long()
-    return (from_key + span).clamp(0, 2 * span - 1)
+        bucket_D = make_log_bucket_position(from_key, own.position_buckets, own.max_relative_positions).long()
+    row_D: Tensor = (bucket_D + span).clamp(0, 2 * span - 1)
+    return row_D
 
 
 FAMILY = Family(
