@@ -120,7 +120,7 @@ def _listed(folder: str) -> set[str]:
 NAMED = {  # names that stand in their own folder only -> that folder
     "runtimes": _listed("runtimes") & {"onnxruntime", "openvino", "torch"},
     "tasks.kinds": {name.replace("_", "-") for name in _listed("tasks/kinds")},
-    "models.families": _listed("models/families") - {"anatomy", "places", "__pycache__"},
+    "models.families": _listed("models/families") - {"anatomy", "asking", "places", "__pycache__"},
 }
 ALLOWED = {  # where a name has to stand, or is another thing's
     "space.settings": "what is taken where nothing is said, and `compile`",

@@ -101,7 +101,8 @@ def test_the_matrix_in_the_docs_is_this_one() -> None:
 def written() -> str:
     """The table, and every reason once."""
     families = list(MODELS_BY_NAME)
-    reasons = list(dict.fromkeys(reason for reason in OUTCOMES.values() if reason))
+    in_order = (OUTCOMES[family, name] for name in methods() for family in families)
+    reasons = list(dict.fromkeys(reason for reason in in_order if reason))
     lines = [
         "# Methods and model families", "",
         "Written by `tests/test_matrix.py`, on tiny models of each family. A dot: the method acts, its result answers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,31 @@ def test_files_from_before_their_layers_were_linear_give_what_they_gave(shape: s
         with torch.no_grad():
             after = model.eval()(**given).logits
         torch.testing.assert_close(after, torch.tensor(expected["logits"][shape]), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", ["lstm", "gru", "cnn", "bag of words"])
+def test_units_that_nothing_reads_are_those_that_go(shape: str, tmp_path: Path) -> None:
+    """A quarter of the embeddings and of each part of a layer; the rest answers as before, and is of a stock shape."""
+    model, generator = model_of(shape), torch.Generator().manual_seed(0)
+    read = [layer.readers() for layer in getattr(model, "layers", [])] + [[(model.classifier, 1)]]
+    for i, products in enumerate(read):
+        parts = (3 if shape == "cnn" else 2) if i else 1  # of the embeddings, then of a layer
+        each = products[0][0].in_features // products[0][1] // parts
+        gone = [torch.randperm(each, generator=generator)[: each // 4] + part * each for part in range(parts)]
+        for product, tokens in products:
+            for token in range(tokens):
+                product.weight.data[:, torch.cat(gone) + token * each * parts] = 0
+        if parts == 2:  # a recurrent layer's units are read by itself too
+            for way, product in enumerate(list(model.layers[i - 1].children())[1::2]):
+                product.weight.data[:, gone[way] - way * each] = 0
+    changed = find("hidden")(keep=0.75, importance="l2").apply(copy.deepcopy(model), context(model))
+    torch.testing.assert_close(logits(changed), logits(model), rtol=0, atol=1e-6)
+    assert changed.config.hidden_size == 24
+    storage.save(changed, tmp_path)
+    assert json.loads((tmp_path / "structure.json").read_text())["modules"] == {}
+    assert torch.equal(logits(storage.load(tmp_path)), logits(changed))
+    if shape in ("lstm", "gru"):  # any layer of it can go
+        assert logits(find("layers")(keep=0.5, strategy="top").apply(changed, context(model))).isfinite().all()
 
 
 @pytest.mark.parametrize("shape", ["lstm", "gru"])

@@ -65,6 +65,14 @@ def stream(model: Any) -> Stream:
     return Stream(width, tuple(readers), tuple(writers), tuple(tables), tuple(norms))
 
 
+def tables_of(model: Any) -> Stream:
+    """The embeddings alone, of a student whose layers hand on numbers of their own."""
+    width = int(model.config.hidden_size)
+    factorized = tuple(f"{path}.up" for path, m in model.named_modules() if isinstance(m, NarrowEmbedding))
+    tables = tuple(path for path, m in model.named_modules() if isinstance(m, nn.Embedding) and not factorized)
+    return Stream(width, (), factorized, tables, ())
+
+
 def narrow(model: Any, found: Stream, kept: Tensor) -> None:
     """Keep those numbers of the stream alone, everywhere."""
     for path in found.readers:

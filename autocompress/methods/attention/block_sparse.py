@@ -4,7 +4,8 @@ Tokens of the first blocks attend to all. Which others a block reads is drawn on
 
 Zaheer et al. 2020, "Big Bird: Transformers for Longer Sequences", arXiv:2007.14062 (blocks of 64, 2 global, 3 random,
 for texts of 4,096). Departures: the draw is the same in all layers and heads, and follows the number of blocks that a
-text has, so that one artefact serves texts of any length.
+text has, so that one artefact serves texts of any length. Relative positions in scores (MPNet, T5, DeBERTa) are added
+as before, for the pairs that are left; of T5 the attention to the other stack stays whole.
 """
 
 from __future__ import annotations

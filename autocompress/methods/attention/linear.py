@@ -4,6 +4,7 @@
 the start), `relu`(x) (Kasai et al. 2021, arXiv:2103.13076, which converts trained models and trains them on), or
 `taylor`: the first terms of the exponential, 1 + q·k + (q·k)² / 2, whose φ has as many numbers as a head's size squared
 (Keles et al. 2022, arXiv:2209.04881). Scores are scaled as before. Departure: no learnt feature map.
+Not for families that add relative positions to the scores of pairs (MPNet, T5, DeBERTa): there are no such scores.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ softmax(q k̃ᵀ) · pinv(softmax(q̃ k̃ᵀ)) · softmax(q̃ kᵀ) v, the inver
 
 Xiong et al. 2021, "Nyströmformer", arXiv:2102.03902 (64 landmarks for texts of 512 to 4,096; pretrained so).
 Departures: no convolution of the values, which would have to be trained; runs of tokens are as long as the batch asks.
-For encoders: the mean of a run holds tokens that come later.
+For encoders: the mean of a run holds tokens that come later. Not for families that add relative positions to the scores
+of pairs (MPNet, T5, DeBERTa): a mean stands at no one place.
 """
 
 from __future__ import annotations

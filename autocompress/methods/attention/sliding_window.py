@@ -3,7 +3,8 @@
 Beltagy et al. 2020, "Longformer", arXiv:2004.05150 (windows of 512 in all for texts of 4,096; the first token of a
 classifier is global; global tokens have projections of their own). Departure: no projections of their own, so that a
 trained model is only cut, and is what it was where the window covers the text. Layers with a window of their own
-(ModernBERT) stay as they are.
+(ModernBERT) stay as they are. Where scores hold relative positions (MPNet, T5, DeBERTa), those of the pairs that are
+left are added as before, and worked out for these alone; of T5 the attention to the other stack stays whole.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Make the model narrower: fewer numbers a token, in embeddings, norms and all that reads or writes them.
 
 round(keep · D) numbers stay, in multiples of `multiple`: those with the highest importance, summed over all products
-that read the stream. Heads and feed-forwards keep their own widths.
+that read the stream. Heads and feed-forwards keep their own widths. The students' layers (LSTM, GRU, convolution) hand
+on units of their own: of each layer, and of each way and filter width, those stay that matter most to what reads them.
 
 - `taylor`: Σ_x |a_i · ∂L/∂a_i| over the texts x of the calibration batches (arXiv:1611.06440).
 - `l2`: the norms of the columns that read the number. Needs no data.
@@ -22,7 +23,9 @@ from torch import nn
 from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
 from autocompress.methods.importance import Importance, score
-from autocompress.models.stream import narrow, stream
+from autocompress.models.families.anatomy import anatomy
+from autocompress.models.stream import narrow, stream, width_of
+from autocompress.models.students.narrower import narrow_student
 from autocompress.models.surgery import best, product
 from autocompress.space.distributions import Choice, Neutral, Range
 from autocompress.space.method import Gain, Method, Stage
@@ -39,10 +42,17 @@ class Hidden(Method):
     multiple: Literal[1, 8, 16, 32] = 8
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
+        width = width_of(model)
+        target = self.multiple * max(1, round(self.keep * width / self.multiple))
+        own = not any(block.attentions for block in anatomy(model).blocks)
+        if own:
+            target = max(2, target // 2 * 2)  # half of it a way
+        if target >= width:
+            raise NotApplicable(f"keep={self.keep:g} of a width of {width} removes none")
+        if own:
+            narrow_student(model, target, lambda readers: score(self.importance, model, readers, ctx))
+            return model
         found = stream(model)
-        target = self.multiple * max(1, round(self.keep * found.width / self.multiple))
-        if target >= found.width:
-            raise NotApplicable(f"keep={self.keep:g} of a width of {found.width} removes none")
         readers = [product(model, path) for path in found.readers]
         scores = torch.stack(score(self.importance, model, readers, ctx)).sum(0)
         narrow(model, found, best(scores, target))

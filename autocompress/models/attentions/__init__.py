@@ -1,7 +1,8 @@
 """Patterns of attention, one file each: which tokens a token attends to, at less than the square of their number.
 
 A pattern stands as the submodule `pattern` in the module that transformers calls an attention function for. Once one is
-there, the model's config names our function, which asks the pattern, and torch's where there is none.
+there, the model's config names our function, which asks the pattern, and torch's where there is none. Where a family's
+attention adds positions to its scores, its table says what asks in its stead, and tells the pattern of them.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from functools import cache
 from pkgutil import iter_modules
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
 from autocompress.models.attentions.pattern import Pattern
 from autocompress.models.families.anatomy import anatomy
+from autocompress.models.families.asking import by_distance, put_before, seen_by_last
 
 _NAME = "autocompress"  # of our function, among those of transformers
 
@@ -41,10 +42,10 @@ def make(entry: dict[str, Any]) -> Pattern | None:
 def install(model: nn.Module, pattern: Pattern) -> None:
     """Give every self-attention of the model this pattern. Raises `NotApplicable` where the family has no place."""
     found = anatomy(model)
-    if not found.family.plain_attention:
+    if found.family.asking and not pattern.pairs:
         raise NotApplicable(
-            f"the attention of a {found.kind!r} model adds positions to every pair's score: it cannot "
-            "be computed without all pairs"
+            f"a {found.kind!r} model adds to the score of every pair of tokens what their distance says, and "
+            f"{pattern.name} computes no pair's score to add it to"
         )
     own = [block.attentions[0].path for block in found.blocks if block.attentions]
     if not own:
@@ -60,9 +61,18 @@ def install(model: nn.Module, pattern: Pattern) -> None:
 
 
 def switch_on(model: Any) -> None:
-    """Have the model's attentions call our function."""
+    """Have the model's attentions call our function, or the pattern where they call none."""
     _register()
-    model.config._attn_implementation = _NAME
+    for module in model.modules():
+        if hasattr(getattr(module, "config", None), "_attn_implementation"):  # of an encoder and of a decoder
+            module.config._attn_implementation = _NAME
+    found = anatomy(model)
+    if asking := found.family.asking:
+        for stack in found.stacks:
+            if asking.stack:
+                put_before(model.get_submodule(stack.path.rpartition(".")[0]), asking.stack)
+            for block in stack.blocks:
+                put_before(model.get_submodule(block.attentions[0].path), asking.attention)
 
 
 def is_on(model: Any) -> bool:
@@ -93,11 +103,11 @@ def _attend(
         return given
     if (repeats := query.shape[1] // key.shape[1]) > 1:
         key, value = (x.repeat_interleave(repeats, dim=1) for x in (key, value))
-    # the last query sees every key that is no padding, a decoder's too
-    seen_BT = torch.ones_like(key[:, 0, :, 0]) if attention_mask is None else attention_mask[:, 0, -1].to(key.dtype)
+    seen_BT = seen_by_last(attention_mask, key)
     scale = more.get("scaling") or query.shape[-1] ** -0.5
     causal = bool(getattr(module, "is_causal", False))
-    out_BHTK = pattern(query, key, value, seen_BT, float(scale), causal)
+    added = [] if more.get("position_bias") is None else [by_distance(more["position_bias"])]
+    out_BHTK = pattern(query, key, value, seen_BT, float(scale), causal, *added)
     return out_BHTK.transpose(1, 2).contiguous(), None
 
 

@@ -23,6 +23,7 @@ class LinearPattern(Pattern):
 
     name = "linear"
     causal = True
+    pairs = False
     fields = ("features",)
 
     def __init__(self, features: str) -> None:

@@ -19,6 +19,7 @@ class NystromPattern(Pattern):
 
     name = "nystrom"
     causal = False
+    pairs = False
     fields = ("landmarks",)
 
     def __init__(self, landmarks: int) -> None:

@@ -8,7 +8,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autocompress.models.attentions.pattern import Pattern, earlier, in_blocks, softmax_product
+from autocompress.models.attentions.pattern import (
+    Pattern,
+    in_blocks,
+    places,
+    product_of_first,
+    softmax_product,
+    with_positions,
+)
+from autocompress.models.families.asking import Positions
 
 
 class WindowPattern(Pattern):
@@ -16,42 +24,36 @@ class WindowPattern(Pattern):
 
     name = "sliding_window"
     causal = True
+    pairs = True
     fields = ("window", "first")
 
     def __init__(self, window: int, first: int) -> None:
         super().__init__(window=window, first=first)
         self.window, self.first = window, first
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, seen_BT: Tensor, scale: float, causal: bool) -> Tensor:
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, seen_BT: Tensor, scale: float, causal: bool,
+        positions: Positions | None = None,
+    ) -> Tensor:  # fmt: skip
         tokens, size, first = q.shape[2], max(1, self.window), self.first
-        near = seen_BT if not first else seen_BT * (torch.arange(tokens, device=q.device) >= first).to(q.dtype)
+        near = seen_BT if not first else seen_BT * (places(tokens, q) >= first).to(q.dtype)
         q_blocks = in_blocks(q * scale, size)
         k_near, v_near = (_with_neighbours(in_blocks(x, size)) for x in (k, v))
         allowed = _with_neighbours(in_blocks(near[:, None, :, None], size))[..., 0][:, :, :, None, :]
-        scores = q_blocks @ k_near.transpose(-1, -2)
+        own = places(q_blocks.shape[2], q)[:, None, None] * size + places(size, q)[:, None]  # (N, S, 1)
+        around = own[:, :1] - size + places(3 * size, q)  # (N, 1, 3 S)
+        scores = with_positions(q_blocks @ k_near.transpose(-1, -2), positions, own, around)
         allowed = (allowed * _band(size, causal, q)).expand_as(scores)
-        if first:
-            scores, allowed, v_near = self._with_first(scores, allowed, v_near, (q_blocks, k, v, seen_BT), causal)
-        out = softmax_product(scores, allowed, v_near).flatten(2, 3)[:, :, :tokens]
         if not first:
-            return out
-        rows = q[:, :, :first] * scale @ k.transpose(-1, -2)
-        sees = seen_BT[:, None, None].expand_as(rows)
-        if causal:
-            sees = sees * earlier(tokens, q)[:first]
-        return torch.cat([softmax_product(rows, sees, v), out[:, :, first:]], 2)
-
-    def _with_first(
-        self, scores: Tensor, allowed: Tensor, v_near: Tensor, parts: tuple[Tensor, Tensor, Tensor, Tensor],
-        causal: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """The same with the first tokens as further keys of every block."""
-        q_blocks, k, v, seen_BT = parts
-        k_first, v_first = k[:, :, None, : self.first], v[:, :, None, : self.first]
+            return softmax_product(scores, allowed, v_near).flatten(2, 3)[:, :, :tokens]
+        k_first, v_first = k[:, :, None, :first], v[:, :, None, :first].expand(-1, -1, q_blocks.shape[2], -1, -1)
         to_first = q_blocks @ k_first.transpose(-1, -2)
-        sees = seen_BT[:, None, None, None, : self.first].expand_as(to_first)
-        v_first = v_first.expand(-1, -1, q_blocks.shape[2], -1, -1)
-        return torch.cat([scores, to_first], -1), torch.cat([allowed, sees], -1), torch.cat([v_near, v_first], -2)
+        sees = seen_BT[:, None, None, None, :first].expand_as(to_first)
+        to_first = with_positions(to_first, positions, own, places(k_first.shape[3], q))
+        scores, allowed = torch.cat([scores, to_first], -1), torch.cat([allowed, sees], -1)
+        out = softmax_product(scores, allowed, torch.cat([v_near, v_first], -2)).flatten(2, 3)[:, :, :tokens]
+        rows = product_of_first(first, (q * scale, k, v), seen_BT, causal, positions)
+        return torch.cat([rows, out[:, :, first:]], 2)
 
 
 def _with_neighbours(x_BHNSK: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from autocompress.errors import NotApplicable
+from autocompress.models.families.asking import Asking
 from autocompress.models.surgery import features, product
 
 T = TypeVar("T")
@@ -148,7 +149,7 @@ class Family:
     inner: str | None = None  # the ModuleList in each member of a stack that holds its blocks
     position_table: str | None = None  # in the first block, or in the encoder
     like: Mapping[str, str] = field(default_factory=dict)  # a block's product -> "q" or "k", whose rows it has too
-    plain_attention: bool = True  # it is softmax(q kᵀ) v and no more, called through transformers' interface
+    asking: Asking | None = None  # where its attentions add positions to the scores of q and k
     before_drop: Callable[[Any, Stack, list[int]], None] = lambda model, stack, kept: None
 
 

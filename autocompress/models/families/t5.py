@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor, nn
+
 from autocompress.models.families.anatomy import Family, Stack
+from autocompress.models.families.asking import Asking, distances
 
 _TABLE = "layer.0.SelfAttention.relative_attention_bias"
 _FFNS = [f"layer.{i}.DenseReluDense" for i in (1, 2)]  # a block's last part: its second in the encoder
 _ATTENTIONS = ("layer.0.SelfAttention", "layer.1.EncDecAttention")
+
+
+class _Attention(nn.Module):
+    """Reads the table once for every distance, and not for every pair of tokens."""
+
+    def compute_bias(self, query_length: int, key_length: int, *args: Any, **more: Any) -> Tensor:
+        """(H, 2 T - 1); as the stock class has it where all probabilities are asked for."""
+        own: Any = self
+        if own.config._attn_implementation == "eager":
+            all_pairs: Tensor = super().compute_bias(query_length, key_length, *args, **more)  # type: ignore[misc]
+            return all_pairs
+        bucket = own._relative_position_bucket(
+            distances(key_length, own.relative_attention_bias.weight), bidirectional=not own.is_decoder,
+            num_buckets=own.relative_attention_num_buckets, max_distance=own.relative_attention_max_distance,
+        )  # fmt: skip
+        table: Tensor = own.relative_attention_bias(bucket)
+        return table.T
 
 
 def _before_drop(model: Any, stack: Stack, kept: list[int]) -> None:
@@ -29,6 +49,6 @@ FAMILY = Family(
     head_size="key_value_proj_dim",
     counters={"n_heads": "heads", "inner_dim": "width"},
     position_table=_TABLE,
-    plain_attention=False,
+    asking=Asking(_Attention),
     before_drop=_before_drop,
 )

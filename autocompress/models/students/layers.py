@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.models.students import older
+from autocompress.models.surgery import features, keep_inputs, keep_outputs
 
 Cell = Literal["lstm", "gru"]
 _GATES: dict[Cell, int] = {"lstm": 4, "gru": 3}
@@ -63,6 +64,25 @@ class RecurrentLayer(nn.Module):
         for product, given in zip(self.children(), (x_BTD, before, x_BTD, after), strict=True):
             product(given)
 
+    def readers(self) -> list[tuple[nn.Module, int]]:
+        """Products that read the input, and how many times a token's numbers stand in what each reads."""
+        each = list(self.children())
+        return [(each[0], 1), (each[2], 1)]
+
+    def gives(self, width: int) -> list[int]:
+        """Of a layer of that width: how many of its outputs come from each of its parts."""
+        return [width // 2] * 2
+
+    def keep(self, read: Tensor, given: list[Tensor]) -> None:
+        """Keep those numbers of the input, and of either way those units alone."""
+        each = list(self.children())
+        for (into, state), units in zip((each[:2], each[2:]), given, strict=True):
+            size = features(state)[0]
+            rows = torch.cat([units + i * size for i in range(_GATES[self.cell])])
+            for product, columns in ((into, read), (state, units)):
+                keep_inputs(product, columns)
+                keep_outputs(product, rows)
+
     def extra_repr(self) -> str:
         return self.cell
 
@@ -97,6 +117,21 @@ class FilterLayer(nn.Module):
             for each, tokens in zip(self.filters, self.tokens, strict=True)
         ]
         return torch.cat(found, -1)
+
+    def readers(self) -> list[tuple[nn.Module, int]]:
+        """As of a recurrent layer."""
+        return list(zip(self.filters, self.tokens, strict=True))
+
+    def gives(self, width: int) -> list[int]:
+        """As of a recurrent layer."""
+        return [width] * len(self.tokens)
+
+    def keep(self, read: Tensor, given: list[Tensor]) -> None:
+        """Keep those numbers of a token, and those filters of each number of tokens alone."""
+        for each, tokens, filters in zip(self.filters, self.tokens, given, strict=True):
+            keep_inputs(each, torch.cat([read + i * self.width for i in range(tokens)]))
+            keep_outputs(each, filters)
+        self.width = len(read)
 
     def extra_repr(self) -> str:
         return f"tokens={self.tokens}"
