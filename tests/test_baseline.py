@@ -204,6 +204,8 @@ def test_a_trial_whose_answers_are_no_numbers_fails_with_its_reason(
 
 def test_an_exported_model_that_answers_with_no_numbers_says_so(tmp_path: Path) -> None:
     class Broken:
+        labels = None
+
         def run(self, batch: object) -> np.ndarray:
             return np.array([[0.0, np.nan]], np.float32)
 

@@ -19,7 +19,7 @@ from autocompress.methods.context import Context, Schedule
 from autocompress.methods.training.finetune import Finetune
 from autocompress.space.recipe import Recipe
 from autocompress.study import Study
-from autocompress.trials import work
+from autocompress.trials import arithmetic, work
 from autocompress.trials.artefacts import trial_key
 from autocompress.trials.bench import Bench
 from autocompress.trials.executors.inline import InlineExecutor
@@ -255,6 +255,7 @@ def test_a_training_that_diverges_says_which(bench: Bench, monkeypatch: pytest.M
 
 def test_a_gpu_is_trained_on_and_spoken_of(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {}
+    monkeypatch.setattr(arithmetic, "multiplies", lambda device: False)  # there is no GPU to ask
     for gpu in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
         anew = Bench(bench.study)
