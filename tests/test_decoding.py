@@ -26,7 +26,11 @@ from autocompress.methods.quantization.int8_dynamic import Int8Dynamic
 from autocompress.methods.quantization.qat import Qat
 from autocompress.methods.quantization.ternary import Ternary
 from autocompress.methods.quantization.weight_only import WeightOnly
-from autocompress.models import storage
+from autocompress.models import attentions, storage
+from autocompress.models.attentions.block_sparse import BlockPattern
+from autocompress.models.attentions.linear import LinearPattern
+from autocompress.models.attentions.pattern import Pattern
+from autocompress.models.attentions.sliding_window import WindowPattern
 from autocompress.models.decoders.decoding import decodes, reads_ahead
 from autocompress.models.decoders.remembered import past_of
 from autocompress.models.precision_plan import PrecisionPlan
@@ -77,6 +81,24 @@ def test_a_token_read_alone_is_answered_as_at_the_end_of_all(family: str, runtim
     assert all(tuple(tensor.shape) == (3, heads, 9, 8) for tensor in past_of(outputs).values())
     last = session.run({"input_ids": ids, "attention_mask": read, "asked": np.array([8])})
     assert np.abs(last - whole[:, -1:]).max() < 1e-4
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "torch"])
+@pytest.mark.parametrize("pattern", [WindowPattern(2, 1), BlockPattern(2, 1, 1), LinearPattern("elu")])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_pattern_reads_a_token_alone_as_at_the_end_of_all(
+    family: str, pattern: Pattern, runtime: str, tmp_path: Path
+) -> None:
+    model, ids = FAMILIES[family](), texts(2, 9)
+    dense = plain(model, ids)
+    attentions.install(model, pattern)
+    session, whole = opened(model, runtime, tmp_path), plain(model, ids)
+    assert np.abs(whole - dense).max() > 1e-3
+    outputs: dict[str, Any] = {}
+    for begin, end in ((0, 5), (5, 6), (6, 9)):
+        batch = {"input_ids": ids[:, begin:end], "attention_mask": np.ones((2, end), np.int64)}
+        outputs = session.outputs({**batch, **past_of(outputs)})
+        assert np.abs(outputs["logits"] - whole[:, begin:end]).max() < 1e-4
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -13,6 +13,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from autocompress.errors import NotApplicable
 from autocompress.models.attentions.pattern import Pattern
@@ -106,9 +107,12 @@ def _attend(
     seen_BT = seen_by_last(attention_mask, key)
     scale = more.get("scaling") or query.shape[-1] ** -0.5
     causal = bool(getattr(module, "is_causal", False))
+    before = key.shape[2] - query.shape[2] if causal else 0  # tokens that a decoder has read before, and remembers
+    if causal:  # a pattern finds a token by its place: rows for those before, which nobody reads
+        query = F.pad(query, (0, 0, before, 0))
     added = [] if more.get("position_bias") is None else [by_distance(more["position_bias"])]
     out_BHTK = pattern(query, key, value, seen_BT, float(scale), causal, *added)
-    return out_BHTK.transpose(1, 2).contiguous(), None
+    return out_BHTK[:, :, before:].transpose(1, 2).contiguous(), None
 
 
 def _mask(*, attention_mask: Tensor | None = None, mask_function: Any = None, **more: Any) -> Tensor | None:
