@@ -33,7 +33,7 @@ from autocompress.engine.coordinator import Coordinator, LifePart
 from autocompress.engine.trial import Trial
 from autocompress.machine import fingerprint
 from autocompress.study import Study
-from benchmarks.versus_by_hand import LIMITS, Clock, prepared, reached, volume
+from benchmarks.fronts import LIMITS, Clock, posed, prepared, reached, volume
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WORK = Path("savings")
@@ -49,14 +49,8 @@ SETTINGS: dict[str, dict[str, Any]] = {  # what a setting of the search switches
 
 
 def space(teacher: Path, data: Path, trials: int, seed: int, off: str) -> dict[str, Any]:
-    files = {name: str((data / f"{name}.parquet").resolve()) for name in ("train", "validation", "test")}
-    return {
-        "model": str(teacher.resolve()), "teacher": "as_given", "task": {"data": files, "max_length": 24},
-        "target": {"runtime": "onnxruntime", "threads": 1, "sequence_length": 24},
-        "objectives": {"score": "maximize", "latency_ms": "minimize", "size_mb": "minimize"},
-        "constraints": [
-            f"{name} {'>=' if name == 'score' else '<='} {limit} * baseline" for name, limit in LIMITS.items()
-        ],
+    """That of all its searches; `off` is missing, where a setting decides."""
+    return posed(teacher, data, 24) | {
         "search": {"trials": trials, "seed": seed, "confirm": {"top": 0}, **SETTINGS.get(off, {})},
         "steps": [
             {"one_of": ["skip", {"layers": {"keep": [0.34, 0.5, 0.67], "strategy": "alternate"}}]},

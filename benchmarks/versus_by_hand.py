@@ -19,45 +19,30 @@ import datetime
 import json
 import math
 import os
-import random
 import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import psutil
-import pyarrow.parquet as pq
 import yaml
 
-from autocompress.engine.events import Observer
-from autocompress.engine.front.hypervolume import hypervolume
 from autocompress.engine.trial import Trial
 from autocompress.machine import fingerprint
 from autocompress.study import Study
 from autocompress.trials.artefacts import trial_key
+from benchmarks.fronts import BEGAN, LIMITS, Clock, Point, posed, prepared, reached, volume
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WORK = Path("versus")
-BEGAN = psutil.Process().create_time()
 BAR = 0.2  # of the script's time
-VALIDATION = 600
-LIMITS = {"score": 0.9, "latency_ms": 0.67, "size_mb": 0.8}  # of the teacher's
-Point = dict[str, float]  # seconds, score, test, latency_ms and size_mb; all but the seconds over the teacher's
 
 
 def space(teacher: Path, data: Path, seed: int) -> dict[str, Any]:
-    files = {name: str((data / f"{name}.parquet").resolve()) for name in ("train", "validation", "test")}
-    return {
-        "model": str(teacher.resolve()), "teacher": "as_given", "task": {"data": files, "max_length": 64},
-        "target": {"runtime": "onnxruntime", "threads": 1, "sequence_length": 64},
-        "objectives": {"score": "maximize", "latency_ms": "minimize", "size_mb": "minimize"},
-        "constraints": [
-            f"{name} {'>=' if name == 'score' else '<='} {limit} * baseline" for name, limit in LIMITS.items()
-        ],
+    """The script's space."""
+    return posed(teacher, data, 64) | {
         "search": {"trials": 1000, "seed": seed, "confirm": {"top": 0}},
         "steps": [
             {"one_of": ["skip", {"layers": {"keep": [0.34, 0.5, 0.67, 0.84], "strategy": "alternate"}}]},
@@ -67,18 +52,6 @@ def space(teacher: Path, data: Path, seed: int) -> dict[str, Any]:
             {"one_of": ["skip", {"int8_dynamic": {"per_channel": False, "per_token": False, "exclude": "none"}}]},
         ],
     }  # fmt: skip
-
-
-class Clock(Observer):
-    """Writes down when each trial had ended, from the program's start on, its imports included."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def finished(self, trial: Trial) -> None:
-        if trial.state == "complete" or trial.number < 0:
-            with self._file.open("a") as file:
-                file.write(json.dumps({"seconds": time.time() - BEGAN, "number": trial.number}) + "\n")
 
 
 def ours(to: Path, seconds: float) -> None:
@@ -121,46 +94,6 @@ def theirs(to: Path) -> dict[str, Any]:
         for row in rows[1:]
     ]  # fmt: skip
     return {"trained": len(points), "measured": len(points), "points": points}
-
-
-def volume(points: Iterable[Point], score: str) -> float:
-    """As a share of the box. `score`: by which texts, "score" (validation) or "test"."""
-    feasible = [p for p in points if p["score"] >= LIMITS["score"] and p[score] >= LIMITS["score"]]
-    corner = (-LIMITS["score"], LIMITS["latency_ms"], LIMITS["size_mb"])
-    box = (1 - LIMITS["score"]) * LIMITS["latency_ms"] * LIMITS["size_mb"]
-    return hypervolume([(-p[score], p["latency_ms"], p["size_mb"]) for p in feasible], corner) / box
-
-
-def reached(points: list[Point], value: float, score: str) -> float:
-    """Seconds after which the hypervolume is at least `value`; infinite if it never is."""
-    ordered = sorted(points, key=lambda p: p["seconds"])
-    for n, point in enumerate(ordered, start=1):
-        if volume(ordered[:n], score) >= value:
-            return point["seconds"]
-    return math.inf
-
-
-def prepared(arguments: argparse.Namespace, work: Path = WORK) -> tuple[Path, Path]:
-    """The folders of the teacher and of the three splits."""
-    data, teacher = work / "data", work / "teacher"
-    if not data.exists():
-        data.mkdir(parents=True)
-        rows = pq.read_table(arguments.train, columns=["text", "label"])
-        mixed = rows.take(_shuffled(len(rows)))
-        pq.write_table(mixed.slice(0, VALIDATION), data / "validation.parquet")
-        pq.write_table(mixed.slice(VALIDATION, arguments.limit), data / "train.parquet")
-        pq.write_table(pq.read_table(arguments.test, columns=["text", "label"]), data / "test.parquet")
-    if not (teacher / "config.json").exists():
-        from benchmarks.by_hand import make_teacher
-
-        make_teacher(data, teacher)
-    return data, teacher
-
-
-def _shuffled(count: int) -> list[int]:
-    rows = list(range(count))
-    random.Random(0).shuffle(rows)
-    return rows
 
 
 def seed_run(seed: int, data: Path, teacher: Path, seconds: float) -> dict[str, Any]:
@@ -248,7 +181,7 @@ def main() -> int:
     if arguments.ours:
         ours(arguments.ours, arguments.seconds)
         return 0
-    data, teacher = prepared(arguments)
+    data, teacher = prepared(arguments, WORK)
     found: dict[str, Any] = {}
     for seed in range(arguments.seeds):
         found[str(seed)] = seed_run(seed, data, teacher, arguments.seconds)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import json
 import math
 from dataclasses import dataclass, field
 
-from autocompress.machine import cache, fault_points
+from autocompress.machine import fault_points
 from autocompress.machine.timer import Seconds, Stopwatch
 from autocompress.methods.context import OnStep
 from autocompress.models.precision_plan import PrecisionPlan
@@ -20,7 +19,7 @@ from autocompress.trials.applicability import not_applicable
 from autocompress.trials.artefacts import REMEASURED, remeasured, trial_key
 from autocompress.trials.bench import Bench
 from autocompress.trials.job import StudyData
-from autocompress.trials.prediction.foresight import Foresight
+from autocompress.trials.prediction.rehearsal import rehearsed
 from autocompress.trials.stages import Ascent, Model, apply, save_model
 
 
@@ -116,43 +115,12 @@ def applies(work: Work) -> Done:
 
 
 def rehearse(work: Work) -> Done:
-    """The recipe with no training data: size and latency on the target, before anything is trained.
-
-    Remembered twice: by the recipe without its training knobs (nothing is built at all), and by the shapes it leads to
-    (no artefact is made). Nor is one made where what is predicted leaves no doubt of a limit.
-    """
-    bench, clock = work.bench, Stopwatch()
-    measured: Measurement = {}
-    predicted: Measurement = {}
+    """The recipe with no training data: size and latency on the target, before anything is trained."""
+    clock = Stopwatch()
     with clock("rehearse"):
-        try:
-            known = cache.value("rehearsals", bench.rehearsal_key(work.recipe), lambda: _by_shape(bench, work.recipe))
-            measured = workloads.in_milliseconds(known, bench.reference_ms)
-        except _Undoubted as e:
-            predicted = e.foresight.figures
+        measured, predicted = rehearsed(work.bench, work.recipe)
     fault_points.point("rehearsed")
     return Done(measured, clock.seconds, predicted=predicted)
-
-
-class _Undoubted(Exception):
-    """What is predicted is enough: nothing was measured, and nothing is to be remembered as if it were."""
-
-    def __init__(self, foresight: Foresight) -> None:
-        self.foresight = foresight
-
-
-def _by_shape(bench: Bench, recipe: Recipe) -> Measurement:
-    """What the shapes of a recipe measure. Raises `_Undoubted` where it breaks a limit for sure, or keeps all."""
-    foresight = bench.foresee(recipe)
-    verdict = foresight.verdict(bench.space.goals, bench.baseline_figures) if foresight else "doubt"
-    if foresight and verdict == "broken":
-        raise _Undoubted(foresight)
-    ctx = bench.context(seed=0, rehearsal=True)
-    model = apply(bench, copy.deepcopy(bench.start), ctx, recipe)
-    bench.runtime.support(ctx.precision, bench.target)
-    if foresight and verdict == "kept" and not bench.knows_shape(model, ctx.precision):
-        raise _Undoubted(foresight)
-    return bench.shape(model, ctx.precision)
 
 
 def train(work: Work) -> Done:

@@ -42,15 +42,7 @@ class RecurrentLayer(nn.Module):
         pairs = each[:2], each[2:]  # of each way: input and state
         numbers = [getattr(product, name) for pair in pairs for name in ("weight", "bias") for product in pair]
         start = x_BTD.new_zeros(2, x_BTD.shape[0], pairs[0][1].in_features)
-        rest = (
-            numbers,
-            True,
-            1,
-            0.0,
-            self.training,
-            True,
-            True,
-        )  # biases, layers, dropout, training, both ways, (B, T)
+        rest = numbers, True, 1, 0.0, self.training, True, True  # biases, layers, dropout, ..., both ways, (B, T)
         if self.cell == "lstm":
             return torch.lstm(x_BTD, [start, start], *rest)[0]
         return torch.gru(x_BTD, start, *rest)[0]
