@@ -310,7 +310,14 @@ def test_only_torch_compiles() -> None:
         "3: target.compile is for the torch runtime: leave it out, or write runtime: torch. Got True."
     ]
     assert mistakes(f"{HEAD}target: {{runtime: torch, compile: 1}}\nsteps: [finetune]\n") == [
-        "3: target.compile should be a valid boolean. Got 1."
+        "3: target.compile should be true or false. Got 1."
+    ]
+
+
+def test_settings_of_the_search_that_came_later() -> None:
+    assert mistakes(f"{HEAD}search: {{predict: maybe, training_precision: bf16}}\nsteps: [finetune]\n") == [
+        "3: search.training_precision may not be 'bf16'. Did you mean 'bfloat16'?",
+        "3: search.predict should be true or false. Got 'maybe'.",
     ]
 
 

@@ -92,6 +92,8 @@ def _sentence(name: str, loc: Place, error: Any, kind: type[Settings]) -> str:
             return f"{where} should be text. Got {error['input']!r}."
         case "int_type":
             return f"{where} should be a whole number. Got {error['input']!r}."
+        case "bool_type":
+            return f"{where} should be true or false. Got {error['input']!r}."
         case "dict_type":
             return f"{where} should hold keys and values. Got {error['input']!r}."
         case "value_error":
