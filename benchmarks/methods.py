@@ -228,7 +228,7 @@ def main() -> None:
             joined(arguments.long_train, Path("long-train.parquet"), LONG_TEXTS + 160)
             joined(arguments.long_test, Path("long-test.parquet"), 160)
     each = [(SHORT, names), *([(LONG, long)] if len(long) > 1 else [])]
-    units = [(seed, tokens, those) for seed in range(arguments.seeds) for tokens, those in each]
+    units = [(seed, tokens, those) for tokens, those in each for seed in range(arguments.seeds)]
     if arguments.phase == "measure":
         for tokens, those in each:
             measure(0, tokens, those)
