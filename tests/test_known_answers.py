@@ -16,7 +16,7 @@ from autocompress.methods.decomposition.weighted_low_rank import pair
 from autocompress.methods.distillation.attention_maps import divergence
 from autocompress.methods.distillation.patient import Patient
 from autocompress.methods.distillation.relations import relations
-from autocompress.methods.gates import BETA, GAMMA, ZETA, HardConcrete
+from autocompress.methods.gates import BETA, GAMMA, ZETA, Gating, HardConcrete, Lagrangian
 from autocompress.methods.mask_tuning import solved
 from autocompress.methods.pruning.blocks import cheapest
 from autocompress.methods.pruning.fisher_masks import rearranged
@@ -33,7 +33,7 @@ from autocompress.models.attentions.sliding_window import WindowPattern
 from autocompress.models.factored.linears import KroneckerLinear, TensorTrainLinear
 from autocompress.models.factored.tables import TensorTrainEmbedding
 from autocompress.models.factored.trains import factors_of, train_of
-from autocompress.models.forward import forward
+from autocompress.models.forward import Outputs, forward
 from autocompress.models.surgery import product
 from autocompress.space.method import find
 from autocompress.space.recipe import Recipe
@@ -255,6 +255,29 @@ def test_a_gates_chance_is_how_often_it_is_open() -> None:
     torch.testing.assert_close(gate.chance().detach(), often, rtol=0, atol=0.03)
     by_hand = [1 / (1 + math.exp(-(a - BETA * math.log(-GAMMA / ZETA)))) for a in (-2.0, 0.0, 2.0)]
     torch.testing.assert_close(gate.chance().detach(), torch.tensor(by_hand))
+
+
+def test_a_budget_pulls_and_is_no_part_of_the_loss() -> None:
+    """Its value climbs until the budget is met: as a part of the loss it would be taken for divergence."""
+
+    class Half(Gating):
+        def share(self) -> torch.Tensor:
+            return self.gates[0].chance().mean()
+
+    gating = Half(keep=0.5, warmup=1.0)
+    gating.gates.append(HardConcrete(2))
+    gating.step(1.0)
+    budget = Lagrangian(gating)
+    budget.multipliers.data = torch.tensor([3.0, 7.0])
+    nothing = Outputs(torch.zeros(1, 2))
+    value = budget({}, nothing, nothing)
+    [pull, climb] = torch.autograd.grad(value, [gating.gates[0].log_alpha, budget.multipliers])
+
+    chance = gating.gates[0].chance().detach()
+    off = float(chance.mean()) - 0.5
+    assert value.item() == 0
+    torch.testing.assert_close(pull, (3 + 14 * off) * chance * (1 - chance) / 2)
+    torch.testing.assert_close(climb, -torch.tensor([off, off**2]))
 
 
 # distillation

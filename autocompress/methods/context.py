@@ -136,6 +136,7 @@ class Context:
     schedules: list[Schedule] = field(default_factory=list)
     score: Callable[[nn.Module], float] | None = None  # on validation texts; given to the teacher's training alone
     precision: PrecisionPlan = field(default_factory=PrecisionPlan)
+    unlabelled: Callable[[int], Examples] | None = None  # so many texts at most, where the task has any without labels
     corpus: Callable[[], Corpus] = _nothing  # of all training texts, in a rehearsal too
     cost: Callable[[nn.Module], float] = _nothing  # a module's latency on the target, over the baseline's
     load: Callable[[str], nn.Module] = _nothing  # a checkpoint by its name, with a head for the task

@@ -69,7 +69,8 @@ class Gating(Schedule):
 class Lagrangian(Loss):
     """λ₁ (s - t) + λ₂ (s - t)²: s the share that is expected to be left open, t what it should be by now.
 
-    The multipliers climb where the rest of the loss descends, so either sign of the difference is driven to zero.
+    The multipliers climb where the rest of the loss descends, so either sign of the difference is driven to zero. Only
+    its gradient is given: the value is 0.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -85,7 +86,7 @@ class Lagrangian(Loss):
         off = gating.share() - gating.aim
         first, second = _Climbing.apply(self.multipliers)  # type: ignore[no-untyped-call]
         total: Tensor = first * off + second * off.square()
-        return total
+        return total - total.detach()  # its value climbs by design, and would be taken for a training that diverges
 
 
 class _Climbing(torch.autograd.Function):

@@ -102,6 +102,11 @@ class Method(BaseModel):
         return self.pending
 
     @property
+    def uses_unlabelled(self) -> bool:
+        """Whether it reads the texts of the task that have no labels."""
+        return False
+
+    @property
     def text_factor(self) -> int:
         """How many times as many texts the next training reads."""
         return 1

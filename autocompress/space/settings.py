@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,13 @@ class Settings(BaseModel):
     """Frozen, and unknown keys are refused. What stands below a field says what it holds: editors and docs show it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    later: ClassVar[dict[str, Any]] = {}  # settings that came later, and their defaults
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A setting that came later is not written at its default: studies of before stay what they are."""
+        dump: dict[str, Any] = written(self)
+        return {name: value for name, value in dump.items() if name not in self.later or value != self.later[name]}
 
 
 _MOST_TOKENS = 2**18  # a batch of 512 texts of 512 tokens
@@ -79,6 +86,8 @@ def _one_of(name: object, known: Sequence[str]) -> str:
 class TaskSettings(Settings):
     """Where the texts and labels come from, and how a model is scored on them."""
 
+    later: ClassVar[dict[str, Any]] = {"unlabelled": ""}
+
     kind: Annotated[str, Field(json_schema_extra=lambda schema: schema.update(enum=task_kinds()))] = (
         "text-classification"
     )
@@ -86,6 +95,9 @@ class TaskSettings(Settings):
     data: Annotated[str | dict[Split, str], BeforeValidator(_source)]
     """A hub data set (`glue/sst2`), files by split (`{train: a.csv, validation: b.csv, test: c.csv}`: csv, tsv, json,
     jsonl, parquet, in UTF-8), a folder saved by `datasets`, or `builtin/docstrings`."""
+    unlabelled: str = ""
+    """A file of texts without labels, in the same columns. `transfer_set: {augmentation: unlabelled}` trains on what
+    the teacher says of them."""
     text: Annotated[tuple[str, ...], BeforeValidator(_columns)] = ("text",)
     """The column of texts; `[premise, hypothesis]` for pairs. For labels of words the column of words: lists, or text
     with blanks between them."""
@@ -177,12 +189,10 @@ class Confirm(Settings):
     """Seeds that each is trained with in all, the search's own included."""
 
 
-# Settings that are not written at these values.
-_LATER = (("variant_time", 0.5), ("training_precision", "auto"), ("predict", True))
-
-
 class SearchSettings(Settings):
     """How much is tried, and how."""
+
+    later: ClassVar[dict[str, Any]] = {"variant_time": 0.5, "training_precision": "auto", "predict": True}
 
     trials: Count = 40
     """Recipes that begin training, over every resume. What is refused before that is not counted."""
@@ -214,9 +224,3 @@ class SearchSettings(Settings):
     """How finalists are confirmed: the front's first `top` by the rule are measured again in a process of their own and
     trained with `seeds` seeds in all, and the rule chooses by these latencies and by the means of the scores. If none
     of them keeps every limit by these, the next of the front is confirmed. `{top: 0}`: none is."""
-
-    @model_serializer(mode="wrap")
-    def _without_later(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A setting that came later is not written at its default: studies of before stay what they are."""
-        dump: dict[str, Any] = written(self)
-        return {name: value for name, value in dump.items() if (name, value) not in _LATER}

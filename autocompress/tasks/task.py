@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +83,10 @@ class Task:
     def test(self) -> Examples:
         return self._examples(self.texts.test)
 
+    def unlabelled(self, count: int) -> Examples:
+        """At most `count` texts of those without labels."""
+        return replace(self._examples(Split([*self.texts.unlabelled[:count]], [])), labels=None)
+
     @cached_property
     def corpus(self) -> Corpus:
         """What the training texts are made of. Tokens of one character are special: they spell what is not known."""
@@ -101,6 +105,11 @@ class Task:
         splits = (texts.train, texts.validation, texts.test)
         read = [texts.labels, [self.settings.kind, self.settings.max_length], *self._read_by]
         return _digest([[split.texts, split.labels] for split in splits], read)
+
+    @cached_property
+    def unlabelled_fingerprint(self) -> str:
+        """Of the texts without labels, as `fingerprint` of those with labels."""
+        return _digest([[[*self.texts.unlabelled]]], [self.settings.max_length, *self._read_by])
 
     @cached_property
     def _read_by(self) -> list[Any]:

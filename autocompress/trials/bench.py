@@ -66,17 +66,18 @@ class Bench(Taught):
 
     def prefix_key(self, recipe: Recipe, repeat: int = 0) -> str:
         """Equal keys, equal models once these steps are done: of what every study of this model and data shares."""
-        target, read = self.target.model_dump(mode="json"), self.checkpoints_of(recipe)
+        target, read = self.target.model_dump(mode="json"), self.read_by(recipe)
         return keys.prefix(self._origin, recipe, self.space.search.seed, repeat, target, self.trained_on, read)
 
     def rehearsal_key(self, recipe: Recipe) -> str:
         """Equal keys, equal sizes and latencies."""
         corpus = self.task.fingerprint if any(method.uses_corpus for method in recipe) else ""
-        return keys.rehearsal(recipe, self.surroundings, corpus, self.checkpoints_of(recipe))
+        return keys.rehearsal(recipe, self.surroundings, corpus, self.read_by(recipe))
 
-    def checkpoints_of(self, recipe: Recipe) -> list[str]:
-        """The fingerprints of the checkpoints that it reads."""
-        return [self._checkpoint(name) for method in recipe for name in method.checkpoints()]
+    def read_by(self, recipe: Recipe) -> list[str]:
+        """The fingerprints of what it reads besides the model and the task: checkpoints, texts without labels."""
+        texts = [self.task.unlabelled_fingerprint] if any(method.uses_unlabelled for method in recipe) else []
+        return [*(self._checkpoint(name) for method in recipe for name in method.checkpoints()), *texts]
 
     def _checkpoint(self, name: str) -> str:
         """Its fingerprint: read once, for the study is held to it from the start."""
@@ -112,6 +113,7 @@ class Bench(Taught):
             precision=PrecisionPlan() if plan is None else plan, kind=self.task.kind,
             device=CPU if rehearsal else self.device, corpus=lambda: self.task.corpus, cost=self.cost, load=self.load,
             dtype=arithmetic.DTYPES[self.computes_in],
+            unlabelled=self.task.unlabelled if self.task.texts.unlabelled else None,
         )  # fmt: skip
 
     def baseline_score(self) -> float:

@@ -49,7 +49,8 @@ def texts(read: Texts) -> dict[str, str]:
     for name, split in splits.items():
         rows = [split.texts, [_named(label, read.labels) for label in split.labels]]
         found[f"{name} texts"] = f"{len(split.labels)} (sha256 {_digest(rows)})"
-    return {"labels": ", ".join(read.labels)} | found
+    more = {"texts without labels": f"{len(read.unlabelled)} (sha256 {_digest(read.unlabelled)})"}
+    return {"labels": ", ".join(read.labels)} | found | (more if read.unlabelled else {})
 
 
 def _named(label: Label, names: Sequence[str]) -> object:

@@ -1,6 +1,7 @@
-"""Train on more text than there is: changed copies of the training texts, labelled by the teacher.
+"""Train on more text than there is: changed copies of the training texts, or others, labelled by the teacher.
 
-`factor` times as many texts more. Each token of a copy, but special ones, is changed with probability `rate`:
+`factor` times as many texts more. With `unlabelled` they are those of the task that have no labels (`task.unlabelled`),
+as many as there are. Else they are copies, each token of which, but special ones, is changed with probability `rate`:
 
 - `mask`: it becomes the tokenizer's mask token, or a drawn one if there is no such token.
 - `swap`: it becomes a token drawn from those of all training texts, as often as they occur there.
@@ -8,7 +9,7 @@
 
 Tang et al. 2019, arXiv:1903.12136, section 3.2 (masking with 0.1, words of one part of speech, n-grams; 20 times as
 many texts); Jiao et al. 2019, arXiv:1909.10351. Departures: tokens, not words, are changed, so that a text need not be
-read anew; there are neither parts of speech nor n-grams. The teacher reads each copy once.
+read anew; there are neither parts of speech nor n-grams. The teacher reads each of these texts once.
 """
 
 from __future__ import annotations
@@ -38,29 +39,41 @@ class TransferSet(Method):
     values_only: ClassVar[bool] = True
 
     factor: Annotated[int, Field(ge=1, le=100), Choice((1, 2, 4))] = 2
-    augmentation: Annotated[Literal["mask", "swap", "none"], Choice(("mask", "swap"))] = "mask"
+    augmentation: Annotated[Literal["mask", "swap", "none", "unlabelled"], Choice(("mask", "swap"))] = "mask"
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         if not ctx.kind.remembers:
             raise NotApplicable("transfer_set labels whole texts. This task asks for more than one label a text")
+        if self.uses_unlabelled and ctx.unlabelled is None:
+            raise NotApplicable("transfer_set wants texts without labels: name a file of them in task.unlabelled")
         if ctx.train is None:
             return model
         assert ctx.train.labels is not None
-        corpus, random = ctx.corpus(), torch.Generator().manual_seed(ctx.seed)
-        rows = [self._changed(row, corpus, random) for _ in range(self.factor) for row in ctx.train.fields["input_ids"]]
-        fields = {name: [*values] * self.factor for name, values in ctx.train.fields.items()} | {"input_ids": rows}
-        copies = Examples(fields, None, ctx.train.pad)
-        logits_MC = self._answers(copies, ctx)
+        more = self._more(ctx, ctx.train)
+        logits_MC = self._answers(more, ctx)
         labels = [int(answer) for answer in ctx.kind.answers(logits_MC.numpy(), {})]
-        both = {name: [*ctx.train.fields[name], *values] for name, values in fields.items()}
+        both = {name: [*ctx.train.fields[name], *values] for name, values in more.fields.items()}
         ctx.teacher = Extended(ctx.teacher, len(ctx.train), logits_MC)
         ctx.train = Examples(both, [*ctx.train.labels, *labels], ctx.train.pad)
         return model
 
     @property
+    def uses_unlabelled(self) -> bool:
+        return self.augmentation == "unlabelled"
+
+    @property
     def text_factor(self) -> int:
         return 1 + self.factor
+
+    def _more(self, ctx: Context, train: Examples) -> Examples:
+        """M texts, whose labels nobody knows."""
+        if self.uses_unlabelled and ctx.unlabelled is not None:
+            return ctx.unlabelled(self.factor * len(train))
+        corpus, random = ctx.corpus(), torch.Generator().manual_seed(ctx.seed)
+        rows = [self._changed(row, corpus, random) for _ in range(self.factor) for row in train.fields["input_ids"]]
+        fields = {name: [*values] * self.factor for name, values in train.fields.items()} | {"input_ids": rows}
+        return Examples(fields, None, train.pad)
 
     def _changed(self, row: list[int], corpus: Corpus, random: torch.Generator) -> list[int]:
         if self.augmentation == "none":

@@ -49,7 +49,7 @@ def labelled(rows: Rows, kind: TaskKind, notes: list[str]) -> Labelled:
     if missing:  # -1 is how `datasets` marks rows on which the annotators did not agree
         notes.append(f"{rows.origin} has {len(missing)} rows without a label, which are not used.")
     _note_blanks(rows, label, notes)
-    read = _rows(rows, kind)
+    read = readable(rows, kind)
     kept = [
         (row, name, number) for number, (row, name) in enumerate(zip(read, names, strict=True), 1) if None not in name
     ]
@@ -108,7 +108,7 @@ def counted(labels: Sequence[str], numbers: Mapping[str, Sequence[int]]) -> str:
 
 def _without_labels(rows: Rows, kind: TaskKind, notes: list[str]) -> Labelled:
     """All rows, of a kind that has no labels."""
-    texts = _rows(rows, kind)
+    texts = readable(rows, kind)
     if not texts:
         notes.append(f"{rows.origin} has no rows and is not used.")
     return Labelled(rows.origin, texts, [()] * len(texts), list(range(1, len(texts) + 1)))
@@ -143,7 +143,7 @@ def _note_blanks(rows: Rows, column: str, notes: list[str]) -> None:
         )
 
 
-def _rows(rows: Rows, kind: TaskKind) -> list[Row]:
+def readable(rows: Rows, kind: TaskKind) -> list[Row]:
     """What the kind reads in every row. Raises `ConfigError` with the first that it cannot."""
     columns = kind.settings.text
     if kind.one_column and len(columns) > 1:

@@ -61,6 +61,13 @@ def read(settings: TaskSettings, root: Path) -> dict[str, Rows]:
     return _read_hub(data, settings)
 
 
+def read_unlabelled(settings: TaskSettings, root: Path) -> Rows:
+    """The texts of `task.unlabelled`; labels that the file may have are not looked at. Raises `ConfigError`."""
+    where, file = "task.unlabelled", root / Path(settings.unlabelled).expanduser()
+    bare = settings.model_copy(update={"label": ""})
+    return _rows(str(file), "train", read_file(where, file, ""), bare)
+
+
 def hub_name(data: str) -> tuple[str, str | None]:
     """`namespace/name` and the config, if one is given."""
     first, *rest = data.split("/")

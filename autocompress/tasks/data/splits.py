@@ -11,9 +11,9 @@ from typing import Any
 from autocompress.errors import ConfigError
 from autocompress.space.settings import TaskSettings
 from autocompress.tasks import kinds
-from autocompress.tasks.data.labels import Labelled, alike, check_known, counted, in_order, labelled
-from autocompress.tasks.data.readers import read
-from autocompress.tasks.kind import TaskKind
+from autocompress.tasks.data.labels import Labelled, alike, check_known, counted, in_order, labelled, readable
+from autocompress.tasks.data.readers import read, read_unlabelled
+from autocompress.tasks.kind import Row, TaskKind
 
 _CUT = 10  # a split that is missing is one in so many training texts
 
@@ -39,6 +39,7 @@ class Texts:
     labels: tuple[str, ...]
     notes: tuple[str, ...]
     kind: TaskKind = field(compare=False)
+    unlabelled: tuple[Row, ...] = ()  # others, which no split has to answer for
 
     @property
     def rows(self) -> dict[str, int]:
@@ -81,7 +82,23 @@ def load_texts(settings: TaskSettings, seed: int, root: Path) -> Texts:
             f"task.data: {named['train'].origin} has too few rows to cut validation and test splits from: "
             f"{len(fair['train'].texts)}. Give more rows, or name files: {{validation: FILE, test: FILE}}."
         )
-    return Texts(**_limited(splits, kind), labels=labels, notes=tuple(notes), kind=kinds.of(settings, labels))
+    limited = _limited(splits, kind)
+    more = _unlabelled(kind, root, seed, limited, notes) if settings.unlabelled else ()
+    return Texts(**limited, labels=labels, notes=tuple(notes), kind=kinds.of(settings, labels), unlabelled=more)
+
+
+def _unlabelled(kind: TaskKind, root: Path, seed: int, splits: dict[str, Split], notes: list[str]) -> tuple[Row, ...]:
+    """The texts of `task.unlabelled`, shuffled. None that a model is judged on: its teacher's answers are no secret."""
+    rows = read_unlabelled(kind.settings, root)
+    every = readable(rows, kind)
+    judged = {*splits["validation"].texts, *splits["test"].texts}
+    kept = [row for row in every if row not in judged]
+    if not kept:
+        raise ConfigError(f"task.unlabelled: must have texts that are not judged on. Got none in {rows.origin}.")
+    same = f", {len(every) - len(kept)} of which are judged on and left out" if len(kept) < len(every) else ""
+    notes.append(f"There are {len(every)} texts without labels{same}.")
+    random.Random(seed).shuffle(kept)
+    return tuple(kept)
 
 
 def _named(kind: TaskKind, root: Path, notes: list[str]) -> dict[str, Labelled]:
