@@ -84,10 +84,10 @@ def test_a_trial_that_ended_leaves_a_line(terminal: bool) -> None:
         display.finished(ended(3, front=True))
     lines = re.sub("\x1b[^a-zA-Z]*[a-zA-Z]", "", said.getvalue()).splitlines()
     if terminal:
-        assert "t003  0.500 3.0 ms (1.00x) 2.0 MB  feasible, on the front" in [line.strip() for line in lines]
+        assert "t003  0.500 3.00 ms (1.00x) 2.0 MB  feasible, on the front" in [line.strip() for line in lines]
         assert "      layers 0.5 + finetune" in [line.rstrip() for line in lines], "wrapped beside the name"
     else:
-        assert lines == ["t003  layers 0.5 + finetune  0.500 3.0 ms (1.00x) 2.0 MB  feasible, on the front"]
+        assert lines == ["t003  layers 0.5 + finetune  0.500 3.00 ms (1.00x) 2.0 MB  feasible, on the front"]
 
 
 def test_a_terminal_shows_bars_and_no_such_lines() -> None:
@@ -212,7 +212,7 @@ def test_workers_that_train_the_same_steps_are_told_apart() -> None:
 def test_the_plain_line_tells_the_same() -> None:
     assert status(searched(Clock())).partition("; ")[2] == (
         "t007 layers+finetune trains, step 5 of 9, loss 0.250, about 1 s left; t008 layers+finetune rehearses; "
-        "5 of 10 trials trained; best feasible t001 0.600 2.5 ms (1.00x) 1.9 MB · "
+        "5 of 10 trials trained; best feasible t001 0.600 2.50 ms (1.00x) 1.9 MB · "
         "2 refused (1 size_mb, 1 not applicable) · 1 stopped (1 at 11%) · 1 from the cache · 1 failed "
         "· about 4 min left"
     )

@@ -12,6 +12,7 @@ from autocompress.trials.job import BASELINE
 
 if TYPE_CHECKING:
     from autocompress.machine.eviction import Usage
+    from autocompress.space.method import Method
 
 Row = tuple[str, ...]
 Knob = tuple[int, str]  # by the step's place in the recipe and its own name
@@ -38,6 +39,26 @@ def _front_row(trial: Trial, name: str, baseline: Measurement) -> Row:
     )  # fmt: skip
 
 
+def step_name(method: Method, *, exact: bool = False) -> str:
+    """`layers 0.5`, `student cnn`: its name, and how much it keeps or what it makes."""
+    value = getattr(method, gist(method), None)
+    if isinstance(value, float) and not exact:
+        return f"{method.name} {value:.2g}"
+    return method.name if value is None else f"{method.name} {value_text(value)}"
+
+
+def gist(method: Method) -> str:
+    """The knob that says most of it; nothing, where none does."""
+    return next((knob for knob in ("keep", "model") if getattr(method, knob, None) is not None), "")
+
+
+def value_text(value: object) -> str:
+    """As a search space has it, figures to three places."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def short(trial: Trial, more: Collection[Knob] = ()) -> str:
     """The recipe, with how much is kept: `layers 0.5 + soft_labels + finetune + int8_dynamic`.
 
@@ -45,9 +66,8 @@ def short(trial: Trial, more: Collection[Knob] = ()) -> str:
     """
     steps = []
     for place, method in enumerate(trial.recipe):
-        keep = getattr(method, "keep", None)
-        text = method.name if keep is None else f"{method.name} {keep:.2g}"
-        told = [f"{name}: {_value(value)}" for name, value in method if (place, name) in more]
+        text = step_name(method)
+        told = [f"{name}: {value_text(value)}" for name, value in method if (place, name) in more]
         steps.append(f"{text} ({', '.join(told)})" if told else text)
     return " + ".join(steps) or "nothing"
 
@@ -70,13 +90,6 @@ def _varied(trials: list[Trial]) -> set[Knob]:
             for name, value in method:
                 seen.setdefault((place, name), set()).add(repr(value))
     return {knob for knob, values in seen.items() if len(values) > 1}
-
-
-def _value(value: object) -> str:
-    """As a search space has it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def markdown(columns: Row, rows: Iterable[Row]) -> str:

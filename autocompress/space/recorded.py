@@ -18,7 +18,7 @@ _UNKNOWN = {"family": "", "stage": "structure", "trains": False, "pending": Fals
 class RecordedStep:
     """Reads like a method and cannot be carried out. It equals the method that says the very same of itself."""
 
-    revision, uses_target, uses_corpus, fitted, text_factor = 0, False, False, False, 1
+    revision, uses_target, uses_corpus, uses_unlabelled, fitted, text_factor = 0, False, False, False, False, 1
 
     def __init__(self, name: str, knobs: dict[str, Any], traits: Mapping[str, Any]) -> None:
         self.name, self._knobs, self._traits = name, knobs, {**_UNKNOWN, **traits}

@@ -6,7 +6,8 @@ directions whose gates are likeliest open are kept over all layers, until `keep`
 
 Wang et al. 2020, "Structured Pruning of Large Language Models" (FLOP), arXiv:1910.04732 (gates of lr 0.1 and more, a
 warm-up of the target). Departures: directions are kept up to the budget, so that a rehearsal knows the size; both
-factors together are at first larger than the matrix, and only what is kept is not.
+factors together are at first larger than the matrix, and only what is kept is not. Memory: until the training ends
+the factors, up to twice the matrices, with their gradients and moments.
 
 A rehearsal keeps as large a share of every matrix.
 """

@@ -11,7 +11,8 @@ Kwon et al. 2022, "A Fast Post-Training Pruning Framework for Transformers", arX
 masks kept between -10 and 10). Departures: neurons go in eights; one head of every layer stays; masks are kept in [0,
 2].
 
-A rehearsal takes as many units of every layer.
+A rehearsal takes as many units of every layer. Memory: what the calibration texts give a layer, its products, and the
+cut layers beside the uncut ones, a little more than the model.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ After Dong et al. 2019, "HAWQ", arXiv:1905.03696, and Shen et al. 2019, "Q-BERT"
 that have kernels, a bound on what is lost instead of on bytes, and the diagonal of the Fisher matrix for the Hessian.
 
 A rehearsal does not know how sensitive the trained layers will be and assumes that all of them bear int8: its size and
-latency are the least that the real run can have.
+latency are the least that the real run can have. Memory: with `fisher` a gradient for every weight of the layers, then
+two rounded copies of the model while the bound is sought.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from autocompress.report.findings.gather import Findings
+from autocompress.report.tables import step_name
 from autocompress.space.goals import Measurement
 
 QUANTITIES = ("score", "latency_ms", "size_mb")
@@ -28,5 +29,4 @@ def walked(findings: Findings) -> list[Walked]:
 def _names(findings: Findings) -> list[str]:
     """The methods of the chosen recipe, with how much they keep: `layers 0.5`."""
     recipe = findings.winner.recipe if findings.winner else ()
-    keeps = [(method.name, getattr(method, "keep", None)) for method in recipe]
-    return [name if keep is None else f"{name} {keep:.2g}" for name, keep in keeps]
+    return [step_name(method) for method in recipe]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from autocompress.engine.trial import Trial
+from autocompress.report.tables import value_text
 from autocompress.report.terminal.sheet import Column, Sheet
-from autocompress.report.terminal.short_recipes import value_text
 from autocompress.report.terminal.trial_sheets import interval
 from autocompress.space.goals import QUANTITIES, Measurement
 from autocompress.trials.job import BASELINE

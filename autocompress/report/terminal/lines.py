@@ -61,7 +61,7 @@ def trial_line(trial: Trial) -> tuple[str, str, str]:
 
 
 def figures(m: Measurement) -> str:
-    return f"{m['score']:.3f} {m['latency_ms']:.1f} ms ({m['speedup']:.2f}x) {m['size_mb']:.1f} MB"
+    return f"{m['score']:.3f} {m['latency_ms']:.2f} ms ({m['speedup']:.2f}x) {m['size_mb']:.1f} MB"
 
 
 def about(seconds: float) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from autocompress.report.tables import gist, step_name, value_text
 from autocompress.report.terminal.sheet import JOIN, Parts
-from autocompress.space.method import Method
 from autocompress.space.recipe import Recipe
 
 Knob = tuple[int, str]  # by the step's place in the recipe and its own name
@@ -31,8 +31,8 @@ def short_recipes(recipes: Sequence[Recipe], *, whole: bool = False) -> tuple[li
 
 
 def _steps_of(recipe: Recipe) -> Parts:
-    """A recipe by itself: its steps, and how much they keep."""
-    return tuple(_step(method) for method in recipe)
+    """A recipe by itself: its steps, and how much they keep or what they make."""
+    return tuple(step_name(method) for method in recipe)
 
 
 def _shared(recipes: Sequence[Parts]) -> list[str]:
@@ -46,23 +46,15 @@ def _parts(recipe: Recipe, knobs: Sequence[Knob], shared: Sequence[str]) -> Part
     parts = []
     for place, method in enumerate(recipe):
         names = [name for at, name in knobs if at == place]
-        plain = _step(method)
-        step = _step(method, exact="keep" in names)
-        more = [f"{name}={value_text(dict(method)[name])}" for name in names if name != "keep"]
-        if plain not in shared or "keep" in names:
+        plain, knob = step_name(method), gist(method)
+        step = step_name(method, exact=knob in names)
+        more = [f"{name}={value_text(dict(method)[name])}" for name in names if name != knob]
+        if plain not in shared or knob in names:
             parts.append(" ".join([step, *more]))
         elif more:
             twice = [each for each in recipe if any(name in dict(each) for name in names)]
             parts.append(" ".join([step, *more] if len(twice) > 1 else more))
     return tuple(parts)
-
-
-def _step(method: Method, *, exact: bool = False) -> str:
-    """`layers 0.5`: its name, and how much it keeps."""
-    keep = getattr(method, "keep", None)
-    if keep is None:
-        return method.name
-    return f"{method.name} {value_text(keep)}" if exact else f"{method.name} {keep:.2g}"
 
 
 def _telling(recipes: Sequence[Recipe]) -> list[Knob]:
@@ -85,10 +77,3 @@ def _telling(recipes: Sequence[Recipe]) -> list[Knob]:
         if apart == len(recipes):
             break
     return sorted(chosen)
-
-
-def value_text(value: object) -> str:
-    """As a search space has it, figures to three places."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
