@@ -89,9 +89,8 @@ def space_for(arguments: argparse.Namespace, seed: int, tokens: int, names: list
         },
         "target": {"runtime": "onnxruntime", "threads": 1, "sequence_length": tokens},
         "search": {
-            "trials": sum(recipe[-1] == FINETUNE for recipe in recipes), "seed": seed,  # what is lowered is trained once
-            "variants": 0, "rungs": "none", "built_in_anchors": False,
-            "confirm": {"top": 0},
+            "trials": sum(recipe[-1] == FINETUNE for recipe in recipes),  # what is lowered is not trained for itself
+            "seed": seed, "variants": 0, "rungs": "none", "built_in_anchors": False, "confirm": {"top": 0},
         },
         "anchors": recipes,
         "steps": [
