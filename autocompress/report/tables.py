@@ -56,6 +56,8 @@ def value_text(value: object) -> str:
     """As a search space has it, figures to three places."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ", ".join(map(value_text, value))
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

@@ -130,6 +130,11 @@ class Method(BaseModel):
         return {name: _neutral(field) for name, field in cls.model_fields.items()}
 
     @classmethod
+    def holds_list(cls, knob: str) -> bool:
+        """Whether a list is one value of this knob, which is never searched over then."""
+        return isinstance(cls.model_fields[knob].default, tuple)
+
+    @classmethod
     def check(cls, knob: str, value: Any) -> Any:
         """Return `value` as this knob would hold it. Raise `ConfigError` if it may not."""
         try:

@@ -1,4 +1,7 @@
-"""A knob's form in YAML: a mapping `{low, high, step, log}` is a range, a list is a choice, anything else is fixed."""
+"""A knob's form in YAML: a mapping `{low, high, step, log}` is a range, a list is a choice, anything else is fixed.
+
+Of a knob that holds a list (the teachers of an `ensemble`) a list is its one value.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ def read(method: type[Method], knob: str, form: Any) -> Distribution:
     match form:
         case dict():
             return _range(method, knob, form)
-        case list():
+        case list() if not method.holds_list(knob):
             return _choice(method, knob, form)
         case _:
             return Fixed(value(method, knob, form))
@@ -25,7 +28,7 @@ def read(method: type[Method], knob: str, form: Any) -> Distribution:
 
 def value(method: type[Method], knob: str, given: Any) -> Any:
     """`given` as the knob holds it."""
-    if isinstance(given, dict | list):
+    if isinstance(given, dict | list) and not (isinstance(given, list) and method.holds_list(knob)):
         raise ConfigError(f"{method.name}.{knob} should be one value here. Got {given!r}.")
     checked = method.check(knob, given)
     # pydantic would take `true` for 1, and infinity for a number above 0.
@@ -40,7 +43,7 @@ def form(distribution: Distribution) -> Any:
     """The inverse of `read`."""
     match distribution:
         case Fixed():
-            return distribution.value
+            return list(distribution.value) if isinstance(distribution.value, tuple) else distribution.value
         case Choice():
             return list(distribution.values)
         case Range(low, high, step, log):

@@ -71,7 +71,8 @@ def _forms(*, opened: bool) -> list[Schema]:
 
 def _form(method: type[Method], *, opened: bool) -> Schema:
     """`{name: {knob: value}}`. `opened`: a knob may be a list or a range too."""
-    knobs = {knob: _open(_knob(method, knob)) if opened else _knob(method, knob) for knob in method.model_fields}
+    knobs = {knob: _knob(method, knob) for knob in method.model_fields}
+    knobs |= {knob: _open(value) for knob, value in knobs.items() if opened and not method.holds_list(knob)}
     inner = _object(knobs)
     inner["type"] = ["object", "null"]  # `layers:` with nothing behind it is `layers`
     return {"description": method.__doc__ or "", **_object({method.name: inner}, required=[method.name])}
