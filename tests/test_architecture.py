@@ -125,7 +125,7 @@ NAMED = {  # names that stand in their own folder only -> that folder
 ALLOWED = {  # where a name has to stand, or is another thing's
     "space.settings": "what is taken where nothing is said, and `compile`",
     "space.keys": "versions of libraries", "engine.identity": "versions of libraries",
-    "tasks.data.docstrings": "packages whose docstrings are read",
+    "tasks.data.sources": "packages whose docstrings are read",
 }  # fmt: skip
 
 

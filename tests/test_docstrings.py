@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autocompress.errors import ConfigError
-from autocompress.tasks.data import docstrings
+from autocompress.tasks.data import docstrings, sources
 
 Splits = dict[str, docstrings.Labelled]
 
@@ -23,7 +23,7 @@ def splits() -> Splits:
 @pytest.mark.slow
 def test_every_split_is_balanced(splits: Splits) -> None:
     for split, count in docstrings.PER_LIBRARY.items():
-        assert Counter(label for _, label in splits[split]) == dict.fromkeys(docstrings.LIBRARIES, count)
+        assert Counter(label for _, label in splits[split]) == dict.fromkeys(sources.LIBRARIES, count)
 
 
 @pytest.mark.slow
@@ -38,7 +38,7 @@ def test_texts_are_short_and_masked(splits: Splits) -> None:
     texts = [text for rows in splits.values() for text, _ in rows]
 
     assert {len(text.split()) for text in texts} <= set(range(8, 33))
-    assert not [text for text in texts for name in docstrings.LIBRARIES if name in text.lower()]
+    assert not [text for text in texts for name in sources.LIBRARIES if name in text.lower()]
 
 
 @pytest.mark.slow
@@ -46,7 +46,7 @@ def test_the_first_rows_are_a_fair_sample(splits: Splits) -> None:
     counts = Counter(label for _, label in splits["train"][:500])
 
     assert min(counts.values()) >= 25
-    assert len(counts) == len(docstrings.LIBRARIES)
+    assert len(counts) == len(sources.LIBRARIES)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def two_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         _library(tmp_path, name, [_SHARED, *(f"What {word} does in {name} is told in many words." for word in _WORDS)])
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(docstrings, "LIBRARIES", {"firstlib": "numpy", "secondlib": "torch"})
+    monkeypatch.setattr(sources, "LIBRARIES", {"firstlib": "numpy", "secondlib": "torch"})
     monkeypatch.setattr(docstrings, "PER_LIBRARY", {"test": 1, "validation": 2, "train": 4})
 
 
@@ -101,7 +101,7 @@ def test_shared_texts_and_tests_are_left_out() -> None:
     rows = [row for split in ("train", "validation", "test") for row in splits[split]]
 
     told = [
-        [f"What {word} does in {name} is told in many words.", name] for name in docstrings.LIBRARIES for word in _WORDS
+        [f"What {word} does in {name} is told in many words.", name] for name in sources.LIBRARIES for word in _WORDS
     ]
     assert sorted(rows) == sorted(told)
     assert docstrings.build() == splits
@@ -118,7 +118,7 @@ def test_they_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("two_libraries")
 def test_another_version_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     docstrings.load()
-    monkeypatch.setattr(docstrings.metadata, "version", lambda name: "another")
+    monkeypatch.setattr(sources.metadata, "version", lambda name: "another")
     monkeypatch.setattr(docstrings, "build", lambda: {"train": [["made", "again"]]})
 
     assert docstrings.load() == {"train": [["made", "again"]]}
@@ -137,7 +137,7 @@ def test_too_few_docstrings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_library_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docstrings, "LIBRARIES", {"pandas": "pandas", "nosuchlib": "nosuchlib"})
+    monkeypatch.setattr(sources, "LIBRARIES", {"pandas": "pandas", "nosuchlib": "nosuchlib"})
 
     with pytest.raises(ConfigError) as error:
         docstrings.load()

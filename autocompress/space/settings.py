@@ -94,7 +94,8 @@ class TaskSettings(Settings):
     """What is asked: one label a text, a label for every word, or which token comes next (of texts without labels)."""
     data: Annotated[str | dict[Split, str], BeforeValidator(_source)]
     """A hub data set (`glue/sst2`), files by split (`{train: a.csv, validation: b.csv, test: c.csv}`: csv, tsv, json,
-    jsonl, parquet, in UTF-8), a folder saved by `datasets`, or `builtin/docstrings`."""
+    jsonl, parquet, in UTF-8), a folder saved by `datasets`, `builtin/docstrings`, or
+    `builtin/descriptions` (pairs)."""
     unlabelled: str = ""
     """A file of texts without labels, in the same columns. `transfer_set: {augmentation: unlabelled}` trains on what
     the teacher says of them."""

@@ -3,7 +3,7 @@
 `task.data` is read by the first rule that fits:
 
 1. a mapping names one file a split: .csv, .tsv, .jsonl, .json (a list of objects) or .parquet
-2. `builtin/docstrings`
+2. `builtin/docstrings` or `builtin/descriptions`
 3. a folder that exists, seen from the YAML file's folder: what `datasets` wrote with save_to_disk
 4. a hub dataset: `name`, `namespace/name` or `namespace/name/config`. The well-known names in `HUB_NAMES` need no
    namespace: `glue/sst2` is the config sst2 of nyu-mll/glue, while `stanfordnlp/imdb` is a namespace and a name.
@@ -18,7 +18,7 @@ from typing import Any
 from autocompress.errors import ConfigError, nearest, reason
 from autocompress.machine.silence import quiet
 from autocompress.space.settings import TaskSettings
-from autocompress.tasks.data import docstrings
+from autocompress.tasks.data import descriptions, docstrings
 from autocompress.tasks.data.table_files import FORMATS, Columns, read_file
 
 HUB_NAMES = {
@@ -32,6 +32,9 @@ _ALIASES = {  # what `datasets` may call a split
     "validation": ("validation", "valid", "val", "dev", "validation_matched"),
     "test": ("test", "test_matched"),
 }
+_BUILTIN: dict[str, tuple[Any, tuple[str, ...]]] = {
+    docstrings.NAME: (docstrings, ("text", "label")), descriptions.NAME: (descriptions, descriptions.COLUMNS),
+}  # fmt: skip
 _BY_SPLIT = "name files by split: {train: FILE, validation: FILE, test: FILE}."
 
 
@@ -97,14 +100,14 @@ def _read_files(files: dict[str, Path], settings: TaskSettings) -> dict[str, Row
 
 
 def _read_builtin(name: str, settings: TaskSettings) -> dict[str, Rows]:
-    if name != "builtin/docstrings":
-        raise ConfigError(
-            f"task.data: there is no {name!r}. {nearest(name, ['builtin/docstrings'], otherwise='There is')}"
-        )
+    if name not in _BUILTIN:
+        raise ConfigError(f"task.data: there is no {name!r}. {nearest(name, list(_BUILTIN), otherwise='There are')}")
+    data, columns = _BUILTIN[name]
     tables = {
-        s: dict(zip(("text", "label"), zip(*rows, strict=True), strict=True)) for s, rows in docstrings.load().items()
+        split: dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))
+        for split, rows in data.load().items()
     }
-    return {s: _rows(f"{name} {s}", s, {k: list(v) for k, v in table.items()}, settings) for s, table in tables.items()}
+    return {split: _rows(f"{name} {split}", split, table, settings) for split, table in tables.items()}
 
 
 def _read_saved(folder: Path, settings: TaskSettings) -> dict[str, Rows]:
