@@ -94,7 +94,7 @@ def test_too_few_are_one_sentence() -> None:
     with pytest.raises(ConfigError) as error:
         descriptions.load()
     assert str(error.value) == (
-        "task.data: builtin/descriptions needs 5600 described functions. Got 8 in onelib. Their sources may not be "
+        "task.data: builtin/descriptions needs 2800 described functions. Got 8 in onelib. Their sources may not be "
         "installed: reinstall them."
     )
 
