@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.space.method import methods
+from benchmarks.methods_spaces import LONG, SHORT, teaches
 
 RESULTS = Path(__file__).resolve().parent / "results"
-SHORT, LONG = 64, 512  # tokens
 WITHOUT = {"tied_embeddings": "MiniLM writes no tokens: it has no second table to tie"}
 
 
@@ -26,8 +26,8 @@ def table() -> list[dict[str, Any]]:
         seeds = [json.loads(file.read_text()) for file in sorted((RESULTS / "methods").glob(f"score-{tokens}-*.json"))]
         fast = state(tokens, 0, "latency")
         speed = json.loads(fast.read_text()) if fast.exists() else {}
-        for name in dict.fromkeys(name for seed in seeds for name in seed if name != "finetune"):
-            pairs = [(seed[name], seed["finetune"]) for seed in seeds if name in seed and "finetune" in seed]
+        for name in dict.fromkeys(name for seed in seeds for name in seed):
+            pairs = [(seed[name], seed[name]["alone"]) for seed in seeds if name in seed]
             gains = [one["score"] - alone["score"] for one, alone in pairs]
             rows.append({
                 "tokens": tokens, "method": name, "seeds": len(pairs),
@@ -47,7 +47,7 @@ def markdown(rows: list[dict[str, Any]], about: str) -> str:
     lines = [
         f"| {r['tokens']} | `{r['method']}` | {', '.join(r['pays_in'])} | {r['score']:+.3f}"
         + (f" ± {r['spread']:.3f}" if r["spread"] is not None else "")
-        + (f" | {r['speedup']:.2f}x" if r["speedup"] else " | not yet")
+        + (f" | {r['speedup']:.2f}x" if r["speedup"] else f" | {'as without' if teaches(r['method']) else 'not yet'}")
         + f" | {r['size']:.2f} | {r['archive']:.2f} | {r['seeds']} |"
         for r in rows
     ]
@@ -58,5 +58,5 @@ def markdown(rows: list[dict[str, Any]], about: str) -> str:
 
 
 def write(about: str) -> None:
-    (RESULTS / "methods.md").write_text(markdown(table(), f"{about} Against the same finetune alone."))
+    (RESULTS / "methods.md").write_text(markdown(table(), f"{about} Against the same recipe without it."))
     print((RESULTS / "methods.md").read_text(), flush=True)
