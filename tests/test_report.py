@@ -25,10 +25,11 @@ from autocompress.engine.optuna.importance import shares
 from autocompress.engine.run import SearchLimits
 from autocompress.engine.scheduler import drive
 from autocompress.errors import ConfigError
+from autocompress.report.figures.front import front
 from autocompress.report.figures.plots import PlottedStudy
 from autocompress.report.findings import axes, course, knobs, worth
 from autocompress.report.findings.gather import gather
-from autocompress.report.page import page
+from autocompress.report.page import page, sections
 from autocompress.space.recipe import Recipe
 from autocompress.study import Study
 from autocompress.trials import work
@@ -250,6 +251,21 @@ def test_the_findings_add_up(searched: tuple[Study, Watcher]) -> None:
     for axis in axes.axes(found):
         assert len(axis.places) == len(found.measured)
         assert all(0 <= place <= 1 for place in axis.places)
+
+
+def test_the_front_shows_what_is_known_of_a_confirmed_model(searched: tuple[Study, Watcher]) -> None:
+    """As the terminal does: the mean of its seeds, and the latency of a process of its own."""
+    found = gather(searched[0])
+    winner = found.winner
+    assert winner
+    known = found.known[winner.number]
+    assert "seeds" in known
+    [shown] = [t for t in found.front if t.number == winner.number]
+    assert shown.measurement == known
+    [star] = [trace for trace in front(found).data if trace.name == "chosen"]
+    assert (*star.x, *star.y) == (known["latency_ms"], known["score"])
+    page = sections.the_front(found)
+    assert f"Means over several seeds: the scores of t{winner.number:03d}." in page
 
 
 def test_what_the_docs_say_of_it_runs(searched: tuple[Study, Watcher]) -> None:

@@ -109,6 +109,12 @@ def footnote(trials: Iterable[Trial]) -> str:
     return f"~ {DISTURBED}" if any(disturbed(trial.measurement) for trial in trials) else ""
 
 
+def means_note(trials: Iterable[Trial]) -> str:
+    """Whose scores in the table of these trials are means; nothing, if none is."""
+    several = [f"t{t.number:03d}" for t in trials if "seeds" in t.measurement]
+    return f"Means over several seeds: the scores of {', '.join(several)}." if several else ""
+
+
 def disturbed(measurement: Measurement) -> bool:
     """Whether its latency was not measured in quiet."""
     return measurement.get("latency_quiet") == 0.0

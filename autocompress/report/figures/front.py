@@ -25,7 +25,8 @@ def front(
     """`x`, `y`: two measured quantities. `size`: a third one, which a marker's area shows; None: all are alike."""
     from plotly.graph_objects import Figure, Scatter
 
-    figure, shown = Figure(), [t for t in findings.measured if x in t.measurement and y in t.measurement]
+    figure, shown = Figure(), [findings.latest(t) for t in findings.measured]
+    shown = [t for t in shown if x in t.measurement and y in t.measurement]
     groups: dict[str, tuple[list[Trial], dict[str, Any]]] = {
         "over a limit": ([t for t in shown if not t.feasible], {"color": GREY, "opacity": 0.45, "symbol": "x-thin",
                          "line": {"color": GREY, "width": 1.5}}),
@@ -45,7 +46,7 @@ def front(
         ("baseline", findings.baseline, {"symbol": "diamond", "color": BLACK, "opacity": 1}),
         (
             "chosen",
-            findings.winner,
+            findings.winner and findings.latest(findings.winner),
             {"symbol": "star", "color": ORANGE, "opacity": 1, "line": {"color": BLACK, "width": 1}},
         ),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from autocompress.engine import confirmed
@@ -52,8 +52,12 @@ class Findings:
 
     @property
     def front(self) -> list[Trial]:
-        """The best score first."""
-        return sorted((t for t in self.trials if t.front), key=lambda t: -t.measurement["score"])
+        """Each by all that is known of it, the best score first."""
+        return sorted((self.latest(t) for t in self.trials if t.front), key=lambda t: -t.measurement["score"])
+
+    def latest(self, trial: Trial) -> Trial:
+        """With the figures of its confirmation, if it was confirmed."""
+        return replace(trial, measurement=self.known.get(trial.number, trial.measurement))
 
     @cached_property
     def rows(self) -> list[knobs.Row]:

@@ -36,12 +36,13 @@ def write(findings: Findings, folder: Path) -> None:
 
 def _front(findings: Findings, figure: Figure) -> bool:
     axes, measured = figure.add_subplot(), findings.measured
+    chosen = [findings.latest(findings.winner)] if findings.winner else []
     groups: dict[str, tuple[list[Trial], dict[str, Any]]] = {
         "over a limit": ([t for t in measured if not t.feasible], {"c": GREY, "marker": "x", "alpha": 0.6}),
         "feasible": ([t for t in measured if t.feasible and not t.front], {"c": SKY}),
         "front": (findings.front, {"c": BLUE}),
         "baseline": ([findings.baseline], {"c": BLACK, "marker": "D"}),
-        "chosen": ([findings.winner] if findings.winner else [], {"c": ORANGE, "marker": "*", "edgecolors": BLACK}),
+        "chosen": (chosen, {"c": ORANGE, "marker": "*", "edgecolors": BLACK}),
     }  # fmt: skip
     largest = max(t.measurement["size_mb"] for t in [findings.baseline, *measured])
     for name, (trials, style) in groups.items():

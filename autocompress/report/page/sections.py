@@ -9,7 +9,7 @@ from autocompress.report.findings import steps
 from autocompress.report.findings.gather import Findings
 from autocompress.report.findings.quantities import called, figure, told
 from autocompress.report.page.html import beside, chart, code, paragraph, section, table, tile, tiles
-from autocompress.report.tables import FRONT_COLUMNS, footnote, front_rows
+from autocompress.report.tables import FRONT_COLUMNS, footnote, front_rows, means_note
 from autocompress.space.language.yaml_lines import to_yaml
 
 
@@ -54,7 +54,8 @@ def the_front(findings: Findings) -> str:
         paragraph("Up and to the left is better; a marker's area shows the model's size. Point at one for its recipe. "
                   + (f"The limits: {limits}." if limits else "There are no limits.")),
         chart(front.front(findings), "front"),
-        table(FRONT_COLUMNS, front_rows(findings.baseline, shown), chosen), paragraph(footnote(shown), soft=True),
+        table(FRONT_COLUMNS, front_rows(findings.baseline, shown), chosen),
+        paragraph(" ".join(filter(None, [means_note(shown), footnote(shown)])), soft=True),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from autocompress.engine.trial import Trial
 from autocompress.errors import ConfigError, nearest
-from autocompress.report.tables import disturbed, footnote
+from autocompress.report.tables import disturbed, footnote, means_note
 from autocompress.report.terminal.sheet import Cell, Column, Sheet
 from autocompress.report.terminal.short_recipes import short_recipes
 from autocompress.space.goals import QUANTITIES, Measurement
@@ -57,10 +57,9 @@ def front_sheet(baseline: Trial, front: Iterable[Trial], chosen: Trial, rule: st
     rows = [_front_row(t, name, baseline.measurement, t.number == chosen.number)
             for t, name in zip(ranked, names, strict=True)]  # fmt: skip
     styles = ["bold green" if t.number == chosen.number else "" for t in ranked]
-    seeds = [_name(t) for t in ranked if "seeds" in t.measurement]
     notes = [
         f"* chosen by {rule}. In brackets: 95 % intervals.", note,
-        f"Means over several seeds: the scores of {', '.join(seeds)}." if seeds else "", footnote(ranked),
+        means_note(ranked), footnote(ranked),
     ]  # fmt: skip
     return _with_tokens(Sheet(_FRONT, rows, styles, [line for line in notes if line]), ranked)
 
