@@ -86,20 +86,19 @@ def trial_of(study: Study, recipe: list[Any]) -> Trial | None:
     return next((trial for trial in each if trial.recipe and [m.name for m in trial.recipe] == wanted), None)
 
 
-def train(arguments: argparse.Namespace, seed: int, tokens: int, names: list[str]) -> dict[str, Any]:
-    """Score and sizes of each method's model, and of the same recipe without it, by the method's name."""
-    found: dict[str, Any] = {}
+def train(arguments: argparse.Namespace, seed: int, tokens: int, names: list[str]) -> Iterator[dict[str, Any]]:
+    """Score and sizes of each method's model, and of the same recipe without it, by the method's name. A search each."""
     taught = [name for name in names if teaches(name) and name != "ensemble"]
     groups = [[name for name in names if not teaches(name)], taught, [name for name in names if name == "ensemble"]]
     for group in filter(None, groups):
         if group == ["ensemble"]:
             make_teacher(study_of(arguments, seed, tokens, taught or ["soft_labels"]))
-        study = study_of(arguments, seed, tokens, group)
+        study, found = study_of(arguments, seed, tokens, group), dict[str, Any]()
         for name in group:
             if (trial := trial_of(study, recipe_of(name))) and (alone := trial_of(study, without(name))):
                 figures, others = trial.measurement, alone.measurement
                 found[name] = {key: figures[key] for key in KEPT} | {"alone": {key: others[key] for key in KEPT}}
-    return found
+        yield found
 
 
 def make_teacher(study: Study) -> None:
@@ -206,9 +205,9 @@ def main() -> None:
         with mine(f"methods-{tokens}-{seed}") as free:
             those = left(seed, tokens, dict(each)[tokens])
             if free and those:
-                done = train(arguments, seed, tokens, those)
-                state(tokens, seed, "score").write_text(json.dumps(known(seed, tokens) | done, indent=1) + "\n")
-                write(about)
+                for done in train(arguments, seed, tokens, those):
+                    state(tokens, seed, "score").write_text(json.dumps(known(seed, tokens) | done, indent=1) + "\n")
+                    write(about)
 
 
 def known(seed: int, tokens: int) -> dict[str, Any]:
