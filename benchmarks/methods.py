@@ -87,7 +87,7 @@ def trial_of(study: Study, recipe: list[Any]) -> Trial | None:
 
 
 def train(arguments: argparse.Namespace, seed: int, tokens: int, names: list[str]) -> Iterator[dict[str, Any]]:
-    """Score and sizes of each method's model, and of the same recipe without it, by the method's name. A search each."""
+    """By the method's name: score and sizes of its model, and of the same recipe without it. One for each search."""
     taught = [name for name in names if teaches(name) and name != "ensemble"]
     groups = [[name for name in names if not teaches(name)], taught, [name for name in names if name == "ensemble"]]
     for group in filter(None, groups):
