@@ -14,8 +14,9 @@ joined.
 `train` gives scores and sizes, which other processes do not disturb: start it twice for two cores. Each takes a seed at
 one length that no other is at, in `studies/` of the working directory; killed, it goes on where it stopped. `measure`
 gives the latencies of the first seed's models, in turn with the finetune's, and wants a quiet machine. What is done is
-kept in `results/methods/`, a file each, and not done again. `table` and both print score against the finetune alone
-(mean and spread over seeds), and speedup and size against it, and write `results/methods.md`.
+kept in `results/methods/`, a file each, and not done again. `table` and both print score and size against the same
+recipe without the method (mean and spread over seeds), and speedup against the finetune, and write
+`results/methods.md`.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def measure(seed: int, tokens: int) -> dict[str, Any]:
     file, found = state(tokens, seed, "latency"), {}
     if file.exists():
         found = json.loads(file.read_text())
-    for folder in sorted(Path("studies").glob(f"methods-{tokens}-{seed}-*")):
+    for folder in sorted(Path("studies").glob(f"methods-{tokens}-{seed}*")):
         study = Study.open(folder.name)
         plain = trial_of(study, recipe_of("finetune"))
         each = {name: trial_of(study, recipe_of(name)) for name in methods() if not teaches(name)}

@@ -1,4 +1,4 @@
-"""What benchmarks.methods has found as a table: each method against the same finetune alone."""
+"""What benchmarks.methods has found as a table: each method against the same recipe without it."""
 
 from __future__ import annotations
 

@@ -14,12 +14,15 @@ from tiny_tables import TABLE, load, message, tokenizer, write
 import autocompress
 from autocompress.errors import ConfigError, NotApplicable
 from autocompress.methods.distillation.transfer_set import TransferSet
+from autocompress.serving.verify import verify
 from autocompress.space.recipe import Recipe
 from autocompress.space.search_space import SearchSpace
 from autocompress.space.settings import TaskSettings
 from autocompress.tasks.task import Task
+from autocompress.trials.fingerprints import reads_unlabelled
 
 MORE = "text\nriver honey\ntree lemon\nstone sugar\ncloud vinegar\n"
+UNREAD = "No recipe reads the texts without labels: transfer_set does, with augmentation: unlabelled."
 
 
 def test_what_is_judged_on_is_left_out_and_an_order_is_drawn(tmp_path: Path) -> None:
@@ -81,12 +84,25 @@ def test_only_what_reads_them_depends_on_them(tmp_path: Path) -> None:
     assert not TransferSet().uses_unlabelled
 
 
+def test_a_search_that_does_not_read_them_says_so(project: Path) -> None:
+    (project.parent / "more.csv").write_text(MORE)
+    space = SPACE.replace("max_length: 16", "max_length: 16\n  unlabelled: more.csv")
+    project.write_text(space.replace("trials: 4", "trials: 1"))
+    assert UNREAD in autocompress.search(project).record["baseline"]["notes"]
+
+
+@pytest.mark.parametrize(("knobs", "read"), [("", False), (": {augmentation: [mask, unlabelled]}", True)])
+def test_whether_a_space_reads_them_is_known(knobs: str, read: bool) -> None:
+    space = SPACE.split("anchors:")[0] + f"steps:\n  - transfer_set{knobs}\n  - finetune\n"
+    assert reads_unlabelled(SearchSpace.parse(yaml.safe_load(space))) == read
+
+
 def test_a_space_without_any_is_written_as_before() -> None:
     space = SearchSpace.parse(yaml.safe_load(SPACE))
     assert "unlabelled" not in space.dump()["task"]
 
 
-def test_a_search_learns_from_them_and_is_held_to_them(project: Path) -> None:
+def test_a_search_learns_from_them_and_is_held_to_them(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project.parent / "more.csv").write_text(MORE)
     head = SPACE.split("anchors:")[0].replace("  - size_mb <= 0.95 * baseline\n", "")
     head = head.replace("max_length: 16", "max_length: 16\n  unlabelled: more.csv")
@@ -98,6 +114,13 @@ def test_a_search_learns_from_them_and_is_held_to_them(project: Path) -> None:
     assert isinstance(trial.recipe, Recipe)
     assert "score" in trial.measurement
     assert study.record["inputs"]["texts without labels"].startswith("4 (sha256 ")
+    assert UNREAD not in study.record["baseline"]["notes"]
+
+    monkeypatch.chdir(project.parent)
+    study.export("exported")
+    (project.parent / "more.csv").unlink()
+    [score] = [check for check in verify(Path("exported")) if "score" in check.quantity]
+    assert score.agrees, "they are not scored: nor are they read"
     (project.parent / "more.csv").write_text(MORE.replace("honey", "lemon"))
     with pytest.raises(ConfigError, match="texts without labels"):
         autocompress.search(project)

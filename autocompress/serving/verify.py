@@ -56,7 +56,7 @@ def _needed(pipeline: Pipeline) -> set[str]:
 
 def _score(pipeline: Pipeline, measured: Measured, data: str | None) -> Check:
     stored = measured.trial["score"]
-    settings = pipeline.serving.task
+    settings = pipeline.serving.task.model_copy(update={"unlabelled": ""})  # they are not scored: nor are they read
     if data is None and not _is_here(settings.data):
         return Check("score", stored, None, None, "not measured: the study's texts are not here, give --data")
     name, split, labels = _chosen(pipeline, settings if data is None else _pointed_at(settings, data))

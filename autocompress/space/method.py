@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from autocompress.errors import ConfigError, nearest
-from autocompress.space.distributions import Choice, Distribution, Fixed, Later, Neutral, Range
+from autocompress.space.distributions import Choice, Distribution, Fixed, Neutral, Range, is_unsaid
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,8 +77,7 @@ class Method(BaseModel):
     @classmethod
     def is_unsaid(cls, knob: str, value: Any) -> bool:
         """Whether a knob is not written where it has this value: see `Later`."""
-        field = cls.model_fields[knob]
-        return value == field.default and any(isinstance(each, Later) for each in field.metadata)
+        return is_unsaid(cls.model_fields[knob], value)
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
         """Return the changed model. Raise `NotApplicable` rather than return it unchanged."""

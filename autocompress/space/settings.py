@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -20,18 +20,18 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from autocompress.space.distributions import Later, is_unsaid
+
 
 class Settings(BaseModel):
     """Frozen, and unknown keys are refused. What stands below a field says what it holds: editors and docs show it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-    later: ClassVar[dict[str, Any]] = {}  # settings that came later, and their defaults
 
     @model_serializer(mode="wrap")
     def _without_later(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A setting that came later is not written at its default: studies of before stay what they are."""
         dump: dict[str, Any] = written(self)
-        return {name: value for name, value in dump.items() if name not in self.later or value != self.later[name]}
+        return {name: value for name, value in dump.items() if not is_unsaid(type(self).model_fields[name], value)}
 
 
 _MOST_TOKENS = 2**18  # a batch of 512 texts of 512 tokens
@@ -86,8 +86,6 @@ def _one_of(name: object, known: Sequence[str]) -> str:
 class TaskSettings(Settings):
     """Where the texts and labels come from, and how a model is scored on them."""
 
-    later: ClassVar[dict[str, Any]] = {"unlabelled": ""}
-
     kind: Annotated[str, Field(json_schema_extra=lambda schema: schema.update(enum=task_kinds()))] = (
         "text-classification"
     )
@@ -96,7 +94,7 @@ class TaskSettings(Settings):
     """A hub data set (`glue/sst2`), files by split (`{train: a.csv, validation: b.csv, test: c.csv}`: csv, tsv, json,
     jsonl, parquet, in UTF-8), a folder saved by `datasets`, `builtin/docstrings`, or
     `builtin/descriptions` (pairs)."""
-    unlabelled: str = ""
+    unlabelled: Annotated[str, Later()] = ""
     """A file of texts without labels, in the same columns. `transfer_set: {augmentation: unlabelled}` trains on what
     the teacher says of them."""
     text: Annotated[tuple[str, ...], BeforeValidator(_columns)] = ("text",)
@@ -193,8 +191,6 @@ class Confirm(Settings):
 class SearchSettings(Settings):
     """How much is tried, and how."""
 
-    later: ClassVar[dict[str, Any]] = {"variant_time": 0.5, "training_precision": "auto", "predict": True}
-
     trials: Count = 40
     """Recipes that begin training, over every resume. What is refused before that is not counted."""
     seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 0
@@ -211,12 +207,12 @@ class SearchSettings(Settings):
     variants: Annotated[int, Field(ge=0, strict=True)] = 32
     """How many more recipes, at most, are evaluated from one training: those that differ only in what follows it. They
     are not counted as trials."""
-    variant_time: Annotated[float, Field(ge=0)] = 0.5
+    variant_time: Annotated[float, Field(ge=0), Later()] = 0.5
     """The share of a training's seconds that its variants may take together. The first of them always may."""
-    training_precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    training_precision: Annotated[Literal["auto", "float32", "bfloat16"], Later()] = "auto"
     """What products are computed in while a model is trained. `auto`: in bfloat16, if this machine has instructions for
     it and a step takes less than 0.9 of its time in float32; weights, gradients and the optimizer are float32."""
-    predict: Annotated[bool, Field(strict=True)] = True
+    predict: Annotated[bool, Field(strict=True), Later()] = True
     """Whether size and latency are predicted from what was measured before, and a recipe that surely breaks a limit, or
     surely keeps all, is not lowered and timed before its training."""
     rule: Literal["knee", "best_score", "fastest", "smallest"] = "knee"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from autocompress.errors import ConfigError
@@ -12,7 +12,7 @@ from autocompress.machine.entries import sha256
 from autocompress.models import loading
 from autocompress.models.hub import FILES
 from autocompress.space.language.steps import every_method
-from autocompress.space.method import find
+from autocompress.space.method import Method, find
 from autocompress.space.search_space import SearchSpace, differences
 from autocompress.tasks.data.splits import Texts, load_texts
 from autocompress.tasks.kind import Label
@@ -33,13 +33,19 @@ def inputs(space: SearchSpace) -> dict[str, str]:
 
 def named(space: SearchSpace) -> list[str]:
     """The checkpoints that recipes of this space may read."""
-    found = []
+    return sorted({name for method in _varieties(space) for name in method.checkpoints()})
+
+
+def reads_unlabelled(space: SearchSpace) -> bool:
+    """Whether any recipe of this space may read the texts without labels."""
+    return any(method.uses_unlabelled for method in _varieties(space))
+
+
+def _varieties(space: SearchSpace) -> Iterator[Method]:
+    """Every method of its recipes, with each knob by itself at the values that it may have."""
     for each in every_method(space.steps):
         for knob, distribution in each.knobs.items():
-            found += [
-                name for value in distribution.extremes for name in find(each.name)(**{knob: value}).checkpoints()
-            ]
-    return sorted(set(found))
+            yield from (find(each.name)(**{knob: value}) for value in distribution.extremes)
 
 
 def texts(read: Texts) -> dict[str, str]:

@@ -17,7 +17,7 @@ from autocompress.models import loading, storage
 from autocompress.models.forward import CPU
 from autocompress.space import keys
 from autocompress.space.method import Method
-from autocompress.trials import arithmetic
+from autocompress.trials import arithmetic, fingerprints
 from autocompress.trials import teacher as teachers
 from autocompress.trials.loaded import Loaded
 from autocompress.trials.put_aside import Aside, Resumable
@@ -103,7 +103,19 @@ class Taught(Loaded):
             knobs = ", ".join(f"{k} {v}" for k, v in training.model_dump(mode="json").items())
             since = f", since {self.teacher_plan.reason}" if self.teacher_plan.reason else ""
             taught = f"The teacher and baseline is {self.space.model}, fine-tuned first ({knobs}){since}."
-        return (*self.task.notes, taught, *([_ON_GPU] if self.device != CPU else []), *self._in_fewer_bits)
+        return (
+            *self.task.notes,
+            *self._unread,
+            taught,
+            *([_ON_GPU] if self.device != CPU else []),
+            *self._in_fewer_bits,
+        )
+
+    @property
+    def _unread(self) -> tuple[str, ...]:
+        if not self.task.texts.unlabelled or fingerprints.reads_unlabelled(self.space):
+            return ()
+        return ("No recipe reads the texts without labels: transfer_set does, with augmentation: unlabelled.",)
 
     @property
     def _in_fewer_bits(self) -> tuple[str, ...]:
