@@ -31,6 +31,11 @@ def test_anything_else_is_no_list_of_teachers(given: str) -> None:
         space(f"  - ensemble: {{teachers: {given}}}\n  - soft_labels\n  - finetune\n")
 
 
+def test_a_list_is_asked_for_by_its_name() -> None:
+    with pytest.raises(ConfigError, match=r"ensemble\.teachers should be a list\. Got '\./one'\."):
+        space("  - ensemble: {teachers: ./one}\n  - soft_labels\n  - finetune\n")
+
+
 def test_a_search_learns_from_all_of_them(project: Path) -> None:
     train_checkpoint(project)
     head = SPACE.split("anchors:")[0].replace("  - size_mb <= 0.95 * baseline\n", "").replace("trials: 4", "trials: 1")

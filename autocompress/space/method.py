@@ -139,7 +139,7 @@ class Method(BaseModel):
         try:
             return TypeAdapter(cls.model_fields[knob].rebuild_annotation()).validate_python(value)
         except ValidationError as e:
-            rule = e.errors()[0]["msg"].removeprefix("Input ")
+            rule = e.errors()[0]["msg"].removeprefix("Input ").replace("a valid tuple", "a list")
             raise ConfigError(f"{cls.name}.{knob} {rule}. Got {value!r}.") from None
 
 
