@@ -129,15 +129,21 @@ class Search:
         rate = trial.suggest_float("lr", 5e-5, 6e-4, log=True)
         soft = trial.suggest_categorical("soft_labels", [False, True])
         quantized = trial.suggest_categorical("int8", [False, True])
+        clock = [time.perf_counter()]
         self.train(model, rate, soft)
-        found = self.measure(self.export(model, f"t{trial.number}", quantized), "validation")
+        clock.append(time.perf_counter())
+        file = self.export(model, f"t{trial.number}", quantized)
+        clock.append(time.perf_counter())
+        found = self.measure(file, "validation")
+        clock.append(time.perf_counter())
         limits = (
             0.9 * self.baseline["score"] - found["score"],
             found["latency_ms"] - 0.67 * self.baseline["latency_ms"],
             found["size_mb"] - 0.8 * self.baseline["size_mb"],
         )
         trial.set_user_attr("limits", limits)
-        self.log({"number": trial.number, "params": trial.params, **found})
+        took = {name: clock[n + 1] - clock[n] for n, name in enumerate(("train", "lower", "evaluate"))}
+        self.log({"number": trial.number, "params": trial.params, "took": took, **found})
         return found["score"], found["latency_ms"], found["size_mb"]
 
     def train(self, model: nn.Module, rate: float, soft: bool) -> None:

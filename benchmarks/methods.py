@@ -13,7 +13,7 @@ joined.
 
 `train` gives scores and sizes, which other processes do not disturb: start it twice for two cores. Each takes a seed at
 one length that no other is at, in `studies/` of the working directory; killed, it goes on where it stopped. `measure`
-gives the latencies of the first seed's models, in turn with the finetune's, and wants a quiet machine. What is done is
+gives the latencies of the models that are here, in turn with the finetune's, and wants a quiet machine. What is done is
 kept in `results/methods/`, a file each, and not done again. `table` and both print score and size against the same
 recipe without the method (mean and spread over seeds), and speedup against the finetune, and write
 `results/methods.md`.
@@ -55,7 +55,7 @@ from benchmarks.methods_spaces import (
     teaches,
     without,
 )
-from benchmarks.methods_table import WITHOUT, state, write
+from benchmarks.methods_table import WITHOUT, read, state, write
 
 LONG_WORDS = 420  # words of news are 1.3 tokens each
 KEPT = ("score", "size_mb", "archive_mb")
@@ -110,27 +110,29 @@ def make_teacher(study: Study) -> None:
             study.export(TEACHER, trial=trial.number)
 
 
-def measure(seed: int, tokens: int) -> dict[str, Any]:
-    """Speedup of each method's model over the finetune's, in turn, by its name. Models are written and taken away.
+def measure(tokens: int) -> None:
+    """Speedup of each method's model over the finetune's, in turn. Models are written and taken away.
 
-    Of every study that there is of the seed; those that teach change no latency.
+    Of every study that is here, whatever its seed; those that teach change no latency.
     """
-    file, found = state(tokens, seed, "latency"), {}
-    if file.exists():
-        found = json.loads(file.read_text())
-    for folder in sorted(Path("studies").glob(f"methods-{tokens}-{seed}*")):
+    kept = read(f"latency-{tokens}") or {"machine": machine(), "date": str(datetime.date.today()), "speedup": {}}
+    for folder in sorted(Path("studies").glob(f"methods-{tokens}-*")):
         study = Study.open(folder.name)
         plain = trial_of(study, recipe_of("finetune"))
         each = {name: trial_of(study, recipe_of(name)) for name in methods() if not teaches(name)}
-        left = {name: trial for name, trial in each.items() if trial and name not in found and name != "finetune"}
+        left = {name: t for name, t in each.items() if t and name not in (*kept["speedup"], "finetune")}
         if plain is None or not left:
             continue
         with tempfile.TemporaryDirectory(dir=".") as scratch:
             for name, ratios in ratios_of(study, plain, left, Path(scratch)):
-                found[name] = ratios
-                file.write_text(json.dumps(found, indent=1) + "\n")
+                kept["speedup"][name] = ratios
+                state(f"latency-{tokens}").write_text(json.dumps(kept, indent=1) + "\n")
                 print(f"{tokens} tokens, {name}: {ratios['speedup']:.2f}x", flush=True)
-    return found
+
+
+def machine() -> str:
+    facts = fingerprint.machine("cpu")
+    return f"{facts['cpu']}, {facts['cores']} cores"
 
 
 def ratios_of(
@@ -180,9 +182,8 @@ def asked() -> argparse.Namespace:
 
 def main() -> None:
     arguments = asked()
-    about = f"{arguments.limit} training texts, {fingerprint.machine('cpu').get('cpu', '')}, {datetime.date.today()}."
     if arguments.phase == "table":
-        write(about)
+        write()
         return
     names = [
         name for name in methods()
@@ -197,8 +198,8 @@ def main() -> None:
     units = [(seed, tokens, left(seed, tokens, those)) for tokens, those in each for seed in range(arguments.seeds)]
     if arguments.phase == "measure":
         for tokens, _ in each:
-            measure(0, tokens)
-        write(about)
+            measure(tokens)
+        write()
         return
     units = [unit for unit in units if unit[2]]
     print(f"{len(units)} searches are left, about {hours(arguments, units):.1f} hours of one process", flush=True)
@@ -207,19 +208,14 @@ def main() -> None:
             those = left(seed, tokens, dict(each)[tokens])
             if free and those:
                 for done in train(arguments, seed, tokens, those):
-                    state(tokens, seed, "score").write_text(json.dumps(known(seed, tokens) | done, indent=1) + "\n")
-                    write(about)
-
-
-def known(seed: int, tokens: int) -> dict[str, Any]:
-    """What is done of a seed."""
-    file = state(tokens, seed, "score")
-    return json.loads(file.read_text()) if file.exists() else {}
+                    what = f"score-{tokens}-{seed}"
+                    state(what).write_text(json.dumps(read(what) | done, indent=1) + "\n")
+                    write()
 
 
 def left(seed: int, tokens: int, names: list[str]) -> list[str]:
-    """What is not."""
-    return [name for name in names if name not in known(seed, tokens)]
+    """What of a seed is not done."""
+    return [name for name in names if name not in read(f"score-{tokens}-{seed}")]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from autocompress.space.goals import QUANTITIES
 from autocompress.space.language.sections import KEYS
 from autocompress.space.settings import SearchSettings, Target, TaskSettings
 
-TABLES = (Path(__file__).parent.parent / "docs" / "language.md").read_text()
+ROOT = Path(__file__).parent.parent
+TABLES = (ROOT / "docs" / "language.md").read_text()
 ROWS = re.findall(r"^\| `([\w.]+)` \|", TABLES, flags=re.M)
 
 
@@ -29,12 +30,13 @@ def test_every_quantity_has_its_row_and_says_when_it_is_known() -> None:
         assert (known == "yes") is quantity.before_training
 
 
-GENERATED = {"methods": method_cards.markdown, "language": yaml_reference.markdown}
+MEASURED = ROOT / "benchmarks" / "results" / "methods.md"
+GENERATED = {"methods": lambda: method_cards.markdown(f"\n{MEASURED.read_text()}"), "language": yaml_reference.markdown}
 
 
 @pytest.mark.parametrize("name", GENERATED)
 def test_a_generated_page_is_that_of_the_code(name: str) -> None:
-    page, text = Path(__file__).parent.parent / "docs" / f"{name}.md", GENERATED[name]()
+    page, text = ROOT / "docs" / f"{name}.md", GENERATED[name]()
     if not page.exists() or page.read_text() != text:
         page.write_text(text)
         pytest.fail(f"docs/{name}.md was out of date and is written anew: read it, and commit it")

@@ -268,6 +268,17 @@ def test_the_front_shows_what_is_known_of_a_confirmed_model(searched: tuple[Stud
     assert f"Means over several seeds: the scores of t{winner.number:03d}." in page
 
 
+def test_what_is_far_over_a_limit_does_not_press_the_others_together(searched: tuple[Study, Watcher]) -> None:
+    found = gather(searched[0])
+    assert front(found).layout.xaxis.range is None
+    slow, *others = found.measured
+    figures = dict(slow.measurement) | {"latency_ms": 1e6}
+    slow = replace(slow, front=False, violations={"latency_ms <= 1": 99.0}, measurement=figures)
+    figure = front(replace(found, trials=(slow, *others)))
+    assert figure.layout.xaxis.range[1] < 1.2 * max(t.measurement["latency_ms"] for t in [found.baseline, *others])
+    assert figure.layout.annotations[-1].text.startswith("1 over a limit further right,<br>up to 1e+06")
+
+
 def test_what_the_docs_say_of_it_runs(searched: tuple[Study, Watcher]) -> None:
     folder, text = searched[0].folder.parent.parent, (Path(__file__).parent.parent / "docs" / "report.md").read_text()
     [commands] = re.findall(r"^```shell\n(.*?)^```$", text, flags=re.M | re.S)

@@ -8,7 +8,7 @@ from typing import Any
 from autocompress.space.language import knobs
 from autocompress.space.method import Method, find, methods
 
-_FAMILIES = ("pruning", "quantization", "distillation", "sharing", "decomposition", "attention", "training")
+FAMILIES = ("pruning", "quantization", "distillation", "sharing", "decomposition", "attention", "training")
 
 
 def entries() -> list[dict[str, Any]]:
@@ -26,18 +26,19 @@ def entry(name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def markdown() -> str:
-    """The whole catalogue as a page: a table, then every card. What docs/methods.md is."""
+def markdown(measured: str = "") -> str:
+    """The whole catalogue as a page: a table, what of it was measured, every card. What docs/methods.md is."""
     lines = [
         "# Methods", "",
         "Generated from the code: every method's file begins with its card.",
         "[Methods and model families](matrix.md) says which acts on which.", "",
         "| family | method | pays in | when |", "|---|---|---|---|",
     ]  # fmt: skip
-    ordered = sorted(entries(), key=lambda e: (_FAMILIES.index(e["family"]), e["name"]))
+    ordered = sorted(entries(), key=lambda e: (FAMILIES.index(e["family"]), e["name"]))
     for e in ordered:
         pays = " ".join(str(e["pays"]).split())
         lines.append(f"| {e['family']} | [`{e['name']}`](#{e['name']}) | {', '.join(e['pays_in'])} | {pays} |")
+    lines += [measured] if measured else []
     for e in ordered:
         title, _, rest = card(e["name"]).partition("\n\nKnobs:\n")
         body = title.partition("\n\n")[2]

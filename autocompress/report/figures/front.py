@@ -55,6 +55,7 @@ def front(
             least = {trial.number: max(sizes.get(trial.number, 0.0), 15.0)}
             figure.add_trace(_points(findings, [trial], x, y, name, marker, least))
     _draw_limits(figure, findings, x, y)
+    _leave_out_the_far(figure, findings, shown, x)
     styled(figure, height, hovermode="closest", legend={"itemsizing": "constant"})
     figure.update_xaxes(title_text=label(x, findings.metric), rangemode="tozero" if x != "score" else "normal")
     figure.update_yaxes(title_text=label(y, findings.metric))
@@ -94,6 +95,21 @@ def _staircase(trials: list[Trial], x: str, y: str) -> list[tuple[float, float]]
             steps += [(cost[0], steps[-1][1])] if steps else []
             steps.append(cost)
     return [(signs[0] * a, signs[1] * b) for a, b in steps]
+
+
+def _leave_out_the_far(figure: Figure, findings: Findings, shown: list[Trial], x: str) -> None:
+    """A cost far over its limit does not press the others together: the axis ends before it, and a word says so."""
+    limits = [c.limit(findings.baseline.measurement) for c in findings.goals.constraints if c.quantity == x]
+    near = [findings.baseline, *(t for t in shown if t.feasible)]
+    edge = 1.15 * max([*limits, *(t.measurement[x] for t in near if x in t.measurement)], default=math.inf)
+    far = [t.measurement[x] for t in shown if t.measurement[x] > 1.5 * edge]
+    if QUANTITIES[x].better == "maximize" or not far:
+        return
+    figure.update_xaxes(range=[0, edge])
+    figure.add_annotation(
+        text=f"{len(far)} over a limit further right,<br>up to {max(far):.3g}: double-click for all", xref="paper", x=1,
+        yref="paper", y=0, xanchor="right", yanchor="bottom", showarrow=False, font={"color": GREY, "size": 11},
+    )  # fmt: skip
 
 
 def _draw_limits(figure: Figure, findings: Findings, x: str, y: str) -> None:
