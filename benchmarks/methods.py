@@ -132,7 +132,7 @@ def measure(tokens: int) -> None:
 
 def machine() -> str:
     facts = fingerprint.machine("cpu")
-    return f"{facts['cpu']}, {facts['cores']} cores"
+    return f"{facts['cpu']}, {facts['cores']} of its cores"
 
 
 def ratios_of(
@@ -187,9 +187,9 @@ def main() -> None:
         return
     names = [
         name for name in methods()
-        if name not in (*WITHOUT, "finetune") and (not arguments.only or name in arguments.only)
+        if name not in (*WITHOUT[SHORT], "finetune") and (not arguments.only or name in arguments.only)
     ]  # fmt: skip
-    long = [name for name in names if methods()[name].family == "attention"]
+    long = [name for name in names if methods()[name].family == "attention" and name not in WITHOUT[LONG]]
     with mine("texts") as first:
         if first:
             joined(arguments.long_train, Path("long-train.parquet"), LONG_TEXTS + 160)

@@ -35,6 +35,23 @@ def test_a_step_is_timed_in_both() -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.parametrize(("bfloat16", "rounds"), [(0.5, 3), (0.88, 6), (0.92, 6), (1.5, 3)])
+def test_what_is_clear_is_not_timed_again(bfloat16: float, rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of long texts takes many seconds: some rows do, and one round more than the first that warms up."""
+    rows = list[int]()
+
+    def step(_model: nn.Module, batch: Any, _kind: object, _device: object, name: str) -> float:
+        rows.append(len(batch["input_ids"]))
+        return 1.0 if name == "float32" else bfloat16
+
+    monkeypatch.setattr(arithmetic, "_step", step)
+    monkeypatch.setattr(arithmetic, "_TOKENS", 40)
+    batch = {"input_ids": torch.ones(16, 10, dtype=torch.long), "labels": torch.zeros(16, dtype=torch.long)}
+    found = arithmetic.timed(fresh(tiny()), batch, kinds.usual(), torch.device("cpu"))
+    assert found == {"float32": 1.0, "bfloat16": bfloat16}
+    assert rows == [4] * 2 * rounds
+
+
 @pytest.mark.parametrize("before", [[], ["hidden_states"], ["attention_maps"], ["qat"], ["movement"], ["l0_gates"]])
 def test_products_are_of_fewer_bits_and_weights_are_not(before: list[str]) -> None:
     ctx = context(tiny(), dtype=torch.bfloat16)

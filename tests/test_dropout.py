@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocompress.models.dropout import QuickDropout
+from autocompress.models.dropout import QuickDropout, attention
 
 
 def test_it_drops_the_share_and_keeps_the_mean() -> None:
@@ -64,3 +64,44 @@ def test_a_row_that_reads_nothing_is_zero() -> None:
         found = F.scaled_dot_product_attention(q, q, q, torch.tensor([[False, False], [True, True]]), 0.1)
     assert not found[0, 0, 0].any()
     assert found[0, 0, 1].any()
+
+
+@pytest.mark.parametrize("at_once", [1, 80, 10_000], ids=["a head", "some heads", "all"])
+@pytest.mark.parametrize("fewer_bits", [False, True])
+@pytest.mark.parametrize("mask", [None, "causal", "bool", "float", "of pairs", "of heads"])
+def test_long_texts_keep_no_score_and_get_the_same(
+    mask: str | None, fewer_bits: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    texts = torch.randn(3, 3, 4, 6, 8)  # a head has as many scores as whole draws have bits for
+    read = (torch.arange(6) < torch.tensor([[6], [3], [4]]))[:, None, None, :].expand(3, 1, 6, 6)
+    given = {
+        "bool": read, "float": torch.where(read, 0.0, -torch.inf), "of pairs": torch.ones(6, 6).tril().bool(),
+        "of heads": torch.randn(1, 4, 6, 6),
+    }.get(mask or "")  # fmt: skip
+    found, states = [], []
+    for many in (2**24, 0):
+        monkeypatch.setattr(attention, "_MANY", many)
+        monkeypatch.setattr(attention, "_AT_ONCE", at_once)
+        asked = texts.clone().requires_grad_()
+        torch.manual_seed(1)
+        with QuickDropout(), torch.autocast("cpu", enabled=fewer_bits):
+            out = F.scaled_dot_product_attention(*asked.unbind(0), given, 0.3, mask == "causal")
+        states.append(torch.get_rng_state())
+        (out.float() ** 2).sum().backward()  # type: ignore[no-untyped-call]
+        assert asked.grad is not None
+        found.append((out.float().detach(), asked.grad))
+        states.append(torch.get_rng_state())
+    assert all(torch.equal(state, states[0]) for state in states)
+    for plain, forgetful in zip(*found, strict=True):
+        assert torch.allclose(plain, forgetful, atol=0.1 if fewer_bits else 1e-5)
+        assert plain.any()
+
+
+def test_positions_that_are_learnt_get_their_gradient_from_long_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "_MANY", 0)
+    q, added = torch.randn(1, 2, 4, 8), torch.zeros(1, 2, 4, 4, requires_grad=True)
+    with QuickDropout():
+        F.scaled_dot_product_attention(q, q, q, added, 0.1).sum().backward()  # type: ignore[no-untyped-call]
+    assert added.grad is not None
+    assert added.grad.any()

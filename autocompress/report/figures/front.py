@@ -42,6 +42,17 @@ def front(
     for name, (trials, marker) in groups.items():
         if trials:
             figure.add_trace(_points(findings, trials, x, y, name, marker, sizes))
+    _draw_stars(figure, findings, x, y, sizes)
+    _draw_limits(figure, findings, x, y)
+    _leave_out_the_far(figure, findings, shown, x)
+    styled(figure, height, hovermode="closest", legend={"itemsizing": "constant"})
+    figure.update_xaxes(title_text=label(x, findings.metric), rangemode="tozero" if x != "score" else "normal")
+    figure.update_yaxes(title_text=label(y, findings.metric))
+    return figure
+
+
+def _draw_stars(figure: Figure, findings: Findings, x: str, y: str, sizes: dict[int, float]) -> None:
+    """The baseline, and the one that was chosen."""
     stars: list[tuple[str, Trial | None, dict[str, Any]]] = [
         ("baseline", findings.baseline, {"symbol": "diamond", "color": BLACK, "opacity": 1}),
         (
@@ -54,12 +65,6 @@ def front(
         if trial and x in trial.measurement and y in trial.measurement:
             least = {trial.number: max(sizes.get(trial.number, 0.0), 15.0)}
             figure.add_trace(_points(findings, [trial], x, y, name, marker, least))
-    _draw_limits(figure, findings, x, y)
-    _leave_out_the_far(figure, findings, shown, x)
-    styled(figure, height, hovermode="closest", legend={"itemsizing": "constant"})
-    figure.update_xaxes(title_text=label(x, findings.metric), rangemode="tozero" if x != "score" else "normal")
-    figure.update_yaxes(title_text=label(y, findings.metric))
-    return figure
 
 
 def _points(
