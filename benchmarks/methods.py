@@ -9,7 +9,7 @@ MiniLM, ONNX Runtime, one thread, one text; the files are parquet with the colum
 catalogue at its default, in a recipe of its own (benchmarks/methods_spaces.py); what teaches a student is measured on
 half the layers, beside half the layers alone, and `ensemble` has a finetuned model for its second teacher. Those that
 look at fewer pairs of tokens are measured at 512 tokens as well, on the long files, whose articles of one label are
-joined.
+joined; those that want a longer training, and `low_rank` beside them, with eight epochs as well.
 
 `train` gives scores and sizes, which other processes do not disturb: start it twice for two cores. Each takes a seed at
 one length that no other is at, in `studies/` of the working directory; killed, it goes on where it stopped. `measure`
@@ -46,8 +46,11 @@ from autocompress.study import Study
 from benchmarks.methods_spaces import (
     LONG,
     LONG_TEXTS,
+    LONGER,
     SHORT,
     TEACHER,
+    WANT_LONGER,
+    Setting,
     hours,
     names_of,
     recipe_of,
@@ -73,10 +76,10 @@ def joined(source: Path, to: Path, texts: int) -> Path:
     return to
 
 
-def study_of(arguments: argparse.Namespace, seed: int, tokens: int, names: list[str]) -> Study:
+def study_of(arguments: argparse.Namespace, seed: int, setting: Setting, names: list[str]) -> Study:
     """That of these methods, run to its end."""
-    name = f"methods-{tokens}-{seed}-{digest(names)[:6]}"
-    Path(f"{name}.yaml").write_text(yaml.safe_dump(space_for(arguments, seed, tokens, names), sort_keys=False))
+    name = f"methods-{setting.name}-{seed}-{digest(names)[:6]}"
+    Path(f"{name}.yaml").write_text(yaml.safe_dump(space_for(arguments, seed, setting, names), sort_keys=False))
     return autocompress.search(f"{name}.yaml", name=name, report=False)
 
 
@@ -87,16 +90,17 @@ def trial_of(study: Study, recipe: list[Any]) -> Trial | None:
     return next((trial for trial in each if trial.recipe and [m.name for m in trial.recipe] == wanted), None)
 
 
-def train(arguments: argparse.Namespace, seed: int, tokens: int, names: list[str]) -> Iterator[dict[str, Any]]:
+def train(arguments: argparse.Namespace, seed: int, setting: Setting, names: list[str]) -> Iterator[dict[str, Any]]:
     """By the method's name: score and sizes of its model, and of the same recipe without it. One for each search."""
     taught = [name for name in names if teaches(name) and name != "ensemble"]
     groups = [[name for name in names if not teaches(name)], taught, [name for name in names if name == "ensemble"]]
     for group in filter(None, groups):
         if group == ["ensemble"]:
-            make_teacher(study_of(arguments, seed, tokens, taught or ["soft_labels"]))
-        study, found = study_of(arguments, seed, tokens, group), dict[str, Any]()
+            make_teacher(study_of(arguments, seed, setting, taught or ["soft_labels"]))
+        study, found = study_of(arguments, seed, setting, group), dict[str, Any]()
         for name in group:
-            if (trial := trial_of(study, recipe_of(name))) and (alone := trial_of(study, without(name))):
+            trial, alone = (trial_of(study, recipe(name, setting)) for recipe in (recipe_of, without))
+            if trial and alone:
                 figures, others = trial.measurement, alone.measurement
                 found[name] = {key: figures[key] for key in KEPT} | {"alone": {key: others[key] for key in KEPT}}
         yield found
@@ -105,29 +109,29 @@ def train(arguments: argparse.Namespace, seed: int, tokens: int, names: list[str
 def make_teacher(study: Study) -> None:
     """Another teacher than the study's own: the model that was finetuned once more."""
     with mine("teacher") as free:
-        trial = trial_of(study, recipe_of("finetune"))
+        trial = trial_of(study, recipe_of("finetune", SHORT))
         if free and trial and not Path(TEACHER).exists():
             study.export(TEACHER, trial=trial.number)
 
 
-def measure(tokens: int) -> None:
+def measure(setting: Setting) -> None:
     """Speedup of each method's model over the finetune's, in turn. Models are written and taken away.
 
     Of every study that is here, whatever its seed; those that teach change no latency.
     """
-    kept = read(f"latency-{tokens}") or {"machine": machine(), "date": str(datetime.date.today()), "speedup": {}}
-    for folder in sorted(Path("studies").glob(f"methods-{tokens}-*")):
+    kept = read(f"latency-{setting.name}") or {"machine": machine(), "date": str(datetime.date.today()), "speedup": {}}
+    for folder in sorted(Path("studies").glob(f"methods-{setting.name}-*")):
         study = Study.open(folder.name)
-        plain = trial_of(study, recipe_of("finetune"))
-        each = {name: trial_of(study, recipe_of(name)) for name in methods() if not teaches(name)}
+        plain = trial_of(study, recipe_of("finetune", setting))
+        each = {name: trial_of(study, recipe_of(name, setting)) for name in methods() if not teaches(name)}
         left = {name: t for name, t in each.items() if t and name not in (*kept["speedup"], "finetune")}
         if plain is None or not left:
             continue
         with tempfile.TemporaryDirectory(dir=".") as scratch:
             for name, ratios in ratios_of(study, plain, left, Path(scratch)):
                 kept["speedup"][name] = ratios
-                state(f"latency-{tokens}").write_text(json.dumps(kept, indent=1) + "\n")
-                print(f"{tokens} tokens, {name}: {ratios['speedup']:.2f}x", flush=True)
+                state(f"latency-{setting.name}").write_text(json.dumps(kept, indent=1) + "\n")
+                print(f"{setting.tokens} tokens, {name}: {ratios['speedup']:.2f}x", flush=True)
 
 
 def machine() -> str:
@@ -194,28 +198,29 @@ def main() -> None:
         if first:
             joined(arguments.long_train, Path("long-train.parquet"), LONG_TEXTS + 160)
             joined(arguments.long_test, Path("long-test.parquet"), 160)
-    each = [(SHORT, names), *([(LONG, long)] if long else [])]
-    units = [(seed, tokens, left(seed, tokens, those)) for tokens, those in each for seed in range(arguments.seeds)]
+    longer = [name for name in WANT_LONGER if name in names]
+    each = {setting: those for setting, those in ((SHORT, names), (LONG, long), (LONGER, longer)) if those}
     if arguments.phase == "measure":
-        for tokens, _ in each:
-            measure(tokens)
+        for setting in (SHORT, LONG):  # a longer training changes no latency
+            measure(setting)
         write()
         return
+    units = [(seed, setting, left(seed, setting, each[setting])) for setting in each for seed in range(arguments.seeds)]
     units = [unit for unit in units if unit[2]]
     print(f"{len(units)} searches are left, about {hours(arguments, units):.1f} hours of one process", flush=True)
-    for seed, tokens, _ in units:
-        with mine(f"methods-{tokens}-{seed}") as free:
-            those = left(seed, tokens, dict(each)[tokens])
+    for seed, setting, _ in units:
+        with mine(f"methods-{setting.name}-{seed}") as free:
+            those = left(seed, setting, each[setting])
             if free and those:
-                for done in train(arguments, seed, tokens, those):
-                    what = f"score-{tokens}-{seed}"
+                for done in train(arguments, seed, setting, those):
+                    what = f"score-{setting.name}-{seed}"
                     state(what).write_text(json.dumps(read(what) | done, indent=1) + "\n")
                     write()
 
 
-def left(seed: int, tokens: int, names: list[str]) -> list[str]:
+def left(seed: int, setting: Setting, names: list[str]) -> list[str]:
     """What of a seed is not done."""
-    return [name for name in names if name not in read(f"score-{tokens}-{seed}")]
+    return [name for name in names if name not in read(f"score-{setting.name}-{seed}")]
 
 
 if __name__ == "__main__":

@@ -7,14 +7,31 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from autocompress.space.method import Method, methods
 
-FINETUNE: dict[str, Any] = {"finetune": {"epochs": 1, "lr": 1e-4}}
 HALF: dict[str, Any] = {"layers": {"keep": 0.5}}
 TEACHER = "./teacher"
-SHORT, LONG = 64, 512  # tokens
+
+
+class Setting(NamedTuple):
+    """Where methods are measured."""
+
+    tokens: int
+    epochs: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.tokens}" + (f"x{self.epochs}" if self.epochs > 1 else "")
+
+    def finetune(self, lr: float | list[float] = 1e-4) -> dict[str, Any]:
+        return {"finetune": {"epochs": self.epochs, "lr": lr}}
+
+
+SHORT, LONG, LONGER = Setting(64), Setting(512), Setting(64, epochs=8)
+WANT_LONGER = ("low_rank", "rank_gates", "l0_gates", "cross_layer", "tensor_train", "student")
+STUDENTS = 1e-3  # lr: most of what a student has was drawn at random
 LONG_TEXTS = 320  # a step of 512 tokens takes twenty of 64
 _RUN_SECONDS = 15.0  # of a recipe besides its steps: rehearsal, its latency, lowering, scores
 _BY_ANSWERS = {"assistant", "transfer_set", "ensemble"}  # what they change is learnt by a teacher's answers
@@ -24,41 +41,41 @@ Recipe = list[Any]
 
 def teaches(name: str) -> bool:
     """Whether it is for what a student learns: measured on half the layers, for nothing teaches a model itself."""
-    method = methods()[name]
-    return method.family == "distillation" and method.stage != "student"
+    return methods()[name].family == "distillation" and not _is_student(name)
 
 
-def recipe_of(name: str) -> Recipe:
+def recipe_of(name: str, setting: Setting) -> Recipe:
     """The method where it belongs, with the finetune that all have."""
     if name == "finetune":
-        return [FINETUNE]
+        return [setting.finetune()]
     if _is_lowering(methods()[name]):
-        return [FINETUNE, _own(name)]
-    return [*_before(name), _own(name), *_with(name), FINETUNE]
+        return [setting.finetune(), _own(name)]
+    finetune = setting.finetune(STUDENTS) if _is_student(name) else setting.finetune()
+    return [*_before(name), _own(name), *_with(name), finetune]
 
 
-def without(name: str) -> Recipe:
+def without(name: str, setting: Setting) -> Recipe:
     """That recipe without the method: what it is compared with."""
-    return [*_before(name), *(_with(name) if teaches(name) else []), FINETUNE]
+    return [*_before(name), *(_with(name) if teaches(name) else []), setting.finetune()]
 
 
 def names_of(recipe: Recipe) -> list[str]:
     return [step if isinstance(step, str) else next(iter(step)) for step in recipe]
 
 
-def recipes_for(names: list[str]) -> list[Recipe]:
+def recipes_for(names: list[str], setting: Setting) -> list[Recipe]:
     """Those of the methods, after what they are compared with; none twice."""
-    every = [[FINETUNE], *map(without, names), *map(recipe_of, names)]
+    every = [[setting.finetune()], *(without(n, setting) for n in names), *(recipe_of(n, setting) for n in names)]
     return [recipe for at, recipe in enumerate(every) if recipe not in every[:at]]
 
 
-def space_for(arguments: argparse.Namespace, seed: int, tokens: int, names: list[str]) -> dict[str, Any]:
+def space_for(arguments: argparse.Namespace, seed: int, setting: Setting, names: list[str]) -> dict[str, Any]:
     """A search of these recipes and no others. Who teaches is trained longer than who learns, or has nothing to say."""
-    recipes = recipes_for(names)
-    trained = [recipe for recipe in recipes if recipe[-1] == FINETUNE]
+    recipes, tokens = recipes_for(names, setting), setting.tokens
+    trained = [recipe for recipe in recipes if "finetune" in recipe[-1]]
     files = {"train": arguments.train, "test": arguments.test}
     limit = {"train": arguments.limit, "validation": 600}
-    if tokens == LONG:
+    if setting == LONG:
         files = {"train": Path("long-train.parquet"), "test": Path("long-test.parquet")}
         limit = {"train": LONG_TEXTS, "validation": 160}
     return {
@@ -74,10 +91,15 @@ def space_for(arguments: argparse.Namespace, seed: int, tokens: int, names: list
         },
         "anchors": recipes,
         "steps": [
-            {"one_of": ["skip", *(recipe[:-1] for recipe in trained if len(recipe) > 1)]}, FINETUNE,
+            {"one_of": ["skip", *(recipe[:-1] for recipe in trained if len(recipe) > 1)]},
+            setting.finetune([1e-4, STUDENTS]),
             {"one_of": ["skip", *(recipe[-1] for recipe in recipes if recipe not in trained)]},
         ],
     }  # fmt: skip
+
+
+def _is_student(name: str) -> bool:
+    return methods()[name].stage == "student"
 
 
 def _is_lowering(method: type[Method]) -> bool:
@@ -94,7 +116,7 @@ def _before(name: str) -> Recipe:
 
 
 def _with(name: str) -> Recipe:
-    return ["soft_labels"] if name in _BY_ANSWERS or methods()[name].stage == "student" else []
+    return ["soft_labels"] if name in _BY_ANSWERS or _is_student(name) else []
 
 
 def seconds_of_a_step(tokens: int) -> float:
@@ -113,12 +135,13 @@ def seconds_of_a_step(tokens: int) -> float:
     return 4 * min(taken)
 
 
-def hours(arguments: argparse.Namespace, units: list[tuple[int, int, list[str]]]) -> float:
+def hours(arguments: argparse.Namespace, units: list[tuple[int, Setting, list[str]]]) -> float:
     """What is left to train takes about so long in one process."""
-    steps = {SHORT: arguments.limit / 32, LONG: LONG_TEXTS / 32}
-    each = {tokens: seconds_of_a_step(tokens) for tokens in {tokens for _, tokens, _ in units}}
+    texts = {SHORT: arguments.limit, LONG: LONG_TEXTS, LONGER: arguments.limit}
+    each = {tokens: seconds_of_a_step(tokens) for tokens in {setting.tokens for _, setting, _ in units}}
     seconds: float = sum(
-        _RUN_SECONDS + each[tokens] * steps[tokens] * float(getattr(methods()[name](), "text_factor", 1)) * 1.5
-        for _, tokens, names in units for name in names
+        _RUN_SECONDS + each[setting.tokens] * setting.epochs * texts[setting] / 32
+        * float(getattr(methods()[name](), "text_factor", 1)) * 1.5
+        for _, setting, names in units for name in names
     )  # fmt: skip
     return seconds / 3600
