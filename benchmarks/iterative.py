@@ -83,7 +83,7 @@ def markdown(scores: dict[str, dict[str, float]], about: str) -> str:
         spread = f" ± {statistics.stdev(gains):.3f}" if len(gains) > 1 else ""
         gain = f"{statistics.mean(gains):+.3f}{spread}"
         lines.append(f"| `{method}` to 30 % | {dense:.3f} | {one_shot:.3f} | {iterative:.3f} | {gain} | {len(each)} |")
-    return f"{about}\n\n" + "\n".join(lines) + "\n"
+    return f"# Pruning at once and in turns\n\n{about}\n\n" + "\n".join(lines) + "\n"
 
 
 def main() -> None:

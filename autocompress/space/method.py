@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from autocompress.methods.context import Context
 
 Stage = Literal["student", "structure", "factor", "train", "lower"]
-Gain = Literal["latency", "bytes", "quality"]
+Gain = Literal["latency", "bytes", "quality", "memory"]  # memory: of the training
 
 _METHODS: dict[str, type[Method]] = {}
 

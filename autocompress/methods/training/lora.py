@@ -6,6 +6,9 @@ added to the matrix, so nothing is left of it: what follows (int8, low_rank) fin
 Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685 (ranks of 4 to 16, lr 1e-4 to
 1e-3, queries and values only); to win back what pruning lost: Ma et al. 2023, "LLM-Pruner", arXiv:2305.11627.
 Departure: every matrix of the layers.
+
+On MiniLM, three seeds each, it scored 0.014 ± 0.017 less than a finetune of all weights on 1,000 texts for an epoch,
+and 0.01 to 0.05 less on 120 texts for ten (lr 3e-4 and 1e-3).
 """
 
 from __future__ import annotations
@@ -25,11 +28,11 @@ from autocompress.space.method import Gain, Method, Stage
 
 
 class Lora(Method):
-    """Less memory for the optimiser, and less forgetting on few texts."""
+    """Less memory for gradients and the optimiser, where a model hardly fits. A full finetune scores better."""
 
     stage: ClassVar[Stage] = "train"
     fitted: ClassVar[bool] = True
-    pays: ClassVar[tuple[Gain, ...]] = ("quality",)
+    pays: ClassVar[tuple[Gain, ...]] = ("memory",)
     pending: ClassVar[bool] = True
     values_only: ClassVar[bool] = True
 
