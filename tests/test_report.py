@@ -276,7 +276,7 @@ def test_what_is_far_over_a_limit_does_not_press_the_others_together(searched: t
     slow = replace(slow, front=False, violations={"latency_ms <= 1": 99.0}, measurement=figures)
     figure = front(replace(found, trials=(slow, *others)))
     assert figure.layout.xaxis.range[1] < 1.2 * max(t.measurement["latency_ms"] for t in [found.baseline, *others])
-    assert figure.layout.annotations[-1].text.startswith("1 over a limit further right,<br>up to 1e+06")
+    assert figure.layout.annotations[-1].text.startswith("1 over a limit further right, up to 1e+06:")
 
 
 def test_what_the_docs_say_of_it_runs(searched: tuple[Study, Watcher]) -> None:

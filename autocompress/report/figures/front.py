@@ -102,19 +102,28 @@ def _staircase(trials: list[Trial], x: str, y: str) -> list[tuple[float, float]]
     return [(signs[0] * a, signs[1] * b) for a, b in steps]
 
 
-def _leave_out_the_far(figure: Figure, findings: Findings, shown: list[Trial], x: str) -> None:
-    """A cost far over its limit does not press the others together: the axis ends before it, and a word says so."""
+def far(findings: Findings, shown: list[Trial], x: str) -> tuple[float, str]:
+    """Where an axis of costs ends, so that none far over its limit presses the others together, and a word of those.
+
+    The word is empty if there are none.
+    """
     limits = [c.limit(findings.baseline.measurement) for c in findings.goals.constraints if c.quantity == x]
     near = [findings.baseline, *(t for t in shown if t.feasible)]
     edge = 1.15 * max([*limits, *(t.measurement[x] for t in near if x in t.measurement)], default=math.inf)
-    far = [t.measurement[x] for t in shown if t.measurement[x] > 1.5 * edge]
-    if QUANTITIES[x].better == "maximize" or not far:
-        return
-    figure.update_xaxes(range=[0, edge])
-    figure.add_annotation(
-        text=f"{len(far)} over a limit further right,<br>up to {max(far):.3g}: double-click for all", xref="paper", x=1,
-        yref="paper", y=0, xanchor="right", yanchor="bottom", showarrow=False, font={"color": GREY, "size": 11},
-    )  # fmt: skip
+    beyond = [t.measurement[x] for t in shown if t.measurement[x] > 1.5 * edge]
+    if QUANTITIES[x].better == "maximize" or not beyond:
+        return edge, ""
+    return edge, f"{len(beyond)} over a limit further right, up to {max(beyond):.3g}"
+
+
+def _leave_out_the_far(figure: Figure, findings: Findings, shown: list[Trial], x: str) -> None:
+    edge, word = far(findings, shown, x)
+    if word:
+        figure.update_xaxes(range=[0, edge])
+        figure.add_annotation(
+            text=f"{word}:<br>double-click for all", xref="paper", x=1, yref="paper", y=0, xanchor="right",
+            yanchor="bottom", showarrow=False, align="right", font={"size": 11}, opacity=0.75,
+        )  # fmt: skip
 
 
 def _draw_limits(figure: Figure, findings: Findings, x: str, y: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autocompress.engine.trial import Trial
+from autocompress.report.figures.front import far
 from autocompress.report.figures.style import BLACK, BLUE, COLOURS, GREEN, GREY, ORANGE, RED, SKY
 from autocompress.report.findings import course, steps, worth
 from autocompress.report.findings.gather import Findings
@@ -55,7 +56,9 @@ def _front(findings: Findings, figure: Figure) -> bool:
         if limit.quantity in lines:
             lines[limit.quantity](limit.limit(findings.baseline.measurement), color=RED, ls="--", lw=1)
     axes.set(xlabel=label("latency_ms"), ylabel=label("score", findings.metric))
-    axes.set_xlim(left=0)
+    edge, word = far(findings, measured, "latency_ms")
+    axes.set_xlim(0, edge if word else None)
+    axes.text(0.99, 0.01, word, transform=axes.transAxes, ha="right", va="bottom", fontsize=8, color=BLACK)
     for handle in axes.legend(frameon=False, ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0)).legend_handles:
         handle.set_sizes([45.0])  # type: ignore[union-attr]
     return True
