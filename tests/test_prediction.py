@@ -148,7 +148,7 @@ def test_sizes_are_those_of_files(runtime: str, tmp_path: Path, monkeypatch: pyt
             continue
         found.lower(real, ctx.precision, BATCH, folder)
         size_mb = latency.size_mb(found.artefact(folder))
-        foreseer = foreseer or Foreseer("here", BATCH, model, size_mb, all_stored=not found.opened_by)
+        foreseer = foreseer or Foreseer("here", BATCH, model, size_mb, found)
         shaped = structure(model, context(model, train=False), recipe)
         assert shaped
         told = foreseer.foresee(*shaped, reference_ms=1.0).figures

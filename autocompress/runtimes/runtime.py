@@ -46,6 +46,7 @@ class Runtime(Protocol):
 
     packages: tuple[str, ...]  # what `open` and the session import: all that a served model needs to have installed
     opened_by: str  # what runs the artefact without autocompress; nothing, where it is the exported module itself
+    rounds_by_nodes: bool  # inputs that are rounded when the model runs are, by operators in its file
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
         """Raise `NotApplicable` with the reason if this plan cannot be carried out on that target."""

@@ -156,8 +156,7 @@ class Bench(Taught):
     def foreseer(self) -> Foreseer:
         """Who tells size and latency without lowering anything."""
         size_mb = latency.size_mb(self.runtime.artefact(self.baseline_folder))
-        batch, module_file = self.runs[0].batch, not self.runtime.opened_by
-        return Foreseer(self.surroundings, batch, self.teacher.model, size_mb, all_stored=module_file)
+        return Foreseer(self.surroundings, self.runs[0].batch, self.teacher.model, size_mb, self.runtime)
 
     def foresee(self, recipe: Recipe) -> Foresight | None:
         """What the recipe would measure; None where that cannot be told from its structure."""

@@ -95,6 +95,7 @@ class OnnxRuntime:
 
     packages: tuple[str, ...] = ("onnxruntime",)
     opened_by = "ONNX Runtime"
+    rounds_by_nodes = True
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
         if _PROVIDERS[target.device] not in onnxruntime.get_available_providers():

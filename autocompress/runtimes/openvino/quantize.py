@@ -118,6 +118,7 @@ def product(node: Node, W_OI: torch.Tensor, path: str, plan: PrecisionPlan, *, s
     scale, zero = plan.scale(path, "input_scale"), plan.scale(path, "input_zero_point")
     if scale is not None and zero is not None:
         low, high = ends(scale, zero)
+        x = apart(x) if x.get_node().get_type_name() == "Concat" else x
         x = ops.fake_quantize(x, low, high, low, high, 256).output(0)
         scale_OG = 2 * scale_OG if spare_bit else scale_OG
     new = ops.matmul(x, unpacked(W_OI, scale_OG, path, plan[path]), transpose_a=False, transpose_b=True)
@@ -133,7 +134,13 @@ def whole(node: Node, path: str, plan: PrecisionPlan) -> None:
     if smooth_I is not None:
         weight = ops.multiply(weight, ops.constant((1 / smooth_I).numpy())).output(0)
     for reader in readers:
-        reader.replace_source_output(weight)
+        factor = reader.get_node().get_type_name() == "MatMul"
+        reader.replace_source_output(apart(weight) if factor else weight)
+
+
+def apart(x: Output) -> Output:
+    """The same numbers, from a node that no rewriting of OpenVINO's sees through."""
+    return ops.maximum(x, ops.constant(np.finfo(np.float32).min)).output(0)
 
 
 def ends(scale: torch.Tensor, zero: torch.Tensor) -> list[np.float32]:

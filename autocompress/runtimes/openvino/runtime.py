@@ -84,6 +84,7 @@ class OpenVinoRuntime:
 
     packages: tuple[str, ...] = ("openvino",)
     opened_by = "OpenVINO"
+    rounds_by_nodes = False  # its products do
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
         if target.device != "cpu":
@@ -151,7 +152,7 @@ class OpenVinoRuntime:
 
         return {
             "openvino": openvino.__version__, "opset": OPSET, "torch": torch.__version__,
-            "int8_weight_bits": weight_bits(), "graph": 3,
+            "int8_weight_bits": weight_bits(), "graph": 4,
         }  # fmt: skip
 
 

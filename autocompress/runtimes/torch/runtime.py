@@ -93,6 +93,7 @@ class TorchRuntime:
 
     packages: tuple[str, ...] = ("safetensors", "torch", "transformers")
     opened_by = ""
+    rounds_by_nodes = False
 
     def support(self, plan: PrecisionPlan, target: Target) -> None:
         for path, precision in plan.items():

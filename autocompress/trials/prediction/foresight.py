@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple
 
 from torch import nn
 
 from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.runtimes.runtime import Runtime
 from autocompress.space import predicted
 from autocompress.space.goals import Goals, Measurement
 from autocompress.trials.prediction import usual
@@ -46,11 +47,11 @@ class Foreseer:
     """Tells the figures of models on one target, from those of others there."""
 
     def __init__(
-        self, surroundings: str, batch: Mapping[str, Any], whole: nn.Module, size_mb: float, *, all_stored: bool
+        self, surroundings: str, batch: Mapping[str, Any], whole: nn.Module, size_mb: float, runtime: Runtime
     ) -> None:
-        """`whole`: the uncompressed model, and the size of its file. `all_stored`: files hold what never runs too."""
+        """`whole`: the uncompressed model, and the size of its file."""
         self._history = History(surroundings)
-        self._batch, self._whole, self._size_mb, self._all_stored = batch, whole, size_mb, all_stored
+        self._batch, self._whole, self._size_mb, self._runtime = batch, whole, size_mb, runtime
 
     @cached_property
     def _uncompressed(self) -> Pieces:
@@ -81,7 +82,8 @@ class Foreseer:
         return Foresight(figures, certain=took is not None and not took.strange)
 
     def _bytes(self, pieces: Pieces) -> float:
-        return pieces.all_stored if self._all_stored else pieces.stored
+        module_file = not self._runtime.opened_by  # it holds what never runs too
+        return pieces.all_stored if module_file else pieces.stored
 
     def _latency(self) -> Posterior | None:
         """Of what was measured, as shares of the uncompressed model's."""
@@ -96,7 +98,7 @@ class Foreseer:
         every += [(one.pieces, one.size_mb) for one in self._history.known()]
         return Posterior(
             [Observation(p.work, max(mb - self._bytes(p) / 1e6, 1e-6), _SIZE_NOISE * mb) for p, mb in every],
-            usual.file_bytes,
+            partial(usual.file_bytes, rounds_by_nodes=self._runtime.rounds_by_nodes),
         )
 
 

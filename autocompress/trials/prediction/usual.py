@@ -10,7 +10,9 @@ _REST = {MOVED: 0.3e-9, COSTLY: 2e-9, CALLS: 1e-6}
 _INTEGER, _PACKED = 0.4, 0.7  # of a float32 product's time: with 8-bit inputs; with weights in fewer bits
 _RUN = 5e-6  # seconds of any run
 _FILE, _NODE = 20e3, 100.0  # bytes of any file, and of an operator in it
-_PLANNED = {"token": 1400.0, "inputs": 600.0, "weights": 500.0, "codes": 900.0}  # bytes of what rounds, or looks up
+_PLANNED = {  # bytes of what rounds, or looks up; `kernel`: of weights whose product rounds its inputs by itself
+    "token": 1400.0, "kernel": 350.0, "inputs": 600.0, "weights": 500.0, "codes": 900.0,
+}  # fmt: skip
 
 
 def seconds(piece: str) -> float:
@@ -23,14 +25,15 @@ def seconds(piece: str) -> float:
     return _BATCHED[measure] if group == "batched" else 1e-9 if group == "rows" else _REST[measure]
 
 
-def file_bytes(piece: str) -> float:
-    """Of a unit of that piece, besides what tensors hold."""
+def file_bytes(piece: str, *, rounds_by_nodes: bool) -> float:
+    """Of a unit of that piece, besides what tensors hold. `rounds_by_nodes`: as of a runtime."""
     group, *kind, measure = piece.split()
     if measure != CALLS:
         return 0.0
     if not kind or kind[0] == "float32":
         return _FILE if group == "whole" else _NODE
-    return _PLANNED[_carried_out(kind[0])]
+    how = _carried_out(kind[0])
+    return _PLANNED["kernel" if how == "token" and not rounds_by_nodes else how]
 
 
 def _carried_out(kind: str) -> str:
