@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,25 @@ def test_products_are_of_fewer_bits_and_weights_are_not(before: list[str]) -> No
     assert torch.bfloat16 in seen
     assert {p.dtype for p in trained.parameters()} == {torch.float32}
     assert any(not torch.equal(a, b) for a, b in zip(start, trained.parameters(), strict=False))
+
+
+@pytest.mark.skipif(not instructions.has_bfloat16(), reason="needs a CPU that multiplies bfloat16")
+def test_a_process_remembers_few_products() -> None:
+    """Of hundreds of shapes, as texts of all lengths and models of all widths have them."""
+    code = """
+import psutil, torch
+from autocompress.trials.arithmetic import keep_few_products
+keep_few_products()
+def multiply(first, last):
+    for rows in range(first, last):
+        layer = torch.nn.Linear(128, 64 + rows % 7, dtype=torch.bfloat16)
+        layer(torch.ones(rows, 128, dtype=torch.bfloat16)).sum().backward()
+    return psutil.Process().memory_info().rss
+before = multiply(100, 300)
+print(multiply(300, 700) - before)
+"""
+    grown = int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+    assert grown < 10e6
 
 
 def test_it_learns_what_float32_does() -> None:

@@ -9,7 +9,7 @@ from autocompress.machine import cache, disk, fingerprint
 from autocompress.machine.exclusive import Floor
 from autocompress.methods.context import OnStep
 from autocompress.space.recipe import Recipe
-from autocompress.trials import work
+from autocompress.trials import arithmetic, work
 from autocompress.trials.job import Failure, Job, Result
 from autocompress.trials.put_aside import PutAside
 
@@ -18,6 +18,7 @@ _MEASURES = ("baseline", "rehearse", "evaluate", "remeasure", "replay")
 
 def perform(job: Job, on_step: OnStep) -> Result:
     """Do the job. A recipe's own trouble becomes a `Failure`; trouble around it is raised."""
+    arithmetic.keep_few_products()
     bench = work.bench_of(job.study)
     machine = fingerprint.machine(bench.target.device)
     if job.kind in _MEASURES and job.study.machine not in ({}, machine):
