@@ -43,6 +43,12 @@ def home(tmp_path_factory: pytest.TempPathFactory, one_database: None) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of this file alone: an experiment is called after the first folder that had its data."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
 @pytest.fixture(autouse=True, scope="module")
 def one_database(mlflow_uri: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
