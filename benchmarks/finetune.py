@@ -222,7 +222,7 @@ def told(setting: Setting, asked: argparse.Namespace, runs: dict[str, list[Ran]]
         "threads": asked.threads,
         "texts": len(setting.task.train),
         "epochs": setting.epochs,
-        "data": asked.train,
+        "data": Path(asked.train).name,
     }
     return {
         "machine": fingerprint.machine(), **about, "billion_multiply_adds_per_second": at_best, "rows": rows,
