@@ -14,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from autocompress.errors import NotApplicable
+from autocompress.methods.context import Course
+from autocompress.methods.training.finetune import Finetune
 from autocompress.space.method import find, methods
 
 MORE = {  # than one copy, as their cards say; here the widest layer alone is a third of the model
@@ -77,3 +79,26 @@ def test_it_holds_no_more_than_a_copy(name: str) -> None:
     except NotApplicable:
         return
     assert held.most <= MORE.get(name, 1.05) * whole
+
+
+class Moments(Course):
+    """Counts what the optimizer holds."""
+
+    count = 0
+
+    def stepped(self, training: Any, loss: float) -> None:
+        held = [tensor for moments in training.optimizer.state.values() for tensor in moments.values()]
+        self.count = sum(tensor.numel() for tensor in held if tensor.dim())
+
+
+def test_lora_holds_few_moments() -> None:
+    """It is what it is for: of two thin matrices beside each, and of norms, biases and the head."""
+    counts = []
+    for steps in ([], [find("lora")(rank=4)]):
+        given = model()
+        ctx = context(copy.deepcopy(given))
+        ctx.course = course = Moments()
+        for method in [*steps, Finetune(epochs=1)]:
+            given = method.apply(given, ctx)
+        counts.append(course.count)
+    assert 0 < counts[1] < counts[0] / 5

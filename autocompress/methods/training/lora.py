@@ -8,7 +8,8 @@ Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106
 Departure: every matrix of the layers.
 
 On MiniLM, three seeds each, it scored 0.014 ± 0.017 less than a finetune of all weights on 1,000 texts for an epoch,
-and 0.01 to 0.05 less on 120 texts for ten (lr 3e-4 and 1e-3).
+and 0.01 to 0.05 less on 120 texts for ten (lr 3e-4 and 1e-3). Its gradients and moments took 10 MB, those of all
+weights 130.
 """
 
 from __future__ import annotations

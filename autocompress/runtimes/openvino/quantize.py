@@ -118,7 +118,8 @@ def product(node: Node, W_OI: torch.Tensor, path: str, plan: PrecisionPlan, *, s
     scale, zero = plan.scale(path, "input_scale"), plan.scale(path, "input_zero_point")
     if scale is not None and zero is not None:
         low, high = ends(scale, zero)
-        x = apart(x) if x.get_node().get_type_name() == "Concat" else x
+        if x.get_node().get_type_name() == "Concat":  # before which it is moved, to what is joined, and lost there:
+            x = apart(x)  # the largest answers of a CNN's filters came out alike for every text
         x = ops.fake_quantize(x, low, high, low, high, 256).output(0)
         scale_OG = 2 * scale_OG if spare_bit else scale_OG
     new = ops.matmul(x, unpacked(W_OI, scale_OG, path, plan[path]), transpose_a=False, transpose_b=True)
@@ -134,6 +135,7 @@ def whole(node: Node, path: str, plan: PrecisionPlan) -> None:
     if smooth_I is not None:
         weight = ops.multiply(weight, ops.constant((1 / smooth_I).numpy())).output(0)
     for reader in readers:
+        # codes times scales that a product reads stay codes, and what a recurrence reads has to be a constant
         factor = reader.get_node().get_type_name() == "MatMul"
         reader.replace_source_output(apart(weight) if factor else weight)
 
