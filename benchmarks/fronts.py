@@ -39,6 +39,8 @@ def posed(teacher: Path, data: Path, tokens: int) -> dict[str, Any]:
 
 def prepared(arguments: argparse.Namespace, work: Path) -> tuple[Path, Path]:
     """The folders of the teacher and of the three splits."""
+    if not (arguments.train and arguments.test):
+        raise SystemExit("--train and --test are needed: parquet files with the columns text and label")
     data, teacher = work / "data", work / "teacher"
     if not data.exists():
         data.mkdir(parents=True)
