@@ -85,6 +85,7 @@ def space_for(arguments: argparse.Namespace, seed: int, setting: Setting, names:
             "data": {name: str(file.resolve()) for name, file in files.items()}, "max_length": tokens, "limit": limit,
         },
         "target": {"runtime": "onnxruntime", "threads": 1, "sequence_length": tokens},
+        "objectives": {"score": "maximize", "latency_ms": "minimize", "size_mb": "minimize", "archive_mb": "minimize"},
         "search": {
             "trials": len(trained), "seed": seed, "variants": 0, "rungs": "none", "built_in_anchors": False,
             "confirm": {"top": 0},

@@ -36,5 +36,10 @@ def test_the_seed_decides_the_order_and_no_seed_keeps_it() -> None:
     assert len({tuple(order(seed)) for seed in range(10)}) > 1
 
 
-def test_the_last_batch_may_be_short_and_comes_last() -> None:
-    assert [len(b["labels"]) for b in TEXTS.batches(4, seed=0)] == [4, 2]
+def test_the_batch_that_is_not_full_is_of_any_length_and_comes_at_any_time() -> None:
+    found = [list(TEXTS.batches(4, seed=seed)) for seed in range(20)]
+    assert {tuple(sorted(len(b["labels"]) for b in batches)) for batches in found} == {(2, 4)}
+    places = {[len(b["labels"]) for b in batches].index(2) for batches in found}
+    lengths = {tuple(sorted(b["attention_mask"].sum(1).tolist())) for bs in found for b in bs if len(b["labels"]) == 2}
+    assert places == {0, 1}
+    assert lengths == {(2, 3), (8, 9)}

@@ -15,8 +15,10 @@ from autocompress.methods.pruning.heads import Heads
 from autocompress.models.factored.linears import LowRankLinear
 from autocompress.runtimes.flops import measure_module
 from autocompress.runtimes.latency import latency_batch
+from autocompress.space.recipe import Recipe
 from autocompress.space.settings import Target
 from autocompress.study import Study
+from autocompress.trials import work
 from autocompress.trials.bench import Bench
 
 B, T = 3, 12
@@ -100,3 +102,15 @@ def test_memory_is_measured_where_a_goal_speaks_of_it(
     sizes = bench.sizes(bench.teacher.model, bench.baseline_folder)
     assert list(sizes) == ["size_mb", "parameters", "flops", *(["peak_memory_mb"] if asked else [])]
     assert all(value > 0 for value in sizes.values())
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_archive_is_measured_where_a_goal_speaks_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
+    limit = "archive_mb <= 2 * baseline" if asked else "flops <= 0.95 * baseline"
+    study = Study.create(make_project(tmp_path, SPACE.replace("size_mb <= 0.95 * baseline", limit)))
+    measured = work.baseline(work.Work(Bench(study.data), Recipe([]), -1, lambda *_: None)).measurement
+    assert (0 < measured.get("archive_mb", 0) < measured["size_mb"]) is asked

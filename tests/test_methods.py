@@ -323,11 +323,6 @@ def test_int8_dynamic_plan(exclude, planned):
     assert any(".layer.0." in path for path in ctx.precision) == (exclude != "first_last")
 
 
-def test_int8_dynamic_needs_more_than_a_scale_for_all_weights_and_one_for_all_inputs():
-    with pytest.raises(NotApplicable, match=r"without per_channel and per_token"):
-        Int8Dynamic(per_channel=False, per_token=False).apply(tiny(), context(tiny()))
-
-
 def test_int8_dynamic_plans_both_factors_and_no_table_if_told_so():
     ctx = context(tiny())
     Int8Dynamic(embeddings=False).apply(LowRank().apply(tiny(), ctx), ctx)

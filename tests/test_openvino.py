@@ -375,6 +375,7 @@ def test_a_stranger_s_graph_is_refused_in_a_sentence(wrong: str, given: Path) ->
 SEARCHED = (
     SPACE.replace("runtime: onnxruntime", "runtime: openvino").split("anchors:")[0]
     + """\
+objectives: {score: maximize, archive_mb: minimize}
 steps:
   - layers: {keep: 0.5, strategy: top}
   - finetune: {epochs: 2, lr: 1e-2, batch_size: 32, freeze_embeddings: false}

@@ -35,6 +35,10 @@ RECIPES = {  # what is asked for -> operators that a tiny BERT has for its 26 pr
         [("int8_dynamic", {"per_token": False})],
         {"MatMulIntegerToFloat": 26, "DynamicQuantizeLinear": 18},
     ),
+    "int8_dynamic, one scale": (
+        [("int8_dynamic", {"per_token": False, "per_channel": False})],
+        {"MatMulIntegerToFloat": 26, "DynamicQuantizeLinear": 18},
+    ),
     "int8_static": ([("int8_static", {"smooth": 0.0})], {"MatMulIntegerToFloat": 26, "QuantizeLinear": 18}),
     "int8_static smooth": ([("int8_static", {"smooth": 0.5})], {"MatMulIntegerToFloat": 26, "QuantizeLinear": 18}),
     "int8_static entropy": ([("int8_static", {"observer": "entropy"})], {"MatMulIntegerToFloat": 26}),

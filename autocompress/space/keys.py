@@ -16,7 +16,7 @@ from autocompress.machine import revisions
 from autocompress.space.method import Method
 from autocompress.space.recipe import Recipe, digest
 
-TRAINER = 4  # batches, optimizer, losses, the module that training starts from: all that trains, besides methods
+TRAINER = 5  # batches, optimizer, losses, the module that training starts from: all that trains, besides methods
 IMPORTANCE = 1  # how units are scored
 LIMITS = 1  # how it is found out what a model reads
 MEASURING = 2  # how latency and sizes are measured: what one procedure gives is not compared with another's

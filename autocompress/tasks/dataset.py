@@ -79,20 +79,25 @@ class Examples:
     def batches(self, size: int, *, seed: int | None = None) -> Iterator[Batch]:
         """All texts once. With a seed: shuffled, then bucketed by length so that little is padded; else in order."""
         rows = list(range(len(self)))
-        if seed is not None:
-            rows = self._bucketed(rows, size, random.Random(seed))
-        for start in range(0, len(rows), size):
-            yield self.batch(rows[start : start + size])
+        for run in _cut(rows, size) if seed is None else self._bucketed(rows, size, random.Random(seed)):
+            yield self.batch(run)
 
-    def _bucketed(self, rows: list[int], size: int, rng: random.Random) -> list[int]:
-        """Sort by length inside windows of 50 batches, then shuffle whole batches: random enough, hardly padded."""
+    def _bucketed(self, rows: list[int], size: int, rng: random.Random) -> list[list[int]]:
+        """Sort by length inside windows of 50 batches, then shuffle whole batches: random enough, hardly padded.
+
+        Texts that fill no batch are of any length, and come at any time: were they what the sorting leaves over, an
+        epoch would end in its longest texts, always.
+        """
         rng.shuffle(rows)
-        window = _WINDOW * size
-        runs = [
-            sorted(rows[at : at + window], key=lambda row: len(self.fields["input_ids"][row]))
-            for at in range(0, len(rows), window)
-        ]
-        whole = [run[at : at + size] for run in runs for at in range(0, len(run), size)]
-        full = [run for run in whole if len(run) == size]
-        rng.shuffle(full)
-        return [row for run in full + [run for run in whole if len(run) < size] for row in run]
+        window, batches = _WINDOW * size, list[list[int]]()
+        for at in range(0, len(rows), window):
+            run = sorted(rows[at : at + window], key=lambda row: len(self.fields["input_ids"][row]))
+            begins = rng.randrange(len(run) // size + 1) * size
+            ends = begins + len(run) % size
+            batches += [*_cut(run[:begins], size), *_cut(run[begins:ends], size), *_cut(run[ends:], size)]
+        rng.shuffle(batches)
+        return batches
+
+
+def _cut(rows: list[int], size: int) -> list[list[int]]:
+    return [rows[at : at + size] for at in range(0, len(rows), size)]

@@ -7,7 +7,9 @@ of its batch; else one for the batch, which takes 0.91 to 0.93 of the time and h
 a few tokens have outliers. With `embeddings` the table of token embeddings is stored as int8 as well, one scale a row,
 and its rows are turned into float32 when read.
 
-One scale for all weights and one for all activations lose too much (Bondarenko et al. 2021, arXiv:2109.12948): refused.
+With neither, which quantization scripts do unless they are told otherwise, a MiniLM on short reviews kept its score
+(0.3 points less on 600 texts, 0.2 more on 1,500). Larger BERTs have worse outliers (Bondarenko et al. 2021,
+arXiv:2109.12948: 12 points of GLUE, with static ranges): the score of the trial says it.
 
 Not quantized, by `exclude`: `none`; `classifier` = every linear outside the stacks of layers (pooler, pre-classifier,
 classifier); `first_last` = those, and the first and the last layer of each stack.
@@ -26,7 +28,6 @@ from typing import Annotated, ClassVar
 
 from torch import nn
 
-from autocompress.errors import NotApplicable
 from autocompress.methods.context import Context
 from autocompress.models.families.places import Exclude, plan_products, quantizable
 from autocompress.models.precision_plan import Precision
@@ -48,8 +49,6 @@ class Int8Dynamic(Method):
     embeddings: bool = True
 
     def apply(self, model: nn.Module, ctx: Context) -> nn.Module:
-        if not (self.per_channel or self.per_token):
-            raise NotApplicable("int8_dynamic without per_channel and per_token loses too much to be worth a trial")
         spread_pairs(model)
         paths, scales = quantizable(model, self.exclude), {"per_channel": self.per_channel, "per_token": self.per_token}
         plan_products(model, ctx.precision, paths, Precision("int8", "dynamic_int8", **scales))
