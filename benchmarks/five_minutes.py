@@ -32,7 +32,7 @@ from autocompress.errors import NothingFeasible
 from autocompress.machine import fingerprint
 from autocompress.study import Study
 from benchmarks import versus_by_hand
-from benchmarks.fronts import BEGAN, LIMITS, prepared, volume
+from benchmarks.fronts import BEGAN, LIMITS, check_whole, prepared, volume
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WORK = Path("five_minutes")
@@ -54,6 +54,7 @@ def ours(to: Path, workers: str, seconds: float) -> None:
     study = Study.create(to / "space.yaml", to.name)
     with suppress(NothingFeasible):  # it is what the table says then
         study.run(timeout=seconds - (time.time() - BEGAN), workers="auto" if workers == "auto" else 1, report=False)
+    check_whole(study)
     baseline, took = study.baseline, Counter[str]()
     assert baseline is not None
     for trial in study.trials:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from autocompress.engine.events import Observer
 from autocompress.engine.front.hypervolume import hypervolume
 from autocompress.engine.trial import Trial
+from autocompress.study import Study
 
 BEGAN = psutil.Process().create_time()  # imports are part of a program's time
 VALIDATION = 600  # texts
@@ -54,6 +55,12 @@ def prepared(arguments: argparse.Namespace, work: Path) -> tuple[Path, Path]:
 
         make_teacher(data, teacher)
     return data, teacher
+
+
+def check_whole(study: Study) -> None:
+    """Of a space that lost a method nothing is compared: it is not the one that the others search."""
+    if study.left_out:
+        raise SystemExit(f"the space has lost a part: {study.left_out}")
 
 
 def _shuffled(count: int) -> list[int]:

@@ -33,7 +33,7 @@ from autocompress.engine.coordinator import Coordinator, LifePart
 from autocompress.engine.trial import Trial
 from autocompress.machine import fingerprint
 from autocompress.study import Study
-from benchmarks.fronts import LIMITS, Clock, posed, prepared, reached, volume
+from benchmarks.fronts import LIMITS, Clock, check_whole, posed, prepared, reached, volume
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WORK = Path("savings")
@@ -88,6 +88,7 @@ def searched(to: Path, off: str) -> None:
     PATCHES.get(off, lambda: None)()
     study = Study.create(to / "space.yaml", to.name)
     study.run(observer=Clock(to / "ended.jsonl"), workers=1 if off == ONE_WORKER else "auto", report=False)
+    check_whole(study)
     when = {row["number"]: row["seconds"] for row in map(json.loads, (to / "ended.jsonl").read_text().splitlines())}
     baseline = study.baseline
     assert baseline is not None

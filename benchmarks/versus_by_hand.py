@@ -33,7 +33,7 @@ from autocompress.engine.trial import Trial
 from autocompress.machine import fingerprint
 from autocompress.study import Study
 from autocompress.trials.artefacts import trial_key
-from benchmarks.fronts import BEGAN, LIMITS, Clock, Point, posed, prepared, reached, volume
+from benchmarks.fronts import BEGAN, LIMITS, Clock, Point, check_whole, posed, prepared, reached, volume
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WORK = Path("versus")
@@ -58,6 +58,7 @@ def ours(to: Path, seconds: float) -> None:
     """Search in this process, and judge what came to the front at any time on the test texts."""
     study = Study.create(to / "space.yaml", to.name)
     study.run(timeout=seconds - (time.time() - BEGAN), observer=Clock(to / "ended.jsonl"), workers="auto", report=False)
+    check_whole(study)
     when = {row["number"]: row["seconds"] for row in map(json.loads, (to / "ended.jsonl").read_text().splitlines())}
     baseline = study.baseline
     assert baseline is not None
