@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from autocompress.errors import ConfigError
-from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.space.settings import Target
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ class Runtime(Protocol):
 
     def simulate(self, model: nn.Module, plan: PrecisionPlan) -> nn.Module:
         """A copy of `model` in torch that rounds what this runtime rounds when it carries the plan out."""
+
+    def stored_bytes(self, O: int, I: int, precision: Precision, *, table: bool) -> float:
+        """What its file takes for a matrix (O, I) of that precision, of a product or a table that is looked up in."""
 
     def artefact(self, folder: Path) -> Path:
         """The model file, or the folder that holds nothing but its files: their bytes are `size_mb`."""

@@ -59,7 +59,7 @@ def quantize(plain: Path, ran: Mapping[str, str], plan: PrecisionPlan, path: Pat
 def replace(graph: Graph, node: NodeProto, path: str, plan: PrecisionPlan, *, spare_bit: bool) -> None:
     """Put what carries the plan out in the node's place. `NotApplicable` if its operator has no such kernel."""
     precision, format_ = plan[path], formats.find(plan[path].weight)
-    scaled = isinstance(format_, Grid) and format_.bits in _PACKED
+    scaled = _is_scaled(precision)
     if format_.dtype is not None:
         store_half(graph, node, HALVES[format_.dtype])
     elif node.op_type == "Gather" and scaled:
@@ -74,6 +74,16 @@ def replace(graph: Graph, node: NodeProto, path: str, plan: PrecisionPlan, *, sp
         packed_product(graph, node, path, plan)
     else:
         unpacked_product(graph, node, path, plan)
+
+
+def packs(precision: Precision) -> bool:
+    """Whether a product of these weights is one of packed groups, of which the last is filled up."""
+    return _is_scaled(precision) and precision.activation == "float32"
+
+
+def _is_scaled(precision: Precision) -> bool:
+    format_ = formats.find(precision.weight)
+    return isinstance(format_, Grid) and format_.bits in _PACKED
 
 
 def store_half(graph: Graph, node: NodeProto, kind: int) -> None:

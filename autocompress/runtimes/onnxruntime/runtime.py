@@ -26,7 +26,7 @@ from autocompress.space.settings import Target
 if TYPE_CHECKING:
     from torch import nn
 
-    from autocompress.models.precision_plan import PrecisionPlan
+    from autocompress.models.precision_plan import Precision, PrecisionPlan
     from autocompress.runtimes.runtime import Inputs
     from autocompress.tasks.dataset import Batch
 
@@ -140,6 +140,14 @@ class OnnxRuntime:
         from autocompress.models.simulation import simulate
 
         return simulate(model, plan, rounds_groups=True)
+
+    def stored_bytes(self, O: int, I: int, precision: Precision, *, table: bool) -> float:
+        from autocompress.models import formats, simulation
+        from autocompress.runtimes.onnx.quantize import packs
+
+        whole_groups = packs(precision) and not table
+        filling = -I % simulation.group_of(precision, I) if whole_groups else 0
+        return formats.find(precision.weight).bytes(O, I + filling, precision)
 
     def artefact(self, folder: Path) -> Path:
         return folder / _FILE

@@ -8,6 +8,7 @@ neither torch nor onnx.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import openvino
 from autocompress.errors import NotApplicable
 from autocompress.machine.instructions import has_bfloat16, has_vnni, products_saturate, weight_bits
 from autocompress.models.decoders.remembered import PRESENT, filled, names
-from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.runtimes import label_names
 from autocompress.space.settings import Target
 
@@ -141,6 +142,14 @@ class OpenVinoRuntime:
 
         groups = input_groups(model, plan) if has_vnni() else {}
         return simulate(model, plan, on_grid=on_grid, input_groups=groups)
+
+    def stored_bytes(self, O: int, I: int, precision: Precision, *, table: bool) -> float:
+        from autocompress.models import formats
+        from autocompress.runtimes.openvino.quantize import weight_group
+
+        if precision.group_size:
+            precision = replace(precision, group_size=weight_group(precision, I))
+        return formats.find(precision.weight).bytes(O, I, precision)
 
     def artefact(self, folder: Path) -> Path:
         return folder / _FOLDER

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from autocompress.errors import NotApplicable
 from autocompress.machine.instructions import has_bfloat16, weight_bits
-from autocompress.models import storage
+from autocompress.models import formats, storage
 from autocompress.models.decoders.decoding import Decoder, decodes
-from autocompress.models.precision_plan import PrecisionPlan
+from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.models.simulation import simulate
 from autocompress.runtimes import label_names
 from autocompress.runtimes.torch.codes import encode, fill
@@ -133,6 +133,9 @@ class TorchRuntime:
 
     def simulate(self, model: nn.Module, plan: PrecisionPlan) -> nn.Module:
         return simulate(model, plan, on_grid=on_grid)
+
+    def stored_bytes(self, O: int, I: int, precision: Precision, *, table: bool) -> float:
+        return formats.find(precision.weight).bytes(O, I, precision)
 
     def artefact(self, folder: Path) -> Path:
         return folder / (_PACKED if (folder / _PACKED).exists() else _PLAIN)

@@ -59,7 +59,7 @@ class Foreseer:
 
     def pieces(self, model: nn.Module, plan: PrecisionPlan) -> Pieces:
         """Of a model on the meta device."""
-        return count(model, plan, self._batch)
+        return count(model, plan, self._batch, self._runtime)
 
     def learn(self, shape: str, model: nn.Module, plan: PrecisionPlan, measured: Measurement) -> None:
         """Remember what was measured of a model; nothing, if its pieces cannot be counted."""
@@ -75,8 +75,10 @@ class Foreseer:
         """Of a model on the meta device. `reference_ms`: the uncompressed model's latency."""
         pieces = self.pieces(model, plan)
         latency, size = self._latency(), self._size()
-        took, more = (latency.tell(pieces.work) if latency else None), size.tell(pieces.work)
-        figures = {"parameters": pieces.parameters, "flops": pieces.flops} | _size(self._bytes(pieces) / 1e6, more)
+        held_mb = self._bytes(pieces) / 1e6
+        took = latency.tell(pieces.work, lambda share: _LATENCY_NOISE * share) if latency else None
+        more = size.tell(pieces.work, lambda more_mb: _SIZE_NOISE * (held_mb + more_mb))
+        figures = {"parameters": pieces.parameters, "flops": pieces.flops} | _size(held_mb, more)
         if took:
             figures |= _latency(took, reference_ms)
         return Foresight(figures, certain=took is not None and not took.strange)

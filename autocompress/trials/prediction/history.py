@@ -10,7 +10,7 @@ from autocompress.machine import cache
 from autocompress.space.goals import Measurement
 from autocompress.trials.prediction.pieces import Pieces
 
-_KIND = "pieces"
+_KIND, _REVISION = "pieces", 2  # of what is counted as which piece
 
 
 class Remembered(NamedTuple):
@@ -38,13 +38,13 @@ class History:
 
     def known(self) -> list[Remembered]:
         """Everything, in an order that does not depend on when it was measured."""
-        for place in cache.cache_root().glob(f"{_KIND}/{self._surroundings}-*.json"):
+        for place in cache.cache_root().glob(f"{_KIND}/{self._name('*')}.json"):
             if place.name not in self._read and (found := _known(place)):
                 self._read[place.name] = found
         return [self._read[name] for name in sorted(self._read)]
 
     def _name(self, shape: str) -> str:
-        return f"{self._surroundings}-{shape}"
+        return f"{self._surroundings}-{_REVISION}-{shape}"
 
     def _place(self, shape: str) -> Path:
         return cache.cache_root() / _KIND / f"{self._name(shape)}.json"

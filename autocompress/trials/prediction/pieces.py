@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from autocompress.models import formats, surgery
+from autocompress.models import surgery
 from autocompress.models.precision_plan import Precision, PrecisionPlan
 from autocompress.runtimes.flops import unfused
+from autocompress.runtimes.runtime import Runtime
 from autocompress.tasks.dataset import inputs
 from autocompress.trials.prediction.structure import META, numberless, on_meta
 
@@ -40,8 +41,8 @@ class Pieces(NamedTuple):
     flops: float
 
 
-def count(model: nn.Module, plan: PrecisionPlan, batch: Mapping[str, Any]) -> Pieces:
-    """The pieces of one forward pass of `model`, which is on the meta device."""
+def count(model: nn.Module, plan: PrecisionPlan, batch: Mapping[str, Any], runtime: Runtime) -> Pieces:
+    """The pieces of one forward pass of `model`, which is on the meta device, as a runtime stores them."""
     counter = _Counter()
     handles = [
         hook for path, precision in plan.items() for hook in counter.follow(model.get_submodule(path), precision)
@@ -52,7 +53,7 @@ def count(model: nn.Module, plan: PrecisionPlan, batch: Mapping[str, Any]) -> Pi
     finally:
         for handle in handles:
             handle.remove()
-    held = _bytes(model, plan)
+    held = _bytes(model, plan, runtime)
     return Pieces(
         dict(counter.work),
         stored=sum(size for tensor, size in held.items() if id(tensor) in counter.read),
@@ -131,21 +132,20 @@ def _is_view(func: Callable[..., Any]) -> bool:
     return bool(returns) and returns[0].alias_info is not None
 
 
-def _bytes(model: nn.Module, plan: PrecisionPlan) -> dict[nn.Parameter, float]:
-    """What each parameter takes as the plan stores it, with its scales."""
+def _bytes(model: nn.Module, plan: PrecisionPlan, runtime: Runtime) -> dict[nn.Parameter, float]:
+    """What each parameter takes as the plan stores it, with its scales.
+
+    Only matrices are rounded, unless the whole model computes in fewer bits.
+    """
     found: dict[nn.Parameter, float] = {}
     for path, module in model.named_modules(remove_duplicate=False):
         precision = plan.get(path)
         for parameter in module.parameters(recurse=False):
-            size = _size(parameter, precision, transposed=surgery.holds_transposed(module))
+            if precision is None or parameter.dim() < 2:
+                size = float(parameter.numel() * parameter.element_size())
+            else:
+                O, I = parameter.shape[0], math.prod(parameter.shape[1:])
+                O, I = (I, O) if surgery.holds_transposed(module) else (O, I)
+                size = runtime.stored_bytes(O, I, precision, table=isinstance(module, nn.Embedding))
             found[parameter] = min(size, found.get(parameter, size))
     return found
-
-
-def _size(parameter: nn.Parameter, precision: Precision | None, *, transposed: bool) -> float:
-    """Only matrices are rounded, unless the whole model computes in fewer bits."""
-    plain = float(parameter.numel() * parameter.element_size())
-    if precision is None or parameter.dim() < 2:
-        return plain
-    O, I = parameter.shape[0], math.prod(parameter.shape[1:])
-    return formats.find(precision.weight).bytes(*((I, O) if transposed else (O, I)), precision)
