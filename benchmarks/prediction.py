@@ -6,10 +6,11 @@ Told: `recipes` are drawn at random from the space of `benchmarks/rehearsals.py`
 then measured, whatever was told; the limits are latency <= 0.4 * baseline and size <= 0.35 * baseline. Refused are
 those that surely break one: none of them may keep both when it is measured. `told` is how long the telling took.
 Search: the same space and limits for `seconds`, on a machine that remembers these measurements and on one that knows
-nothing; the shares of the time that went to rehearsing.
+nothing; the shares of the time that went to rehearsing, where a training takes a second or less. (What rehearsals take
+beside real trainings, `benchmarks/five_minutes.py` measures.)
 
-Bars: no feasible recipe refused; a refusal takes less than 0.1 s; sizes within 1 % of the file's; less than 4 % of a
-search's time for rehearsing. Takes 15 minutes for 200 recipes and twice `seconds` on a quiet machine of 2 cores. Writes
+Bars: no feasible recipe refused; a refusal takes less than 0.1 s; sizes within 1 % of the file's; 95 % of latencies
+within their intervals. Takes 15 minutes for 200 recipes and twice `seconds` on a quiet machine of 2 cores. Writes
 `results/prediction.{json,md}` after every step, anew in every run. Exit code 1 if a bar is missed.
 """
 
@@ -42,7 +43,7 @@ from benchmarks.rehearsals import RESULTS, prepared, random_recipes
 
 LIMITS = ["latency_ms <= 0.4 * baseline", "size_mb <= 0.35 * baseline"]
 RECORD = RESULTS / "prediction.json"
-MOST_SECONDS, SIZE_ERROR, SHARE = 0.1, 0.01, 0.04
+MOST_SECONDS, SIZE_ERROR, HELD = 0.1, 0.01, 0.95
 
 
 def main() -> int:
@@ -138,10 +139,16 @@ def bars(found: dict[str, Any]) -> list[tuple[str, bool]]:
         met.append((f"seconds a refusal: {took:.3f} in the median, {MOST_SECONDS}", took < MOST_SECONDS))
     if sizes := [abs(r["predicted"]["size_mb"] / r["size_mb"] - 1) for r in found["told"] if r["predicted"]]:
         met.append((f"error of a size: {max(sizes):.2%} at most, {SIZE_ERROR:.0%}", max(sizes) <= SIZE_ERROR))
-    for name, search in found["searches"].items():
-        share = search["shares"].get("rehearse", 0.0)
-        met.append((f"share of rehearsals, {name}: {share:.1%}, {SHARE:.0%}", share < SHARE))
+    if inside := held(found["told"]):
+        share = statistics.fmean(inside)
+        met.append((f"latencies within their intervals: {share:.1%}, not less than {HELD:.0%}", share >= HELD))
     return met
+
+
+def held(rows: list[dict[str, Any]]) -> list[bool]:
+    """Whether each latency that was told lay within its interval."""
+    timed = [r for r in rows if "latency_ms" in r["predicted"]]
+    return [r["predicted"]["latency_ms_low"] <= r["latency_ms"] <= r["predicted"]["latency_ms_high"] for r in timed]
 
 
 def table(found: dict[str, Any]) -> str:
@@ -160,9 +167,7 @@ def table(found: dict[str, Any]) -> str:
     for first in range(0, len(found["told"]), 50):
         rows = found["told"][first : first + 50]
         by = {name: [r for r in rows if r["verdict"] == name] for name in ("broken", "kept", "doubt")}
-        timed = [r for r in rows if "latency_ms" in r["predicted"]]
-        held = [r["predicted"]["latency_ms_low"] <= r["latency_ms"] <= r["predicted"]["latency_ms_high"] for r in timed]
-        share = f"{statistics.fmean(held):.0%}" if held else "-"
+        share = f"{statistics.fmean(inside):.0%}" if (inside := held(rows)) else "-"
         kept = f"{len(by['kept'])} ({sum(r['feasible'] for r in by['kept'])} feasible)"
         feasible = sum(r["feasible"] for r in by["doubt"])
         lines.append(f"| {first + 1} to {first + len(rows)} | {len(by['broken'])} | {kept} | {len(by['doubt'])} "
