@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import context, every_family, fresh, tiny, toy
-from tiny_project import SPACE, make_project
+from tiny_project import SPACE
 from torch import Tensor, nn
 
 from autocompress.methods.decomposition.low_rank import LowRank
@@ -89,15 +89,16 @@ def test_shared_parameters_count_once() -> None:
     assert measure_module(Tied(), latency_batch(toy(), TARGET))["parameters"] == 16 + 4 + 4
 
 
+def limited(space: Path, limit: str) -> Study:
+    """A tiny study with that limit."""
+    space.write_text(SPACE.replace("size_mb <= 0.95 * baseline", limit))
+    return Study.create(space)
+
+
 @pytest.mark.parametrize("asked", [True, False])
-def test_memory_is_measured_where_a_goal_speaks_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
+def test_memory_is_measured_where_a_goal_speaks_of_it(project: Path, asked: bool) -> None:
     limit = "peak_memory_mb <= 2 * baseline" if asked else "flops <= 0.95 * baseline"
-    space = make_project(tmp_path, SPACE.replace("size_mb <= 0.95 * baseline", limit).replace("epochs: 4", "epochs: 1"))
-    bench = Bench(Study.create(space).data)
+    bench = Bench(limited(project, limit).data)
     bench.lower_baseline()
     sizes = bench.sizes(bench.teacher.model, bench.baseline_folder)
     assert list(sizes) == ["size_mb", "parameters", "flops", *(["peak_memory_mb"] if asked else [])]
@@ -105,12 +106,8 @@ def test_memory_is_measured_where_a_goal_speaks_of_it(
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_the_archive_is_measured_where_a_goal_speaks_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
+def test_the_archive_is_measured_where_a_goal_speaks_of_it(project: Path, asked: bool) -> None:
     limit = "archive_mb <= 2 * baseline" if asked else "flops <= 0.95 * baseline"
-    study = Study.create(make_project(tmp_path, SPACE.replace("size_mb <= 0.95 * baseline", limit)))
-    measured = work.baseline(work.Work(Bench(study.data), Recipe([]), -1, lambda *_: None)).measurement
+    bench = Bench(limited(project, limit).data)
+    measured = work.baseline(work.Work(bench, Recipe([]), -1, lambda *_: None)).measurement
     assert (0 < measured.get("archive_mb", 0) < measured["size_mb"]) is asked

@@ -37,7 +37,7 @@ QUANTITIES: dict[str, Quantity] = {
     "latency_ms_p95": Quantity("minimize", "the same, for the slowest 5 % of calls", before_training=True, noise=0.1),
     "size_mb": Quantity("minimize", "bytes of the runtime's model file (OpenVINO's two), in millions", True),
     "archive_mb": Quantity(
-        "minimize", "the same file deflated: where zeros show; measured (1.5 s for 100 MB) if an objective or a "
+        "minimize", "the same file deflated: where zeros show; measured (2 s for 100 MB) if an objective or a "
         "constraint names it", before_training=False,
     ),
     "parameters": Quantity("minimize", "numbers in the module", before_training=True),

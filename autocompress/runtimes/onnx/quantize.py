@@ -70,7 +70,7 @@ def replace(graph: Graph, node: NodeProto, path: str, plan: PrecisionPlan, *, sp
         raise NotApplicable(f"onnxruntime has no {precision.weight} kernel for the {node.op_type} of {path}")
     elif precision.activation != "float32":
         integer_product(graph, node, path, plan, spare_bit=spare_bit)
-    elif scaled:
+    elif packs(precision):
         packed_product(graph, node, path, plan)
     else:
         unpacked_product(graph, node, path, plan)
