@@ -24,15 +24,20 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from autocompress.engine.coordinator import Coordinator, LifePart
+from autocompress.engine.coordinator import Coordinator
 from autocompress.engine.trial import Trial
+from autocompress.engine.trial_table import TrialTable
 from autocompress.machine import fingerprint
+from autocompress.space.recipe import Recipe, digest
 from autocompress.study import Study
+from autocompress.trials.bench import Bench
+from autocompress.trials.stages import Ascent, Model
 from benchmarks.fronts import LIMITS, Clock, check_whole, posed, prepared, reached, volume
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -66,26 +71,46 @@ def space(teacher: Path, data: Path, trials: int, seed: int, off: str) -> dict[s
 
 def without_refusals() -> None:
     """Whatever breaks a limit is trained all the same."""
+    still = Coordinator._still
+    Coordinator._still = lambda self, trial: still(self, replace(trial, reason=""))  # type: ignore[method-assign]
 
-    def rehearse(self: Coordinator, trial: Trial) -> LifePart:
-        held, self._judged = self._judged, lambda trial, measurement: trial  # type: ignore[method-assign]
+
+def without_duplicates() -> None:
+    """A recipe that was tried is evaluated and measured again."""
+    TrialTable.twin = lambda self, trial: None  # type: ignore[method-assign]
+
+
+def without_prefixes() -> None:
+    """A stage that is not the whole of a training is nobody else's."""
+
+    def stage(self: Ascent, stage: Recipe) -> Model:
+        whole.append(self._recipe)
         try:
-            return (yield from whole(self, trial))
+            return known_stage(self, stage)
         finally:
-            self._judged = held  # type: ignore[method-assign]
+            whole.pop()
 
-    whole = Coordinator._rehearse
-    Coordinator._rehearse = rehearse  # type: ignore[method-assign]
+    def prefix_key(self: Bench, recipe: Recipe, repeat: int = 0) -> str:
+        shared = known_key(self, recipe, repeat)
+        part = whole and recipe and recipe.key != whole[-1].key
+        return digest([shared, whole[-1].key]) if part else shared
+
+    whole: list[Recipe] = []
+    known_stage, known_key = Ascent._stage, Bench.prefix_key
+    Ascent._stage = stage  # type: ignore[method-assign]
+    Bench.prefix_key = prefix_key  # type: ignore[method-assign]
 
 
-PATCHES: dict[str, Callable[[], None]] = {"refusals": without_refusals}
+PATCHES: dict[str, Callable[[], None]] = {"refusals": without_refusals, "duplicates": without_duplicates}
+IN_WORKERS: dict[str, Callable[[], None]] = {"prefixes": without_prefixes}  # workers are processes of their own
+OFF = "AUTOCOMPRESS_SAVINGS_OFF"  # what they are told by
 ONE_WORKER = "workers"
 EVERYTHING = "nothing"
 
 
 def searched(to: Path, off: str) -> None:
     """One search in this process; `off` is missing in it."""
-    PATCHES.get(off, lambda: None)()
+    (PATCHES | IN_WORKERS).get(off, lambda: None)()
     study = Study.create(to / "space.yaml", to.name)
     study.run(observer=Clock(to / "ended.jsonl"), workers=1 if off == ONE_WORKER else "auto", report=False)
     check_whole(study)
@@ -120,7 +145,7 @@ def run(off: str, seed: int, trials: int, data: Path, teacher: Path) -> dict[str
         to.mkdir(parents=True)
         (to / "space.yaml").write_text(yaml.safe_dump(space(teacher, data, trials, seed, off), sort_keys=False))
         command = [sys.executable, "-m", "benchmarks.savings", "--search", str(to), "--off", off]
-        own = {"AUTOCOMPRESS_CACHE": str((WORK / "cache").resolve())}
+        own = {"AUTOCOMPRESS_CACHE": str((WORK / "cache").resolve()), OFF: off}
         subprocess.run(command, check=True, env=os.environ | own)
     found: dict[str, Any] = json.loads((to / "found.json").read_text())
     return found
@@ -168,7 +193,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--limit", type=int, default=480)
-    parser.add_argument("--only", nargs="*", default=[*SETTINGS, *PATCHES, ONE_WORKER])
+    parser.add_argument("--only", nargs="*", default=[*SETTINGS, *PATCHES, *IN_WORKERS, ONE_WORKER])
     parser.add_argument("--search", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--off", default=EVERYTHING, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -186,6 +211,9 @@ def main() -> None:
         (RESULTS / "savings.md").write_text(markdown(rows, about))
     print((RESULTS / "savings.md").read_text())
 
+
+if __name__ == "__mp_main__":  # a worker of a search
+    IN_WORKERS.get(os.environ.get(OFF, ""), lambda: None)()
 
 if __name__ == "__main__":
     main()

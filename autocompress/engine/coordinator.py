@@ -14,6 +14,7 @@ from dataclasses import replace
 from autocompress.engine.alerts import Alerts
 from autocompress.engine.budget import Budget
 from autocompress.engine.events import Observer
+from autocompress.engine.front import stopping
 from autocompress.engine.front.variants import Variants
 from autocompress.engine.optuna.store import Store
 from autocompress.engine.scheduler import Life
@@ -169,7 +170,7 @@ class Coordinator:
                 break
             if share == 1.0 or self._late():
                 return None  # it was put aside, and stays under way
-            if reason := self._lost(trial, share):
+            if not self._watching and (reason := stopping.lost(trial, share, self.table, self._space.goals)):
                 self._end(replace(trial, state="stopped", reason=reason))
                 return None
         return trial
@@ -183,24 +184,6 @@ class Coordinator:
         if result.trained:  # else what the cache had lost was trained again, and put aside
             self._end(replace(self._judged(trial, trial.measurement), state="complete"))
         return None
-
-    def _lost(self, trial: Trial, share: float) -> str:
-        """Why the trial is stopped at this rung, or nothing."""
-        name = rungs.share_name(share)
-        if self._watching or name not in trial.rungs:
-            return ""
-        finished = [t for t in self.table.evaluated() if t.state == "complete"]
-        gains = [(rungs.knobs(t.recipe), t.measurement["score"] - t.rungs[name]) for t in finished if name in t.rungs]
-        forecast = rungs.forecast(rungs.knobs(trial.recipe), gains)
-        if forecast is None:
-            return ""
-        best = trial.rungs[name] + forecast.at_best
-        alike = {t.number: t.measurement for t in finished if t.recipe.tail == trial.recipe.tail}
-        if not (lost := rungs.losses(trial.at_best | {"score": best}, alike, self._space.goals)):
-            return ""
-        named = ", ".join(f"t{number:03d}" for number in lost)
-        scored = f"scored {trial.rungs[name]:.3f} at {share:.0%} of its training"
-        return f"{scored}: with the {best:.3f} it may come to at best it loses to {named}"
 
     def _job(self, kind: Kind, trial: Trial, share: float = 1.0) -> Job:
         job = Job(kind, self._study, trial.number, trial.recipe.dump(), share)
