@@ -153,7 +153,7 @@ def table(found: dict[str, Any], seconds: float) -> tuple[list[dict[str, Any]], 
 
 def markdown(rows: list[dict[str, Any]], about: str) -> str:
     head = (
-        "| seed | | trainings begun | measured | hypervolume, validation | test | comes to the other's last value after |\n"
+        "| seed | | trainings begun | measured | hypervolume, validation | test | comes to the other's last after |\n"
         "|---|---|---|---|---|---|---|\n"
     )
     lines = [

@@ -21,6 +21,13 @@ def test_what_all_gained_is_what_is_forecast() -> None:
     assert forecast(at(-3.0), [(at(-4.0), 0.1)] * 5) == (0.1, 0.0)
 
 
+def test_gains_that_differ_by_rounding_alone_are_all_the_same() -> None:
+    ends = ((0.3, 0.4), (0.5, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.0))
+    finished = [(at(-4.0, score), end - score) for score, end in ends]
+    assert 0 < np.std([gain for _, gain in finished]) < 1e-12, "they do differ"
+    assert forecast(at(-4.0, 0.55), finished) == (pytest.approx(0.1), 0.0)
+
+
 def test_a_forecast_follows_the_trainings_knobs() -> None:
     """Where gains depend on the learning rate it says what is usual at this one, and is surer where more were tried."""
     finished = [(at(lr), gain) for lr, gain in ((-3.0, 0.2), (-5.0, 0.0)) for _ in range(4)]

@@ -32,6 +32,7 @@ _CHANCE = (0.1, 0.3, 0.6, 0.9)  # how much of the spread of gains nothing explai
 _BY_STRUCTURE = (0.0, 0.3, 0.6)  # of the rest: how much the structure explains, in place of the training's knobs
 _PRESENT = 0.5  # octaves between two structures of which one has a step that says nothing of how much it keeps
 _FALLS_BACK = 0.5  # a deviation of how much of a higher score at the rung is lost again
+_ROUNDING = 1e-6  # of a score: gains that differ by less are the same
 
 Position = Mapping[str, float]
 
@@ -79,11 +80,11 @@ def forecast(mine: Standing, finished: Sequence[tuple[Standing, float]]) -> Fore
         return None
     gain_N = np.array([gain for _, gain in finished])
     usual, spread = float(np.median(gain_N)), float(gain_N.std())
-    if spread == 0:
-        return Forecast(usual, 0.0)
     all_N = [*(known for known, _ in finished), mine]
-    knobs_NN, structure_NN = _apart([s.knobs for s in all_N]), _apart([s.structure for s in all_N])
     score_N = np.array([s.score for s in all_N])
+    if spread <= _ROUNDING * np.abs(score_N).max():
+        return Forecast(usual, 0.0)
+    knobs_NN, structure_NN = _apart([s.knobs for s in all_N]), _apart([s.structure for s in all_N])
     score_N = _FALLS_BACK * (score_N - np.median(score_N)) / spread
     tried = []
     for length, share, chance in product(_DECADES, _BY_STRUCTURE, _CHANCE):
